@@ -1,0 +1,139 @@
+"""What an encoder is: the contract between a stream's params, its encoder and the engine that runs it.
+
+A feature depends on its item and the encoder's params alone: never on batch mates, order or padding. That
+is what makes a cache resumable, shareable and equal for any number of workers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+
+from pipeline.params import StreamParams
+from pipeline.tables import Utterance
+
+P = TypeVar("P", bound=StreamParams)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """All that an encoder sees of one utterance. Pickled to workers, so plain values only.
+
+    Attributes:
+        content: plain JSON-able values that decide the feature (tokens; media hash and span); hashed into `key`.
+        source: where to find it (media path relative to the media root); not hashed, a clip may move.
+        length: items of equal length may share a batch on the CPU (tokens, samples); 0: nothing is known.
+        note: a remark kept in the utterance's row, such as a cut sentence.
+    """
+
+    content: Any
+    source: str = ""
+    length: int = 0
+    note: str = ""
+
+    @property
+    def key(self) -> str:
+        """sha256 of `content`, hex: the utterance's key in the journal."""
+        text = json.dumps(self.content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why an utterance has no feature: a status of `pipeline.features.STATUSES` other than `ok`, and a reason."""
+
+    status: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """One utterance's features: `pooled` [P] f4, and `frames` [T, D] f4 with `times` [T] f4 (seconds).
+
+    Encoders always give frames where they have them; the engine drops or rounds them by `frames:`.
+    """
+
+    pooled: np.ndarray
+    frames: np.ndarray | None = None
+    times: np.ndarray | None = None
+
+
+class Encoder(ABC, Generic[P]):
+    """One stream's extractor: items in, features out.
+
+    The constructor is cheap and loads no weights, since the planner builds one too; `encode` loads them when
+    first called. Heavy packages are imported there for the same reason.
+    """
+
+    modality: ClassVar[str]
+    params_model: ClassVar[type[StreamParams]]
+    pooled_dim: int
+    frames_dim: int
+    pooled_names: tuple[str, ...] = ()
+    frames_names: tuple[str, ...] = ()
+    batch_size: int = 1
+
+    def __init__(self, params: P, media: Path) -> None:
+        self.params = params
+        self.media = media
+
+    @abstractmethod
+    def weights(self) -> dict[str, str]:
+        """Name, revision and sha256 of the weights' content; empty strings where the encoder has none."""
+
+    @abstractmethod
+    def packages(self) -> tuple[str, ...]:
+        """Distribution names whose version can change a feature's value."""
+
+    @abstractmethod
+    def sources(self) -> tuple[str, ...]:
+        """Modules of this project that compute the feature, as dotted names; their source is hashed."""
+
+    @abstractmethod
+    def item(self, dialogue: Sequence[Utterance], i: int) -> Item | Failure:
+        """What the encoder will see of utterance `i` of its dialogue; reads no media."""
+
+    @abstractmethod
+    def read(self, item: Item) -> Any | Failure:
+        """Decode an item's media (or hand its tokens on); runs ahead of `encode`, on a thread of its own."""
+
+    @abstractmethod
+    def encode(self, inputs: Sequence[Any]) -> list[Features | Failure]:
+        """Features of what `read` gave, in order."""
+
+    def extract(self, items: Sequence[Item]) -> list[Features | Failure]:
+        """`read` and `encode` in one go; a failed read keeps its place."""
+        read = [self.read(item) for item in items]
+        encoded = iter(self.encode([r for r in read if not isinstance(r, Failure)]))
+        return [r if isinstance(r, Failure) else next(encoded) for r in read]
+
+    def provenance(self) -> dict[str, Any]:
+        """All that decides a feature's value besides the item; its hash is the fingerprint."""
+        params = self.params.model_dump(mode="json", exclude={"max_failed", "timeout", "weights"})
+        return {
+            "encoder": params,
+            "weights": self.weights(),
+            "packages": {name: metadata.version(name) for name in sorted(self.packages())},
+            "code": _source_hash(self.sources()),
+        }
+
+    def fingerprint(self) -> str:
+        """sha256 of `provenance`, hex."""
+        text = json.dumps(self.provenance(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _source_hash(modules: Sequence[str]) -> str:
+    root = Path(__file__).resolve().parent.parent
+    digest = hashlib.sha256()
+    for module in sorted(modules):
+        digest.update((root / (module.replace(".", "/") + ".py")).read_bytes().replace(b"\r\n", b"\n"))
+    return digest.hexdigest()

@@ -1,0 +1,224 @@
+"""params.yaml, typed and validated: every knob of every stage, its default and its bounds.
+
+    python -m extract check      # what the `check` stage runs: this file's models and each encoder's own
+
+An unknown key is an error that names the nearest known one. Encoders keep their own models beside their
+code (subclasses of `StreamParams`), so a new encoder needs no line here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import io
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pipeline.errors import UserError
+
+PARAMS = Path("params.yaml")
+MODALITIES = ("text", "audio", "visual")
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+M = TypeVar("M", bound="Strict")
+
+
+class Strict(BaseModel):
+    """Base of every params model: unknown keys are errors, values are never coerced into another type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
+
+
+class CorpusParams(Strict):
+    name: str
+    build: list[Literal["demo"]] = []
+    watch: str
+    root: str
+    labels: Annotated[list[str], Field(min_length=2)]
+    licence: str = ""
+
+    @model_validator(mode="after")
+    def _labels_differ(self) -> CorpusParams:
+        if len(set(self.labels)) < len(self.labels):
+            raise ValueError(f"corpus.labels={self.labels}: two of the names are the same")
+        return self
+
+
+class StreamParams(Strict):
+    """What every stream has; an encoder's own model adds to it."""
+
+    encoder: str
+    frames: Literal["none", "f2", "f4"] = "none"
+    max_failed: Share = 1.0
+    timeout: Positive = 600.0
+
+
+class StreamNames(Strict):
+    text: str
+    audio: str
+    visual: str
+
+    def in_use(self) -> dict[str, str]:
+        """{modality: stream name}, without the modalities set to `none`."""
+        return {m: getattr(self, m) for m in MODALITIES if getattr(self, m) != "none"}
+
+
+class TrainParams(Strict):
+    streams: StreamNames
+    normalise: Literal["global", "speaker"] = "global"
+    fold: str | int = "none"
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    seeds: Count = 1
+    epochs: Count = 50
+    patience: Count = 15
+    batch_size: Count = 16
+    lr: Positive = 1e-4
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-5
+    precision: Literal["fp32", "bf16"] = "fp32"
+    keep_epochs: bool = False
+
+
+class ModelParams(Strict):
+    name: Literal["multiemo", "logreg"]
+    compat: Literal["default", "published"] = "default"
+    dim: Count = 256
+    heads: Count = 4
+    ffn: Count = 1024
+    layers: Count = 2
+    head: Count = 256
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    bidirectional: bool = True
+    text_rnn: bool = True
+    multiattn: bool = True
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> ModelParams:
+        if self.dim % self.heads:
+            raise ValueError(f"model.dim={self.dim} is not divisible by model.heads={self.heads}")
+        return self
+
+
+class LossParams(Strict):
+    mu1: Share = 0.3
+    mu2: Share = 0.3
+    temperature: Positive = 1.0
+    focus: Annotated[float, Field(ge=0)] = 2.0
+    alpha: Annotated[float, Field(ge=0)] = 1.0
+    soft_hgr: Literal["scaled", "exact"] = "scaled"
+    swfc_weights: Literal["normalised", "raw"] = "normalised"
+
+    @model_validator(mode="after")
+    def _weights(self) -> LossParams:
+        if self.mu1 + self.mu2 > 1:
+            raise ValueError(
+                f"loss.mu1={self.mu1} + loss.mu2={self.mu2} = {self.mu1 + self.mu2:g} > 1, which leaves "
+                "cross-entropy a negative weight: lower one of them"
+            )
+        return self
+
+
+class EvaluateParams(Strict):
+    bootstrap: Count = 1000
+    oracle_test: bool = False
+
+
+class Params(Strict):
+    corpus: CorpusParams
+    extract: dict[str, dict[str, Any]]
+    finetune: dict[str, dict[str, Any]] = {}
+    train: TrainParams
+    model: ModelParams
+    loss: LossParams
+    evaluate: EvaluateParams
+
+    @model_validator(mode="after")
+    def _streams_exist(self) -> Params:
+        known = sorted({*self.extract, *self.finetune})
+        for modality, name in self.train.streams.in_use().items():
+            if name not in known:
+                raise ValueError(
+                    f"train.streams.{modality}={name!r} names no stream under `extract`{_nearest(name, known)} "
+                    f"(there are {', '.join(known)}; `none` drops the modality)"
+                )
+        if not self.train.streams.in_use():
+            raise ValueError("train.streams: every modality is `none`; name a stream for at least one")
+        if self.evaluate.oracle_test and not self.train.keep_epochs:
+            raise ValueError("evaluate.oracle_test=true needs train.keep_epochs=true")
+        return self
+
+
+def load(path: Path = PARAMS) -> Params:
+    """Read and validate a params file.
+
+    Raises:
+        UserError: unreadable YAML, an unknown key, a value out of bounds; all of them in one message.
+    """
+    return validate(Params, read_yaml(path), path)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A YAML 1.2 mapping as plain dicts and lists (DVC's dialect: `1e-4` is a number, `off` a string).
+
+    Raises:
+        UserError: the file is missing, is no YAML, or is no mapping.
+    """
+    try:
+        data = YAML(typ="safe", pure=True).load(io.StringIO(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise UserError(
+            f"{path}: no such file; run from the project's folder, or copy one from presets/"
+        ) from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(data, dict):
+        raise UserError(f"{path}: expected a mapping of sections (corpus, extract, train, …)")
+    return data
+
+
+def validate(model: type[M], data: Any, path: Path, prefix: str = "") -> M:
+    """`data` as a `model`; every problem found is listed with file, field and value.
+
+    Args:
+        prefix: where `data` sits in the file, such as `extract.text`.
+
+    Raises:
+        UserError: with one line per problem.
+    """
+    try:
+        return model.model_validate(data)
+    except ValidationError as error:
+        lines = [_explain(model, problem, prefix) for problem in error.errors()]
+        raise UserError(f"{path}: " + "\n  ".join(lines)) from None
+
+
+def _explain(model: type[BaseModel], problem: Any, prefix: str) -> str:
+    where = ".".join([prefix] * bool(prefix) + [str(part) for part in problem["loc"]])
+    if problem["type"] == "extra_forbidden":
+        names = _field_names(model, problem["loc"][:-1])
+        return (
+            f"{where}: unknown key{_nearest(str(problem['loc'][-1]), names)}; known here: {', '.join(names)}"
+        )
+    if problem["type"] == "missing":
+        return f"{where}: missing"
+    if problem["type"] == "value_error":
+        # Our own validators name field and value themselves.
+        return str(problem["ctx"]["error"])
+    return f"{where}={problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+
+
+def _field_names(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
+    for part in loc:
+        inner = model.model_fields[part].annotation if part in model.model_fields else None
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []
+        model = inner
+    return list(model.model_fields)
+
+
+def _nearest(name: str, names: list[str]) -> str:
+    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+    return f"; did you mean `{close[0]}`?" if close else ""
