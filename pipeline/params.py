@@ -20,6 +20,7 @@ from ruamel.yaml.error import YAMLError
 from pipeline.errors import UserError
 
 PARAMS = Path("params.yaml")
+FEATURES = Path("data/features")
 MODALITIES = ("text", "audio", "visual")
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -40,6 +41,7 @@ class CorpusParams(Strict):
     root: str
     labels: Annotated[list[str], Field(min_length=2)]
     licence: str = ""
+    keep_tags: bool = False
 
     @model_validator(mode="after")
     def _labels_differ(self) -> CorpusParams:
@@ -137,7 +139,9 @@ class Params(Strict):
 
     @model_validator(mode="after")
     def _streams_exist(self) -> Params:
-        known = sorted({*self.extract, *self.finetune})
+        # A file that no stream makes was imported; its own record says where it comes from.
+        imported = {path.stem for path in FEATURES.glob("*.h5")} - {"none"}
+        known = sorted({*self.extract, *self.finetune, *imported})
         for modality, name in self.train.streams.in_use().items():
             if name not in known:
                 raise ValueError(

@@ -1,0 +1,111 @@
+"""From what `train` left on disk to a `Run`: the models' answers, and where their inputs came from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from safetensors.torch import load_file
+from sklearn.metrics import f1_score
+from torch import nn
+
+from evaluate.results import Prediction, Run, Stream
+from extract.device import device as pick_device
+from pipeline.errors import UserError
+from pipeline.features import STATUSES, FeatureCache
+from pipeline.params import FEATURES, Params
+from pipeline.tables import read_labels
+from train import batches, predict
+from train.build import build
+from train.checkpoint import read_model
+
+MODELS = Path("models")
+
+
+def load_run(params: Params, models: Path = MODELS) -> Run:
+    """Let every seed's model answer for every utterance, as it is, and with each modality hidden.
+
+    Raises:
+        UserError: a model is missing, damaged or trained with other params.
+    """
+    data = batches.load(params)
+    predictions, oracle, history, best = [], [], {}, {}
+    for seed in range(params.train.seed, params.train.seed + params.train.seeds):
+        folder = models / f"seed{seed}"
+        weights, record = read_model(folder)
+        _same_params(params, record, folder)
+        model, _ = build(params.model, params.loss, data.dims, data.class_counts())
+        model.load_state_dict(weights)
+        predictions.append(_predict(model, data, seed))
+        history[seed] = pd.read_csv(folder / "history.csv")
+        best[seed] = record["best_epoch"]
+        if params.evaluate.oracle_test:
+            oracle.append(_oracle(model, data, seed, folder))
+    return Run(
+        params=params,
+        utterances=data.utterances,
+        labels=read_labels(data.utterances, params.corpus.labels),
+        splits=data.split,
+        predictions=predictions,
+        streams=[_stream(modality, name) for modality, name in params.train.streams.in_use().items()],
+        history=history,
+        best_epoch=best,
+        dropped=data.dropped,
+        oracle=oracle,
+    )
+
+
+def _predict(model: nn.Module, data: batches.Dataset, seed: int) -> Prediction:
+    device = pick_device()
+    model.to(device)
+    hidden = list(data.features) if len(data.features) > 1 else []
+    return Prediction(
+        seed=seed,
+        probabilities=predict.probabilities(model, data, device),
+        without={m: predict.probabilities(model, data, device, hidden=m) for m in hidden},
+        attention=predict.attention(model, data, device, data.dialogues_of("test")),
+    )
+
+
+def _oracle(model: nn.Module, data: batches.Dataset, seed: int, folder: Path) -> Prediction:
+    """The published code's choice: the epoch with the best weighted F1 on test itself."""
+    device = pick_device()
+    labels = data.labels.numpy()
+    rows = np.flatnonzero((data.split == "test") & (labels >= 0))
+    best: tuple[float, np.ndarray] = (-1.0, np.empty(0))
+    for path in sorted((folder / "epochs").glob("*.safetensors"), key=lambda path: int(path.stem)):
+        model.load_state_dict(load_file(path))
+        answer = predict.probabilities(model, data, device)
+        guess = answer[rows].argmax(axis=1)
+        score = f1_score(labels[rows], guess, average="weighted", zero_division=0) if len(rows) else 0.0
+        if score > best[0]:
+            best = (score, answer)
+    if best[0] < 0:
+        raise UserError(f"{folder}/epochs: no epochs kept; train again with train.keep_epochs=true")
+    return Prediction(seed=seed, probabilities=best[1])
+
+
+def _stream(modality: str, name: str) -> Stream:
+    with FeatureCache(FEATURES / f"{name}.h5") as cache:
+        weights = "@".join(
+            part for part in (cache.meta.weights["name"], cache.meta.weights["revision"]) if part
+        )
+        return Stream(name, modality, cache.meta.encoder, weights, [STATUSES[code] for code in cache.status])
+
+
+def _same_params(params: Params, record: dict, folder: Path) -> None:
+    here = params.model_dump(mode="json", include={"train", "model", "loss"})
+    for section, values in here.items():
+        for name, value in values.items():
+            trained = record["params"][section].get(name)
+            if trained != value:
+                raise UserError(
+                    f"{folder}/model.json: trained with {section}.{name}={trained!r}, params.yaml has {value!r}; "
+                    "run `dvc repro train`"
+                )
+    if record["labels"] != params.corpus.labels:
+        raise UserError(
+            f"{folder}/model.json: trained for the labels {', '.join(record['labels'])}, corpus.labels has "
+            f"{', '.join(params.corpus.labels)}; run `dvc repro train`"
+        )

@@ -1,0 +1,145 @@
+"""Scores of one split, from label numbers alone: [n] truth against [n] predicted.
+
+scikit-learn does the arithmetic. Where a label is absent, what is undefined stays undefined (None), and the
+averages leave it out: macro F1 runs over labels that occur in truth or prediction, unweighted accuracy over
+those that occur in truth. Both are scikit-learn's own readings (`f1_score(average="macro")`,
+`balanced_accuracy_score`), so figures compare with anybody's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.metrics import (
+    accuracy_score,
+    confusion_matrix,
+    f1_score,
+    precision_recall_fscore_support,
+    recall_score,
+)
+
+METRICS = ("weighted_f1", "macro_f1", "accuracy", "unweighted_accuracy")
+BINS = 15
+SEED = 0
+
+
+def scores(truth: np.ndarray, predicted: np.ndarray, classes: int) -> dict[str, float]:
+    """The four scores of `METRICS`; `accuracy` is the papers' WA, `unweighted_accuracy` their UA.
+
+    Args:
+        truth, predicted: [n] label numbers below `classes`, n ≥ 1.
+    """
+    occurring = np.union1d(truth, predicted)
+    return {
+        "weighted_f1": float(f1_score(truth, predicted, average="weighted", zero_division=0)),
+        "macro_f1": float(f1_score(truth, predicted, labels=occurring, average="macro", zero_division=0)),
+        "accuracy": float(accuracy_score(truth, predicted)),
+        "unweighted_accuracy": float(
+            recall_score(truth, predicted, labels=np.unique(truth), average="macro", zero_division=0)
+        ),
+    }
+
+
+def per_label(truth: np.ndarray, predicted: np.ndarray, names: list[str]) -> dict[str, dict[str, Any]]:
+    """Per label name: precision, recall, f1 (None where undefined) and support, [n] label numbers given."""
+    columns = precision_recall_fscore_support(
+        truth, predicted, labels=range(len(names)), average=None, zero_division=np.nan
+    )
+    keys = ("precision", "recall", "f1")
+    table = {}
+    for i, name in enumerate(names):
+        table[name] = {key: finite(column[i]) for key, column in zip(keys, columns, strict=False)}
+        table[name]["support"] = int(columns[3][i])
+    return table
+
+
+def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
+    """[C, C] counts: rows are the true labels, columns the predicted ones."""
+    return confusion_matrix(truth, predicted, labels=range(classes))
+
+
+def calibration(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
+    """Expected calibration error over 15 equal bins of confidence (Guo et al. 2017, eq. 3), and the bins.
+
+    Args:
+        truth: [n] label numbers.
+        probabilities: [n, C].
+
+    Returns:
+        `error`, and `bins`: one `{low, high, count, confidence, accuracy}` per bin (low, high] not empty.
+    """
+    confidence = probabilities.max(axis=1).astype(float)
+    correct = probabilities.argmax(axis=1) == truth
+    index = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+    bins = []
+    for b in np.unique(index):
+        inside = index == b
+        bins.append(
+            {
+                "low": int(b) / BINS,
+                "high": (int(b) + 1) / BINS,
+                "count": int(inside.sum()),
+                "confidence": float(confidence[inside].mean()),
+                "accuracy": float(correct[inside].mean()),
+            }
+        )
+    error = sum(b["count"] / len(truth) * abs(b["accuracy"] - b["confidence"]) for b in bins)
+    return {"error": float(error), "bins": bins}
+
+
+def intervals(
+    truth: np.ndarray, predicted: np.ndarray, dialogue: np.ndarray, classes: int, resamples: int
+) -> dict[str, tuple[float, float]] | None:
+    """95% percentile bootstrap intervals of the mean over seeds of each score.
+
+    Whole dialogues are drawn, since turns of one dialogue are not independent. The seeds are not resampled:
+    the interval is about the recordings, the sd over seeds about the training.
+
+    Args:
+        truth: [n] label numbers.
+        predicted: [S, n], one row per seed.
+        dialogue: [n] any value that tells the dialogues apart.
+
+    Returns:
+        {metric: (low, high)}, or None where fewer than two dialogues leave nothing to resample.
+    """
+    _, place = np.unique(dialogue, return_inverse=True)
+    count = int(place.max()) + 1
+    if count < 2:
+        return None
+    # A resample's confusion matrix is the sum of its dialogues' matrices: no row is touched again.
+    rng = np.random.default_rng(SEED)
+    drawn = rng.multinomial(count, np.full(count, 1 / count), size=resamples)
+    values: dict[str, list[np.ndarray]] = {metric: [] for metric in METRICS}
+    for row in predicted:
+        matrices = np.zeros((count, classes, classes), dtype=np.int64)
+        np.add.at(matrices, (place, truth, row), 1)
+        for metric, value in from_confusion(np.tensordot(drawn, matrices, axes=1)).items():
+            values[metric].append(value)
+    ends = {metric: np.quantile(np.mean(value, axis=0), (0.025, 0.975)) for metric, value in values.items()}
+    return {metric: (float(low), float(high)) for metric, (low, high) in ends.items()}
+
+
+def from_confusion(matrices: np.ndarray) -> dict[str, np.ndarray]:
+    """The scores of `METRICS`, [...] each, of [..., C, C] confusion matrices, none of them empty."""
+    hits = np.diagonal(matrices, axis1=-2, axis2=-1).astype(float)
+    support, claimed = matrices.sum(axis=-1), matrices.sum(axis=-2)
+    f1 = _ratio(2 * hits, support + claimed)
+    recall = _ratio(hits, support)
+    total = support.sum(axis=-1)
+    return {
+        "weighted_f1": (f1 * support).sum(axis=-1) / total,
+        "macro_f1": f1.sum(axis=-1) / (support + claimed > 0).sum(axis=-1),
+        "accuracy": hits.sum(axis=-1) / total,
+        "unweighted_accuracy": recall.sum(axis=-1) / (support > 0).sum(axis=-1),
+    }
+
+
+def finite(value: float) -> float | None:
+    """`value` as a plain float, None where it is not finite: JSON has neither NaN nor infinity."""
+    return float(value) if np.isfinite(value) else None
+
+
+def _ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
+    return np.divide(top, bottom, out=np.zeros_like(top), where=bottom > 0)

@@ -1,0 +1,207 @@
+"""The papers' tables, as DVC experiments: queue their rows, run them, collect them.
+
+    python -m evaluate.tables queue modalities     # one experiment a row, `modalities-…`, from the committed params
+    dvc exp run --run-all                          # or `dvc queue start -j N`
+    python -m evaluate.tables show modalities      # --format markdown | latex | csv
+
+`make table-modalities` does all three. Every number is read from the experiments' own results; a published
+figure comes from evaluate/published.csv, with its source. The last column is a paired bootstrap over the test
+dialogues against the grid's full model: the two-sided p of "no difference in weighted F1".
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import dvc.api
+import numpy as np
+import pandas as pd
+from dvc.exceptions import DvcException
+
+from evaluate.metrics import from_confusion
+from pipeline.errors import UserError, entry
+from pipeline.params import load
+
+PUBLISHED = Path(__file__).with_name("published.csv")
+RESAMPLES = 10_000
+METRICS = ("weighted_f1", "macro_f1", "accuracy", "unweighted_accuracy")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One experiment: what it is called, the params it changes, and its name in published.csv."""
+
+    title: str
+    changes: tuple[str, ...] = ()
+    published: str = ""
+
+
+def _only(*modalities: str) -> tuple[str, ...]:
+    return tuple(f"train.streams.{m}=none" for m in ("text", "audio", "visual") if m not in modalities)
+
+
+# The last row of a grid is what the others are compared with.
+GRIDS = {
+    "modalities": (
+        Row("logistic regression", ("model.name=logreg",)),
+        Row("text", _only("text"), "MultiEMO text"),
+        Row("audio", _only("audio"), "MultiEMO audio"),
+        Row("visual", _only("visual"), "MultiEMO visual"),
+        Row("text+audio", _only("text", "audio"), "MultiEMO text+audio"),
+        Row("text+visual", _only("text", "visual"), "MultiEMO text+visual"),
+        Row("audio+visual", _only("audio", "visual")),
+        Row("text+audio+visual", (), "MultiEMO text+audio+visual"),
+    ),
+    "fusion": (
+        Row("logistic regression", ("model.name=logreg",)),
+        Row("MultiEMO w/o visual", ("train.streams.visual=none",)),
+        Row("MultiEMO w/o MultiAttn", ("model.multiattn=false",), "MultiEMO w/o MultiAttn"),
+        Row("MultiEMO w/o SWFC", ("loss.mu1=0",), "MultiEMO w/o SWFC"),
+        Row("MultiEMO w/o Soft-HGR", ("loss.mu2=0",)),
+        Row("MultiEMO", (), "MultiEMO"),
+    ),
+}
+
+
+def experiment(grid: str, row: Row) -> str:
+    """The experiment's name: letters, digits and dashes alone, as git wants it."""
+    return f"{grid}-" + "-".join("".join(c if c.isalnum() else " " for c in row.title.lower()).split())
+
+
+def queue(grid: str, seeds: int) -> None:
+    """Queue one experiment per row with `seeds` seeds each; one of the same name is replaced."""
+    for row in GRIDS[grid]:
+        words = ["--queue", "-f", "-n", experiment(grid, row), "-S", f"train.seeds={seeds}"]
+        for change in row.changes:
+            words += ["-S", change]
+        done = subprocess.run([sys.executable, "-m", "dvc", "exp", "run", *words])
+        if done.returncode:
+            raise UserError(f"`dvc exp run {' '.join(words)}` ended with {done.returncode}, see above")
+
+
+def collect(grid: str) -> pd.DataFrame:
+    """One row per experiment of the grid: title, mean and sd per metric in points, published figure, p.
+
+    Raises:
+        UserError: an experiment is not there.
+    """
+    known = _published(load().corpus.name)
+    runs = {row.title: _results(experiment(grid, row), grid) for row in GRIDS[grid]}
+    full = GRIDS[grid][-1].title
+    table = []
+    for row in GRIDS[grid]:
+        test, answers = runs[row.title]
+        record: dict[str, object] = {"row": row.title, "seeds": len(test["weighted_f1"]["seeds"])}
+        for metric in METRICS:
+            record[metric] = 100 * test[metric]["mean"]
+            record[f"{metric}_sd"] = 100 * test[metric]["sd"] if test[metric]["sd"] is not None else np.nan
+        record["published"] = known.get(row.published, np.nan)
+        record["p"] = np.nan if row.title == full else paired_bootstrap(answers, runs[full][1])
+        table.append(record)
+    return pd.DataFrame(table)
+
+
+def paired_bootstrap(a: pd.DataFrame, b: pd.DataFrame, resamples: int = RESAMPLES) -> float:
+    """Two-sided p of "no difference" in mean weighted F1 over seeds, whole dialogues resampled.
+
+    Args:
+        a, b: predictions.csv of two experiments: utterance, split, dialogue, emotion, and a column `seedN` with the
+            predicted label per seed.
+
+    Raises:
+        UserError: the two did not score the same test utterances.
+    """
+    parts = []
+    for frame in (a, b):
+        scored = frame[(frame["split"] == "test") & (frame["emotion"] != "")]
+        parts.append(scored.reset_index(drop=True))
+    if not parts[0][["utterance", "emotion"]].equals(parts[1][["utterance", "emotion"]]):
+        raise UserError("the two experiments were not scored on the same test utterances and labels")
+    labels = pd.unique(pd.concat([f[[c for c in f if c == "emotion" or _is_seed(c)]].stack() for f in parts]))
+    number = pd.Series(range(len(labels)), index=labels)
+    place, dialogues = pd.factorize(parts[0]["dialogue"])
+    rng = np.random.default_rng(0)
+    weights = rng.multinomial(len(dialogues), np.full(len(dialogues), 1 / len(dialogues)), resamples)
+    scores = []
+    for frame in parts:
+        truth = number[frame["emotion"]].to_numpy()
+        seeds = []
+        for column in filter(_is_seed, frame.columns):
+            counts = np.zeros((len(dialogues), len(labels), len(labels)))
+            np.add.at(counts, (place, truth, number[frame[column]].to_numpy()), 1)
+            seeds.append(from_confusion(np.tensordot(weights, counts, axes=1))["weighted_f1"])
+        scores.append(np.mean(seeds, axis=0))
+    difference = scores[0] - scores[1]
+    # +1: the observed data are one of the possible resamples, so that p is never 0.
+    below, above = ((difference <= 0).sum() + 1, (difference >= 0).sum() + 1)
+    return float(min(1.0, 2 * min(below, above) / (resamples + 1)))
+
+
+def render(table: pd.DataFrame, form: str) -> str:
+    """The table as csv (unrounded), Markdown or LaTeX (mean ± sd, one decimal more than the papers)."""
+    if form == "csv":
+        return table.to_csv(index=False, lineterminator="\n")
+    head = ["", "weighted F1", "macro F1", "WA", "UA", "published weighted F1", "p"]
+    plus = " ± " if form == "markdown" else r" $\pm$ "
+    rows = []
+    for record in table.to_dict("records"):
+        cells = [f"{record['row']}"]
+        for metric in METRICS:
+            sd = record[f"{metric}_sd"]
+            cells.append(f"{record[metric]:.2f}" + ("" if np.isnan(sd) else f"{plus}{sd:.2f}"))
+        cells.append("" if np.isnan(record["published"]) else f"{record['published']:.2f}")
+        cells.append("" if np.isnan(record["p"]) else f"{record['p']:.4f}")
+        rows.append(cells)
+    if form == "markdown":
+        lines = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
+        return "\n".join(lines) + "\n"
+    lines = [" & ".join(cells) + r" \\" for cells in (head, *rows)]
+    lines.insert(1, r"\midrule")
+    body = "\n".join(["\\begin{tabular}{l" + "r" * (len(head) - 1) + "}", "\\toprule", *lines])
+    return body + "\n\\bottomrule\n\\end{tabular}\n"
+
+
+def _is_seed(column: str) -> bool:
+    return column.startswith("seed") and column[4:].isdigit()
+
+
+def _results(name: str, grid: str) -> tuple[dict, pd.DataFrame]:
+    try:
+        details = json.loads(dvc.api.read("results/details.json", rev=name, encoding="utf-8"))
+        text = dvc.api.read("results/predictions.csv", rev=name, encoding="utf-8")
+    except (DvcException, FileNotFoundError) as error:
+        raise UserError(
+            f"experiment {name}: no results ({error}); run `python -m evaluate.tables queue {grid}` and then "
+            "`dvc exp run --run-all`; `dvc queue status` and `dvc queue logs` tell what became of it"
+        ) from None
+    return details["splits"]["test"], pd.read_csv(io.StringIO(text), keep_default_na=False)
+
+
+def _published(corpus: str) -> dict[str, float]:
+    dataset = {"meld": "MELD", "iemocap": "IEMOCAP-6"}.get(corpus)
+    table = pd.read_csv(PUBLISHED)
+    chosen = table[(table["dataset"] == dataset) & (table["metric"] == "weighted_f1")]
+    return dict(zip(chosen["system"], chosen["value"], strict=True))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m evaluate.tables", description=__doc__.split("\n\n")[0])
+    parser.add_argument("do", choices=("queue", "show"))
+    parser.add_argument("grid", choices=sorted(GRIDS))
+    parser.add_argument("--seeds", type=int, default=3, help="seeds per row (queue)")
+    parser.add_argument("--format", choices=("markdown", "latex", "csv"), default="markdown")
+    words = parser.parse_args()
+    if words.do == "queue":
+        queue(words.grid, words.seeds)
+    else:
+        print(render(collect(words.grid), words.format), end="")
+
+
+if __name__ == "__main__":
+    entry(main)

@@ -1,0 +1,126 @@
+"""What `python -m pipeline.prepare --check` prints: a corpus's counts, and all that will give no feature.
+
+Counts per split and emotion stand beside the published ones. Media are opened and their sound is decoded, so
+this takes a few minutes for MELD; nothing is written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from pipeline import fragments, prepare
+from pipeline.corpora import raw
+from pipeline.params import CorpusParams
+from pipeline.probe import Probe, probe
+from pipeline.tables import SPLITS
+
+# Longer than anybody speaks in one turn; more often a cutting mistake.
+LONG = 60.0
+SHOWN = 10
+
+
+def report(corpus: CorpusParams) -> str:
+    """The whole report, one finding a line.
+
+    Raises:
+        UserError: the annotation files themselves have mistakes; the message lists them.
+    """
+    utterances, labels = prepare.read(corpus)
+    table = utterances.merge(labels, on="utterance")
+    lines = [
+        f"{corpus.name}: {len(table):,} utterances, {table['dialogue'].nunique():,} dialogues, "
+        f"{table['speaker'].nunique():,} speakers"
+    ]
+    lines += _counts(table, corpus)
+    lines += prepare.notes(corpus)
+    lines += _listed("utterances without text", table.loc[table["text"].str.strip() == "", "utterance"])
+    lines += _listed("utterances without an emotion", table.loc[table["emotion"] == "", "utterance"])
+    splits = table[table["speaker"] != ""].groupby("speaker")["split"].nunique()
+    lines += _listed("speakers in more than one split", splits.index[splits > 1])
+    lines += _media(table[table["media"] != ""], raw.media_root(corpus))
+    return "\n".join(lines)
+
+
+def _counts(table: pd.DataFrame, corpus: CorpusParams) -> list[str]:
+    counts = {
+        split: table.loc[table["split"] == split, "emotion"].value_counts().to_dict() for split in SPLITS
+    }
+    counts["all"] = table["emotion"].value_counts().to_dict()
+    importer = prepare.module(corpus)
+    published: dict[str, dict[str, int]] = (
+        importer.published(corpus) if hasattr(importer, "published") else {}
+    )
+    lines = ["".join(f"{word:>13}" for word in ["", *corpus.labels, "total"])]
+    for split, found in counts.items():
+        numbers = [found.get(name, 0) for name in corpus.labels]
+        lines.append("".join(f"{word:>13}" for word in [split, *numbers, sum(found.values())]))
+        if split in published:
+            paper = [published[split].get(name, 0) for name in corpus.labels]
+            lines.append("".join(f"{word:>13}" for word in ["published", *paper, sum(paper)]))
+            differ = [name for name, a, b in zip(corpus.labels, numbers, paper, strict=True) if a != b]
+            if differ:
+                lines.append(f"DIFFERS from the published counts in {split}: {', '.join(differ)}")
+    return lines
+
+
+def _media(table: pd.DataFrame, root: Path) -> list[str]:
+    files = {media: root / fragments.split(media)[0] for media in table["media"].unique()}
+    there = [path for path in dict.fromkeys(files.values()) if path.is_file()]
+    lines = [f"media: {len(there):,} of {len(set(files.values())):,} files found under {root}"]
+    with ThreadPoolExecutor() as pool:
+        bar = tqdm(pool.map(probe, there), total=len(there), desc="media", unit="file", disable=not there)
+        probes = dict(zip(there, bar, strict=True))
+    spans = table[["start", "end"]].astype(object).where(table[["start", "end"]].notna(), None)
+    rows = [
+        (name, media, files[media], start, end)
+        for name, media, start, end in zip(
+            table["utterance"], table["media"], spans["start"], spans["end"], strict=True
+        )
+    ]
+    found = [(u, media, probes[path], start, end) for u, media, path, start, end in rows if path in probes]
+    good = [row for row in found if not row[2].error]
+    lines += _listed("missing files", dict.fromkeys(m for _, m, path, _, _ in rows if path not in probes))
+    lines += _listed(
+        "undecodable files", dict.fromkeys(f"{m} ({p.error})" for _, m, p, _, _ in found if p.error)
+    )
+    lines += _listed(
+        "without a sound track", dict.fromkeys(m for _, m, p, _, _ in good if p.loudness is None)
+    )
+    lines += _listed(
+        "silent", [_span(*r) for r in good if r[2].loudness is not None and r[2].silent(r[3], r[4])]
+    )
+    lines += _listed(
+        "begin after their file's end", [_span(*r) for r in good if r[3] and r[3] >= r[2].seconds]
+    )
+    lines += _listed(f"longer than {LONG:g} s", [_span(*r) for r in good if _length(*r[2:]) > LONG])
+    lines += _listed("extra files, used by no utterance", _extra(set(files.values())))
+    return lines
+
+
+def _length(found: Probe, start: float | None, end: float | None) -> float:
+    return (found.seconds if end is None else end) - (start or 0)
+
+
+def _span(utterance: str, media: str, found: Probe, start: float | None, end: float | None) -> str:
+    return f"{utterance} ({media}, {_length(found, start, end):.1f} s)"
+
+
+def _extra(files: set[Path]) -> list[str]:
+    folders = sorted({path.parent for path in files if path.parent.is_dir()})
+    return [
+        str(path)
+        for folder in folders
+        for path in sorted(folder.iterdir())
+        if path.is_file() and path not in files
+    ]
+
+
+def _listed(what: str, names: Iterable[str]) -> list[str]:
+    found = list(names)
+    shown = ", ".join(found[:SHOWN]) + ", …" * (len(found) > SHOWN)
+    return [f"{what}: {len(found):,}" + f": {shown}" * (len(found) > 0)]

@@ -1,0 +1,75 @@
+"""Your own recordings, described by one csv file in `corpus.root`; UTF-8, a header, one row per utterance.
+
+    utterance,dialogue,turn,speaker,text,media,start,end,split,emotion
+    a1,anna,0,Anna,Good morning!,anna.mp4,0.4,1.9,train,joy
+    a2,anna,1,Ben,"Morning, Anna.",anna.mp4,2.1,3.0,train,neutral
+    a3,anna,2,Anna,Did you sleep at all?,anna.mp4,3.2,4.8,train,neutral
+    a4,anna,3,Ben,No.,anna.mp4,5.0,5.6,train,sadness
+    b1,bus,0,Cem,The bus has left.,bus/1.mp4,,,val,anger
+    b2,bus,1,Dora,There will be another.,bus/2.mp4,,,val,neutral
+    c1,call,0,Anna,Who is there?,call.wav,0,1.5,test,fear
+    c2,call,1,,,call.wav,1.5,4,test,
+    c3,call,2,Anna,Ben?,call.wav,4,4.6,test,surprise
+
+`utterance`, `dialogue`, `turn` and `split` are needed; the other columns, and a `session`, where you have them.
+`media` is relative to corpus.root, `start` and `end` are seconds in it (empty: the whole file), an empty
+`emotion` means unlabelled.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pipeline.corpora import raw
+from pipeline.errors import UserError
+from pipeline.params import CorpusParams
+
+NEEDED = ("utterance", "dialogue", "turn", "split")
+OPTIONAL = ("speaker", "session", "text", "media", "start", "end", "emotion")
+
+
+def read(root: Path, corpus: CorpusParams) -> raw.Tables:
+    """The rows of the one csv file in `root`.
+
+    Raises:
+        UserError: no csv file or several, unknown columns, or bad rows.
+    """
+    files = sorted(path for path in root.glob("*.csv") if not path.name.startswith("."))
+    if not files:
+        raise raw.NoAnnotation(f"{root}: no .csv file here")
+    if len(files) > 1:
+        raise UserError(f"{root}: {', '.join(path.name for path in files)}: keep one csv file there")
+    problems = raw.Problems()
+    rows = []
+    for place, row in raw.csv_rows(files[0], NEEDED, OPTIONAL):
+        if not re.fullmatch("[0-9]{1,9}", row["turn"]):
+            problems.add(place, "turn", row["turn"], "must be a whole number from 0 up")
+            continue
+        rows.append(
+            raw.Row(
+                place=place,
+                utterance=row["utterance"],
+                dialogue=row["dialogue"],
+                order=(int(row["turn"]),),
+                speaker=row["speaker"],
+                text=row["text"],
+                split=row["split"],
+                emotion=row["emotion"],
+                media=row["media"],
+                start=_seconds(row["start"], "start", place, problems),
+                end=_seconds(row["end"], "end", place, problems),
+                session=row["session"],
+            )
+        )
+    return raw.tables(rows, corpus, problems)
+
+
+def _seconds(value: str, field: str, place: str, problems: raw.Problems) -> float | None:
+    if not value:
+        return None
+    try:
+        return float(value)
+    except ValueError:
+        problems.add(place, field, value, "must be seconds, or empty")
+        return None

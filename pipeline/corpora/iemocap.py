@@ -1,0 +1,192 @@
+"""IEMOCAP as distributed: `corpus.root` is IEMOCAP_full_release, or the folder that holds it.
+
+    SessionN/dialog/EmoEvaluation/Ses01F_impro01.txt      spans and majority labels
+    SessionN/dialog/transcriptions/Ses01F_impro01.txt     texts
+    SessionN/dialog/avi/DivX/Ses01F_impro01.avi           both actors side by side, with sound
+    SessionN/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav
+
+Busso et al., "IEMOCAP: interactive emotional dyadic motion capture database", LREC 2008. `corpus.labels`
+decides which utterances there are: with `excitement` it is the 6-way set, without it excitement counts as
+happiness (the 4-way set). Where the release has videos, sound and picture come from the .avi, cut by time and
+to the speaker's half; the release without videos gives the sound of `sentences/wav`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from pipeline import fragments
+from pipeline.corpora import raw
+from pipeline.params import CorpusParams
+
+CODES = {
+    "hap": "happiness",
+    "sad": "sadness",
+    "neu": "neutral",
+    "ang": "anger",
+    "exc": "excitement",
+    "fru": "frustration",
+    "fea": "fear",
+    "sur": "surprise",
+    "dis": "disgust",
+}
+UNLABELLED = {"xxx", "oth"}
+# Majority labels of the five sessions' evaluation files.
+MAJORITY = {
+    "happiness": 595,
+    "sadness": 1084,
+    "neutral": 1708,
+    "anger": 1103,
+    "excitement": 1041,
+    "frustration": 1849,
+}
+TEST_SESSION = "5"
+VAL_EVERY = 10
+# Possessive quantifiers: a line of spaces must not take quadratic time.
+_EVALUATION = re.compile(r"\[([^\] ]*+) - ([^\] ]*+)\]\t([^\t]*+)\t([^\t]*+)\t\[.*\]\s*")
+_TRANSCRIPT = re.compile(r"(Ses\w++)\s*+(?:\[[^\]]*+\])?\s*+:(.*)")
+_TAG = re.compile(r"\[[A-Z_ ]+\]|\+\+[A-Z_ ]+\+\+")
+
+
+def read(root: Path, corpus: CorpusParams) -> raw.Tables:
+    """Utterances whose majority label is one of `corpus.labels`; 7,380 of 6 emotions, 5,531 of 4.
+
+    Session 5 is `test`; every tenth dialogue of the others is `val`. `session` is filled, for `train.fold`.
+
+    Raises:
+        UserError: no evaluation files, or lines in them that are not as documented.
+    """
+    problems = raw.Problems()
+    files = _evaluations(root)
+    rest = [path.stem for path in files if session(path.stem) != TEST_SESSION]
+    val = set(rest[VAL_EVERY // 2 :: VAL_EVERY])
+    media = raw.media_root(corpus)
+    release = _release(media)
+    video = any(release.glob("Session[0-9]/dialog/avi/DivX/[!.]*.avi"))
+    rows = []
+    for path in files:
+        recorded = session(path.stem)
+        part = "dialog/avi/DivX" if video else "sentences/wav"
+        folder = (release / f"Session{recorded}" / part).relative_to(media).as_posix()
+        split = "test" if recorded == TEST_SESSION else "val" if path.stem in val else "train"
+        texts = _texts(path.parent.parent / "transcriptions" / path.name, corpus.keep_tags)
+        for place, name, start, end, code in _lines(path, problems):
+            emotion = label(code, corpus.labels)
+            if emotion is None:
+                if code not in CODES and code not in UNLABELLED:
+                    problems.add(place, "emotion", code, f"must be one of {', '.join([*CODES, *UNLABELLED])}")
+                continue
+            speaker = name.removeprefix(f"{path.stem}_")[:1]
+            if not re.fullmatch(rf"{re.escape(path.stem)}_[FM]\w{{1,9}}", name, re.ASCII):
+                problems.add(place, "turn name", name, f"is no utterance of {path.stem}")
+                continue
+            rows.append(
+                raw.Row(
+                    place=place,
+                    utterance=name,
+                    dialogue=path.stem,
+                    order=(start, end),
+                    speaker=path.stem[:5] + speaker,
+                    text=texts.get(name, ""),
+                    split=split,
+                    emotion=emotion,
+                    session=recorded,
+                    **_media(folder, path.stem, name, start, end),
+                )
+            )
+    return raw.tables(rows, corpus, problems)
+
+
+def label(code: str, labels: list[str]) -> str | None:
+    """A majority label's name among `labels`; None where the utterance is left out."""
+    name = CODES.get(code)
+    if name == "excitement" and name not in labels:
+        name = "happiness"
+    return name if name in labels else None
+
+
+def is_dialogue(name: str) -> bool:
+    """Whether a name is one of IEMOCAP's dialogues, such as Ses01F_impro01."""
+    return re.fullmatch(r"Ses\d\d[FM]_\w+", name, re.ASCII) is not None
+
+
+def session(dialogue: str) -> str:
+    """The session of a dialogue, "1" to "5"."""
+    return str(int(dialogue[3:5]))
+
+
+def published(corpus: CorpusParams) -> dict[str, dict[str, int]]:
+    """{"all": {emotion: utterances}} by the majority labels of the five sessions."""
+    counts: Counter[str] = Counter()
+    for code, name in CODES.items():
+        if (found := label(code, corpus.labels)) is not None and name in MAJORITY:
+            counts[found] += MAJORITY[name]
+    return {"all": dict(counts)}
+
+
+def notes(corpus: CorpusParams) -> list[str]:
+    """The difference to the circulating feature files."""
+    if "excitement" not in corpus.labels:
+        return []
+    return [
+        "by the majority labels of the evaluation files; the circulating feature files have 7,433 utterances "
+        "with happiness 648 where these have 7,380 with happiness 595"
+    ]
+
+
+def _release(root: Path) -> Path:
+    inside = root / "IEMOCAP_full_release"
+    return inside if inside.is_dir() else root
+
+
+def _evaluations(root: Path) -> list[Path]:
+    found = sorted(_release(root).glob("Session[0-9]/dialog/EmoEvaluation/Ses[0-9][0-9][FM]_*.txt"))
+    if not found:
+        raise raw.NoAnnotation(f"{root}: no Session*/dialog/EmoEvaluation/Ses*.txt here")
+    return found
+
+
+def _lines(path: Path, problems: raw.Problems) -> Iterator[tuple[str, str, float, float, str]]:
+    """(place, name, start, end, code) of every summary line; the annotators' own lines between are skipped."""
+    for place, line in raw.text_lines(path):
+        if not line.startswith("["):
+            continue
+        match = _EVALUATION.fullmatch(line)
+        if match is None:
+            problems.add(
+                place, "line", line, "must be [start - end], name, emotion, [v, a, d], tab-separated"
+            )
+            continue
+        try:
+            start, end = float(match[1]), float(match[2])
+        except ValueError:
+            start = end = math.nan
+        # Checked here, since a sentence's own file needs no span.
+        if not 0 <= start < end < math.inf:
+            problems.add(place, "span", f"{match[1]} - {match[2]}", "must be seconds, 0 ≤ start < end")
+            continue
+        yield place, match[3], start, end, match[4].strip()
+
+
+def _texts(path: Path, keep_tags: bool) -> dict[str, str]:
+    if not path.is_file():
+        return {}
+    texts = {}
+    for _, line in raw.text_lines(path):
+        if match := _TRANSCRIPT.fullmatch(line):
+            text = match[2] if keep_tags else _TAG.sub(" ", match[2])
+            texts[match[1]] = " ".join(text.split())
+    return texts
+
+
+def _media(folder: str, dialogue: str, name: str, start: float, end: float) -> dict[str, Any]:
+    if folder.endswith("wav"):
+        return {"media": f"{folder}/{dialogue}/{name}.wav"}
+    # The dialogue's letter says who wears the markers, and that actor is filmed on the left.
+    half = fragments.LEFT if name[len(dialogue) + 1] == dialogue[5] else fragments.RIGHT
+    return {"media": fragments.join(f"{folder}/{dialogue}.avi", half), "start": start, "end": end}

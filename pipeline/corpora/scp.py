@@ -1,0 +1,86 @@
+"""`.scp` lists, as Foal-Net and many speech toolkits use them: one file a split, `id path label` on each line.
+
+    Ses03F_impro01_F002 Session3/sentences/wav/Ses03F_impro01/Ses03F_impro01_F002.wav neu
+
+The split is a word of the file's name: `train`, `val` (or valid, dev) or `test` (or eval). The id is the first
+word and the label the last, so a path may hold spaces. A path is relative to corpus.root, or absolute and
+inside it. The dialogue is the id without its last `_` part, its turns in the order of the lines; ids of IEMOCAP
+also give session and speaker, and its three-letter labels are understood. There is no text.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from pipeline.corpora import iemocap, raw
+from pipeline.errors import UserError
+from pipeline.params import CorpusParams
+
+SPLITS = {"train": "train", "val": "val", "valid": "val", "dev": "val", "test": "test", "eval": "test"}
+_IEMOCAP = re.compile(r"Ses(\d\d)[FM]_\w+_([FM])\w*")
+
+
+def read(root: Path, corpus: CorpusParams) -> raw.Tables:
+    """One utterance a line of the lists in `root`.
+
+    Raises:
+        UserError: no list, two lists for a split, or bad lines.
+    """
+    problems = raw.Problems()
+    lists = _lists(root)
+    rows = [row for split, path in lists.items() for row in _rows(path, split, corpus, problems)]
+    return raw.tables(rows, corpus, problems)
+
+
+def _lists(root: Path) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in sorted(root.glob("*.scp")):
+        names = [SPLITS[word] for word in re.split("[^a-z]+", path.stem.lower()) if word in SPLITS]
+        if len(set(names)) != 1:
+            raise UserError(
+                f"{path}: the name must hold one of {', '.join(SPLITS)}, to say which split it is"
+            )
+        if names[0] in found:
+            raise UserError(
+                f"{path}: {found[names[0]].name} is the list of {names[0]} already; keep one a split"
+            )
+        found[names[0]] = path
+    if not found:
+        raise raw.NoAnnotation(f"{root}: no .scp lists here")
+    return found
+
+
+def _rows(path: Path, split: str, corpus: CorpusParams, problems: raw.Problems) -> Iterator[raw.Row]:
+    root = os.path.abspath(raw.media_root(corpus))
+    for number, (place, line) in enumerate(raw.text_lines(path)):
+        line = line.replace("\t", " ")
+        name, _, rest = line.strip().partition(" ")
+        media, _, emotion = rest.strip().rpartition(" ")
+        if not media:
+            if line.strip():
+                problems.add(place, "line", line, "must be: id path label")
+            continue
+        media = media.strip()
+        if os.path.isabs(media):
+            if not media.startswith(root + os.sep):
+                problems.add(
+                    place, "path", media, f"is outside {root}; set corpus.root to the folder above it"
+                )
+                continue
+            media = media[len(root) + 1 :]
+        of_iemocap = _IEMOCAP.fullmatch(name)
+        yield raw.Row(
+            place=place,
+            utterance=name,
+            dialogue=name.rpartition("_")[0] or name,
+            order=(number,),
+            speaker=name[:5] + of_iemocap[2] if of_iemocap else "",
+            text="",
+            split=split,
+            emotion=iemocap.label(emotion, corpus.labels) or emotion,
+            session=str(int(of_iemocap[1])) if of_iemocap else "",
+            media=media,
+        )

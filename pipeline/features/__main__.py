@@ -1,0 +1,119 @@
+"""python -m pipeline.features info|verify|diff|export|import: see each command's --help."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from pipeline import tables
+from pipeline.errors import UserError, entry
+from pipeline.features import export, report
+from pipeline.features.cache import FeatureCache
+from pipeline.features.importer import About, Source, import_features
+from pipeline.params import MODALITIES
+
+
+def main() -> None:
+    args = _parser().parse_args()
+    args.run(args)
+
+
+def _info(args: argparse.Namespace) -> None:
+    with FeatureCache(args.file) as cache:
+        print(report.info(cache))
+
+
+def _verify(args: argparse.Namespace) -> None:
+    for path in args.file:
+        with FeatureCache(path) as cache:
+            cache.verify()
+            print(f"{path}: sound; {len(cache)} rows, digest {cache.digest}")
+
+
+def _diff(args: argparse.Namespace) -> None:
+    with FeatureCache(args.a) as a, FeatureCache(args.b) as b:
+        text = report.diff(a, b)
+    print(text or "no difference")
+    sys.exit(1 if text else 0)
+
+
+def _export(args: argparse.Namespace) -> None:
+    to = args.out or args.file.with_suffix(f".{args.to}")
+    if to.exists():
+        raise UserError(f"{to}: exists; move it away, or name another file with --out")
+    with FeatureCache(args.file) as cache:
+        if args.to == "npz":
+            export.to_npz(cache, to)
+        else:
+            export.to_csv(cache, to)
+            if cache.has_frames:
+                print("frames are left out of a csv; --to npz has them")
+    print(to)
+
+
+def _import(args: argparse.Namespace) -> None:
+    utterances = [u.utterance for u in tables.read_utterances(args.utterances)]
+    source = Source(args.source, args.array, args.ids, args.names)
+    about = About(args.stream, args.modality, args.corpus, args.licence, args.encoder, args.frames, args.rate)
+    to = args.out or Path(f"data/features/{args.stream}.h5")
+    for note in import_features(source, about, utterances, to, args.partial):
+        print(note)
+    with FeatureCache(to) as cache:
+        print(report.info(cache))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.features", description="Look into feature caches."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    info = commands.add_parser("info", help="what is inside and where it comes from")
+    info.add_argument("file", type=Path)
+    info.set_defaults(run=_info)
+
+    verify = commands.add_parser("verify", help="read everything; check structure, checksums and digest")
+    verify.add_argument("file", type=Path, nargs="+")
+    verify.set_defaults(run=_verify)
+
+    diff = commands.add_parser("diff", help="which utterances differ, by how much; exit code 1 if any do")
+    diff.add_argument("a", type=Path)
+    diff.add_argument("b", type=Path)
+    diff.set_defaults(run=_diff)
+
+    export_ = commands.add_parser("export", help="plain arrays or a table")
+    export_.add_argument("file", type=Path)
+    export_.add_argument("--to", choices=("npz", "csv"), required=True)
+    export_.add_argument("--out", type=Path, help="default: beside FILE, by the format's suffix")
+    export_.set_defaults(run=_export)
+
+    import_ = commands.add_parser("import", help="a cache of .npy or .npz made elsewhere")
+    import_.add_argument(
+        "source", type=Path, help="a folder, one .npy or .npz an utterance; or one .npz of matrices"
+    )
+    import_.add_argument("--stream", required=True, help="the name to use in train.streams")
+    import_.add_argument("--modality", required=True, choices=MODALITIES)
+    import_.add_argument("--corpus", required=True)
+    import_.add_argument("--licence", required=True, help="who may use it for what")
+    import_.add_argument("--encoder", required=True, help="what made it: model, layer, pooling, version")
+    import_.add_argument(
+        "--frames", choices=("none", "f2", "f4"), default="none", help="keep [T, D] arrays whole"
+    )
+    import_.add_argument("--rate", type=float, help="frames per second, where frames are kept")
+    import_.add_argument("--array", default="", help="the array's name in the .npz")
+    import_.add_argument("--ids", default="utterance", help="the ids' name in a single .npz")
+    import_.add_argument(
+        "--names", type=Path, help="csv file,utterance where files are not named by utterance"
+    )
+    import_.add_argument(
+        "--partial", action="store_true", help="accept ids that do not match: they are listed"
+    )
+    import_.add_argument("--utterances", type=Path, default=tables.UTTERANCES)
+    import_.add_argument("--out", type=Path, help="default: data/features/STREAM.h5")
+    import_.set_defaults(run=_import)
+    return parser
+
+
+if __name__ == "__main__":
+    entry(main)

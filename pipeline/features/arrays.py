@@ -1,0 +1,73 @@
+"""Read `.npy` and `.npz` made elsewhere, without unpickling and without believing their claimed sizes."""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+import zlib
+from pathlib import Path
+from tokenize import TokenError
+
+import numpy as np
+from numpy.lib import format as npy
+
+from pipeline.errors import UserError
+
+MAX_ARRAY_BYTES = 4 << 30
+
+
+class ArrayError(UserError):
+    """An array file that cannot be used; says why."""
+
+
+def read_npy(data: bytes, source: str) -> np.ndarray:
+    """The array in the bytes of a `.npy` file, read-only and without a copy.
+
+    Raises:
+        ArrayError: no `.npy`, Python objects inside, or fewer bytes than its shape claims.
+    """
+    stream = io.BytesIO(data)
+    try:
+        version = npy.read_magic(stream)
+        header = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(version)
+        if header is None:
+            raise ValueError(f"format version {version} is unknown")
+        shape, fortran, dtype = header(stream)
+        if dtype.hasobject:
+            raise ValueError("it holds Python objects, which only unpickling could read")
+        if dtype.itemsize == 0 or math.prod(shape) * dtype.itemsize != len(data) - stream.tell():
+            raise ValueError(f"shape {shape} of {dtype} does not fit its {len(data)} bytes")
+        flat = np.frombuffer(data, dtype, offset=stream.tell())
+        return flat.reshape(shape, order="F" if fortran else "C")
+    except (ValueError, TypeError, EOFError, SyntaxError, TokenError, RecursionError) as error:
+        raise ArrayError(f"{source}: no readable .npy: {' '.join(str(error).split())}") from None
+
+
+class Npz:
+    """The arrays of a `.npz` file, by name.
+
+    Raises:
+        ArrayError: no `.npz`; in `[]`: no such array, damaged, or larger than MAX_ARRAY_BYTES.
+    """
+
+    def __init__(self, data: bytes | Path, source: str) -> None:
+        self.source = source
+        try:
+            self.zip = zipfile.ZipFile(io.BytesIO(data) if isinstance(data, bytes) else data)
+        except (zipfile.BadZipFile, OSError, ValueError) as error:
+            raise ArrayError(f"{source}: no readable .npz: {error}") from None
+        self.names = [name.removesuffix(".npy") for name in self.zip.namelist() if name.endswith(".npy")]
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self.names:
+            raise ArrayError(f"{self.source}: no array {name!r}; there are {', '.join(self.names) or 'none'}")
+        try:
+            member = self.zip.getinfo(f"{name}.npy")
+            if member.file_size > MAX_ARRAY_BYTES:
+                raise ArrayError(f"{self.source}: {name} claims {member.file_size} bytes")
+            # zipfile checks the CRC and stops at the claimed size.
+            data = self.zip.read(member)
+        except (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, RuntimeError) as error:
+            raise ArrayError(f"{self.source}: {name} is damaged: {error}") from None
+        return read_npy(data, f"{self.source}: {name}")

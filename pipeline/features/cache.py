@@ -1,0 +1,177 @@
+"""Read a feature cache, trusting nothing in it.
+
+    with FeatureCache(Path("data/features/text.h5")) as cache:
+        pooled = cache.pooled()      # [N, P] f4, NaN rows where cache.status != 0
+
+Opening checks the structure; every read passes HDF5's checksums and checks what it read; `verify` reads all
+and recomputes the digest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from pipeline.features import schema
+from pipeline.features.schema import NAN_BITS, OK, STATUSES, CacheError
+from pipeline.features.structure import Structure
+
+# Bytes handled at a time: while a block is in the processor's cache its check costs next to nothing.
+BLOCK_BYTES = 1 << 20
+
+
+class FeatureCache:
+    """One stream's features, open for reading.
+
+    Attributes:
+        meta: where they come from.
+        digest, rows_hash: sha256 (hex) over all values, and over utterances and item keys in order.
+        utterances: [N] ids, in row order.
+        status: [N] u1, positions in `STATUSES`.
+        offsets: [N+1] i8, the first frame of each row; None without frames.
+
+    Raises:
+        CacheError: the file is missing, damaged, or no feature cache; names the file and the item.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = Path(path)
+        self._structure = Structure(self.path)
+        try:
+            self.meta, self.rows_hash, self.digest = self._structure.meta()
+            self.utterances = self._structure.texts("utterance")
+            self._check_utterances()
+            self.status = self._structure.read("status")
+            if self.status.size and self.status.max() >= len(STATUSES):
+                raise self._wrong("status", f"unknown code {self.status.max()}")
+            self.offsets = self._read_offsets() if self.has_frames else None
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> FeatureCache:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._structure.close()
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    @property
+    def has_frames(self) -> bool:
+        return self.meta.frames != "none"
+
+    @cached_property
+    def errors(self) -> list[str]:
+        """[N] reasons, or remarks on rows that are ok; empty where there is none."""
+        return self._structure.texts("error")
+
+    def about(self) -> dict[str, Any]:
+        """Where the features come from, JSON-able: `meta`, `rows_hash` and `digest`."""
+        return {**asdict(self.meta), "rows_hash": self.rows_hash, "digest": self.digest}
+
+    def counts(self) -> dict[str, int]:
+        """Rows per status, those that occur."""
+        counts = np.bincount(self.status, minlength=len(STATUSES))
+        return {name: int(count) for name, count in zip(STATUSES, counts, strict=True) if count}
+
+    def pooled(self) -> np.ndarray:
+        """[N, P] f4, a NaN row where status is not ok.
+
+        Raises:
+            CacheError: a checksum fails, or a row's values and its status disagree.
+        """
+        pooled = np.empty(self._structure.shapes["pooled"], schema.FLOAT)
+        for start, stop in self._blocks("pooled"):
+            self._structure.read("pooled", start, stop, pooled)
+            self._check_pooled(pooled[start:stop], start)
+        return pooled
+
+    def frames(self, i: int) -> np.ndarray:
+        """[T, D] f2 or f4 of row `i`; T = 0 where status is not ok."""
+        frames = self._structure.read("frames", *self._span(i))
+        if not schema.finite(frames).all():
+            raise self._wrong("frames", f"utterance {self.utterances[i]} has values that are not finite")
+        return frames
+
+    def times(self, i: int) -> np.ndarray:
+        """[T] f4 seconds of row `i`'s frames, from the utterance's start."""
+        times = self._structure.read("times", *self._span(i))
+        if not np.isfinite(times).all():
+            raise self._wrong("times", f"utterance {self.utterances[i]} has values that are not finite")
+        return times
+
+    def verify(self) -> None:
+        """Read everything, check every value, and recompute the digest.
+
+        Raises:
+            CacheError: whatever is wrong first.
+        """
+        self.errors  # noqa: B018  (its check is the point)
+        lines = []
+        for name, shape in self._structure.shapes.items():
+            sha256, dtype = hashlib.sha256(), self._structure.types[name]
+            for start, stop in self._blocks(name):
+                block = self._structure.read(name, start, stop)
+                if name == "pooled":
+                    self._check_pooled(block, start)
+                elif name in ("frames", "times") and not schema.finite(block).all():
+                    raise self._wrong(name, f"values that are not finite in rows {start} to {stop}")
+                sha256.update(block.tobytes())
+            lines.append(schema.digest_line(name, dtype, shape, sha256.hexdigest()))
+        if schema.combine(lines) != self.digest:
+            raise self._wrong(
+                "digest", "does not fit the values: they were changed after the file was written"
+            )
+
+    def _span(self, i: int) -> tuple[int, int]:
+        if self.offsets is None:
+            raise self._wrong("frames", f"not stored; set extract.{self.meta.stream}.frames to f2 or f4")
+        return int(self.offsets[i]), int(self.offsets[i + 1])
+
+    def _blocks(self, name: str) -> list[tuple[int, int]]:
+        length = self._structure.shapes[name][0]
+        step = self._structure.block_rows(name, BLOCK_BYTES)
+        return [(start, min(start + step, length)) for start in range(0, length, step)]
+
+    def _check_pooled(self, block: np.ndarray, start: int) -> None:
+        ok = self.status[start : start + len(block)] == OK
+        finite = np.isfinite(block).all(axis=1)
+        if not np.array_equal(ok, finite) or (block[~ok].view(np.uint32) != NAN_BITS).any():
+            empty = (block.view(np.uint32) == NAN_BITS).all(axis=1)
+            row = start + int(np.flatnonzero(np.where(ok, ~finite, ~empty))[0])
+            status = STATUSES[self.status[row]]
+            raise self._wrong(
+                "pooled", f"utterance {self.utterances[row]}: values contradict its status, {status}"
+            )
+
+    def _check_utterances(self) -> None:
+        if not all(self.utterances):
+            raise self._wrong("utterance", f"row {self.utterances.index('')} is empty")
+        if len(set(self.utterances)) < len(self.utterances):
+            twice, _ = Counter(self.utterances).most_common(1)[0]
+            raise self._wrong("utterance", f"{twice!r} stands there twice")
+
+    def _read_offsets(self) -> np.ndarray:
+        offsets, total = self._structure.read("offsets"), self._structure.shapes["frames"][0]
+        if offsets[0] != 0 or offsets[-1] != total or (offsets[1:] < offsets[:-1]).any():
+            raise self._wrong("offsets", f"do not rise from 0 to the number of frames, {total}")
+        if ((offsets[1:] > offsets[:-1]) != (self.status == OK)).any():
+            raise self._wrong("offsets", "contradict status: rows that are ok, and no others, have frames")
+        return offsets
+
+    def _wrong(self, item: str, why: str) -> CacheError:
+        return CacheError(self.path, item, why)

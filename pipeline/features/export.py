@@ -1,0 +1,70 @@
+"""A cache as plain arrays or a table, for tools that read no HDF5."""
+
+from __future__ import annotations
+
+import csv
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.lib import format as npy
+
+from pipeline.features import schema
+from pipeline.features.cache import FeatureCache
+from pipeline.features.schema import STATUSES
+from pipeline.features.writer import disk, replacing
+
+
+def to_npz(cache: FeatureCache, path: Path) -> None:
+    """Arrays named as in the cache (`status` by name, no pickles) and `about`, JSON of where they come from.
+
+    Frames are streamed, so that 10 GB of them need no memory.
+    """
+    arrays = {
+        "utterance": np.array(cache.utterances, dtype=str),
+        "status": np.array(STATUSES)[cache.status],
+        "error": np.array(cache.errors, dtype=str),
+        "pooled": cache.pooled(),
+        "about": np.array(schema.canonical_json(cache.about())),
+    }
+    for name, names in (("pooled_names", cache.meta.pooled_names), ("frames_names", cache.meta.frames_names)):
+        if names:
+            arrays[name] = np.array(names)
+    with replacing(path) as part, disk(path), zipfile.ZipFile(part, "w") as archive:
+        for name, array in arrays.items():
+            _store(archive, name, array.dtype, array.shape, iter([array]))
+        if cache.offsets is not None:
+            total, dim = int(cache.offsets[-1]), cache.meta.frames_dim
+            _store(archive, "offsets", cache.offsets.dtype, cache.offsets.shape, iter([cache.offsets]))
+            rows = range(len(cache))
+            dtype = schema.FRAMES[cache.meta.frames]
+            _store(archive, "frames", dtype, (total, dim), (cache.frames(i) for i in rows))
+            _store(archive, "times", schema.FLOAT, (total,), (cache.times(i) for i in rows))
+
+
+def to_csv(cache: FeatureCache, path: Path) -> None:
+    """One line per utterance: utterance, status, error, then the pooled values, empty where there are none."""
+    dim = cache.meta.pooled_dim
+    pooled = cache.pooled()
+    with replacing(path) as part, disk(path), part.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file, lineterminator="\n")
+        table.writerow(
+            ["utterance", "status", "error", *(cache.meta.pooled_names or (f"p{i}" for i in range(dim)))]
+        )
+        for i, (utterance, error) in enumerate(zip(cache.utterances, cache.errors, strict=True)):
+            code = cache.status[i]
+            # str of a float32 is the shortest text that reads back as the same value.
+            values = [str(v) for v in pooled[i]] if code == schema.OK else [""] * dim
+            table.writerow([utterance, STATUSES[code], error, *values])
+
+
+def _store(
+    archive: zipfile.ZipFile, name: str, dtype: np.dtype, shape: tuple[int, ...], blocks: Iterator[np.ndarray]
+) -> None:
+    # A ZipInfo without a date: the same cache gives the same archive.
+    with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as file:
+        header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+        npy.write_array_header_1_0(file, header)
+        for block in blocks:
+            file.write(np.ascontiguousarray(block, dtype).tobytes())

@@ -1,0 +1,234 @@
+"""Features made elsewhere → a cache like any other.
+
+    python -m pipeline.features import FOLDER --stream NAME --modality audio --corpus meld \\
+        --licence "research only" --encoder "HuBERT large, layer 24, mean over time"
+
+FOLDER holds one `.npy` or `.npz` per utterance, named by its id: `[P]`, or `[T, D]` frames, which are pooled
+by their mean. SOURCE may also be one `.npz` with a matrix `[N, P]` and the ids of its rows.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from pipeline.errors import UserError
+from pipeline.features import schema
+from pipeline.features.arrays import ArrayError, Npz, read_npy
+from pipeline.features.schema import Meta, Row
+from pipeline.features.writer import write
+
+LISTED = 20
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is imported and how to read it.
+
+    Attributes:
+        path: a folder of `.npy`/`.npz`, or one `.npz`.
+        array: the array of each `.npz`; empty: its only one, or `pooled` in a single `.npz`.
+        ids: the array of ids in a single `.npz`.
+        names: a csv `file,utterance` where files are not named by their utterance, or None.
+    """
+
+    path: Path
+    array: str = ""
+    ids: str = "utterance"
+    names: Path | None = None
+
+
+@dataclass(frozen=True)
+class About:
+    """What a file made elsewhere cannot say of itself; `rate` is in frames per second."""
+
+    stream: str
+    modality: str
+    corpus: str
+    licence: str
+    encoder: str
+    frames: str = "none"
+    rate: float | None = None
+
+
+def import_features(
+    source: Source, about: About, utterances: Sequence[str], to: Path, partial: bool
+) -> list[str]:
+    """Write the cache `to` and return what to tell the user: missing and extra ids, if `partial` allows them.
+
+    Raises:
+        UserError: ids that do not match (listed), no readable array at all, or shapes that differ.
+    """
+    arrays = _Matrix(source) if source.path.is_file() else _Folder(source)
+    notes = _check_ids(arrays.found, utterances, source.path, partial)
+    dim = _dim(arrays, utterances, about)
+    meta = _meta(about, dim)
+    write(to, meta, utterances, _rows(arrays, about, utterances))
+    return notes
+
+
+class _Arrays(Protocol):
+    found: set[str]
+
+    def load(self, utterance: str) -> tuple[str, np.ndarray]:
+        """The item's key (a hash of what lies there) and the array; raises ArrayError."""
+
+
+class _Folder:
+    """One file per utterance, in any depth of folders; the id is the path without suffix."""
+
+    def __init__(self, source: Source) -> None:
+        if not source.path.is_dir():
+            raise UserError(f"{source.path}: no such file or folder")
+        self.source = source
+        names = _read_names(source.names) if source.names else None
+        self.paths: dict[str, Path] = {}
+        for path in sorted(source.path.rglob("*.np[yz]")):
+            file = path.relative_to(source.path).with_suffix("").as_posix()
+            utterance = file if names is None else names.get(file, f"{file} (not in {source.names})")
+            if utterance in self.paths:
+                raise UserError(f"{path}: utterance {utterance} has {self.paths[utterance]} already")
+            self.paths[utterance] = path
+        self.found = set(self.paths)
+
+    def load(self, utterance: str) -> tuple[str, np.ndarray]:
+        path = self.paths[utterance]
+        data = path.read_bytes()
+        key = hashlib.sha256(data).hexdigest()
+        if path.suffix == ".npy":
+            return key, read_npy(data, path.name)
+        npz = Npz(data, path.name)
+        name = self.source.array or (npz.names[0] if len(npz.names) == 1 else "")
+        if not name:
+            raise UserError(f"{path}: holds {', '.join(npz.names) or 'no arrays'}; choose one with --array")
+        return key, npz[name]
+
+
+class _Matrix:
+    """One `.npz`: a matrix [N, P] (or [N, T, D]) and the ids of its rows [N]."""
+
+    def __init__(self, source: Source) -> None:
+        npz = Npz(source.path, str(source.path))
+        ids, self.values = npz[source.ids], npz[source.array or "pooled"]
+        if (
+            ids.dtype.kind not in "US"
+            or ids.ndim != 1
+            or self.values.ndim < 2
+            or len(ids) != len(self.values)
+        ):
+            raise UserError(
+                f"{source.path}: {source.ids} is {ids.dtype} {ids.shape} and {source.array or 'pooled'} is "
+                f"{self.values.dtype} {self.values.shape}: expected ids [N] and values [N, P] or [N, T, D]"
+            )
+        text = ids.tolist() if ids.dtype.kind == "U" else [i.decode("utf-8", "replace") for i in ids.tolist()]
+        self.rows = {utterance: row for row, utterance in enumerate(text)}
+        if len(self.rows) < len(text):
+            twice = sorted({u for u in text if text.count(u) > 1})
+            raise UserError(f"{source.path}: {source.ids}: these stand there twice: {_listed(twice)}")
+        self.found = set(self.rows)
+
+    def load(self, utterance: str) -> tuple[str, np.ndarray]:
+        row = self.values[self.rows[utterance]]
+        return hashlib.sha256(row.dtype.str.encode() + row.tobytes()).hexdigest(), row
+
+
+def _rows(arrays: _Arrays, about: About, utterances: Sequence[str]) -> Iterator[Row]:
+    for utterance in utterances:
+        if utterance in arrays.found:
+            yield _row(arrays, about, utterance)
+        else:
+            yield Row("", "missing_file", "not in the import")
+
+
+def _row(arrays: _Arrays, about: About, utterance: str) -> Row:
+    try:
+        key, array = arrays.load(utterance)
+    except ArrayError as error:
+        return Row("", "corrupt", str(error))
+    if array.ndim not in (1, 2) or array.dtype.kind not in "fiu":
+        return Row(
+            key, "corrupt", f"an array {array.shape} of {array.dtype}; expected numbers, [P] or [T, D]"
+        )
+    if array.size == 0:
+        return Row(key, "too_short", "no frames in the file")
+    if not np.isfinite(array).all():
+        return Row(key, "failed", "values that are not finite")
+    if not array.any():
+        # Many extraction tools write zeros where they failed; trained on, they pass for features.
+        return Row(key, "failed", "all values are 0")
+    frames = np.atleast_2d(array)
+    pooled = frames.mean(axis=0, dtype=np.float64)
+    if about.frames == "none":
+        return Row(key, "ok", "", pooled)
+    if len(frames) > 1 and not about.rate:
+        raise UserError(f"utterance {utterance}: {len(frames)} frames; give their rate with --rate HZ")
+    return Row(key, "ok", "", pooled, frames, np.arange(len(frames)) / (about.rate or 1.0))
+
+
+def _dim(arrays: _Arrays, utterances: Sequence[str], about: About) -> int:
+    reasons = []
+    for utterance in utterances:
+        if utterance in arrays.found:
+            row = _row(arrays, about, utterance)
+            if row.pooled is not None:
+                return len(row.pooled)
+            reasons.append(f"{utterance}: {row.error}")
+    raise UserError("nothing to import: no utterance has a usable array\n  " + "\n  ".join(reasons[:LISTED]))
+
+
+def _meta(about: About, dim: int) -> Meta:
+    encoder = {"encoder": "imported", "note": about.encoder, "frames": about.frames, "rate": about.rate}
+    weights = {"name": "", "revision": "", "sha256": ""}
+    provenance = schema.canonical_json({"encoder": encoder, "weights": weights, "packages": {}, "code": ""})
+    return Meta(
+        stream=about.stream,
+        modality=about.modality,
+        corpus=about.corpus,
+        licence=about.licence,
+        encoder=encoder,
+        weights=weights,
+        weights_saw=None,
+        packages={},
+        code="",
+        fingerprint=hashlib.sha256(provenance.encode()).hexdigest(),
+        pooled_dim=dim,
+        frames_dim=0 if about.frames == "none" else dim,
+        frames=about.frames,
+    )
+
+
+def _check_ids(found: set[str], utterances: Sequence[str], path: Path, partial: bool) -> list[str]:
+    missing, extra = sorted(set(utterances) - found), sorted(found - set(utterances))
+    notes = []
+    if missing:
+        notes.append(f"{len(missing)} of {len(utterances)} utterances are not in {path}: {_listed(missing)}")
+    if extra:
+        notes.append(f"{len(extra)} in {path} are no utterances of the table: {_listed(extra)}")
+    if len(missing) == len(utterances) or (notes and not partial):
+        hint = "map the names with --names CSV (columns file,utterance)"
+        raise UserError(
+            "\n".join(notes) + f"\n{hint}" + ("" if partial else ", or accept this with --partial")
+        )
+    return notes
+
+
+def _read_names(path: Path) -> dict[str, str]:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            if not {"file", "utterance"} <= set(reader.fieldnames or ()):
+                raise UserError(f"{path}: line 1: expected the columns file,utterance")
+            return {row["file"].removesuffix(".npy").removesuffix(".npz"): row["utterance"] for row in reader}
+    except (OSError, UnicodeDecodeError, csv.Error, AttributeError) as error:
+        raise UserError(f"{path}: not readable as csv: {error}") from None
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
+    return ", ".join(map(schema.one_line, names[:LISTED])) + more

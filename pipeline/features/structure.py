@@ -1,0 +1,268 @@
+"""The inside of an HDF5 file nobody vouches for: checked before a byte of it is believed or allocated.
+
+Everything a feature cache never has is refused (links but hard ones, virtual or external storage, filters but
+fletcher32, groups, further objects), no claimed shape may exceed the file, and every chunk must be there whole.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from h5py import h5a, h5d, h5l, h5o, h5s, h5t, h5z
+
+from pipeline.features import schema
+from pipeline.features.schema import FLOAT, FRAMES, OFFSET, STATUS, CacheError, Meta
+from pipeline.params import MODALITIES
+
+# HDF5's spelling of each type, and ours.
+_NUMBERS: dict[h5t.TypeID, np.dtype] = {
+    h5t.IEEE_F32LE: FLOAT,
+    h5t.IEEE_F16LE: FRAMES["f2"],
+    h5t.STD_U8LE: STATUS,
+    h5t.STD_I64LE: OFFSET,
+}
+_TEXT = "text"
+_TYPES: dict[str, tuple[Any, ...]] = {
+    "utterance": (_TEXT,), "status": (STATUS,), "error": (_TEXT,), "pooled": (FLOAT,),
+    "frames": tuple(FRAMES.values()), "offsets": (OFFSET,), "times": (FLOAT,),
+    "pooled_names": (_TEXT,), "frames_names": (_TEXT,),
+}  # fmt: skip
+_RANKS = {"pooled": 2, "frames": 2}
+_ALWAYS = {"utterance", "status", "error", "pooled"}
+_WITH_FRAMES = {"frames", "offsets", "times"}
+FLETCHER32_BYTES = 4
+
+
+@contextmanager
+def guard(path: Path, item: str) -> Iterator[None]:
+    """Turn whatever HDF5 raises over a damaged file into a `CacheError`."""
+    try:
+        yield
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as error:
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise CacheError(path, item, f"damaged: {why}; fetch or extract it again") from None
+
+
+class Structure:
+    """An open file whose datasets are exactly those of a cache, each complete.
+
+    Attributes:
+        shapes, types: of every dataset, by name.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        if not path.is_file():
+            raise CacheError(path, "file", "no such file; `dvc repro` makes it, `dvc pull` fetches it")
+        self.size = path.stat().st_size
+        with guard(path, "file"):
+            # Caches are never changed in place, so there is nothing to lock, and some file systems cannot.
+            self.file = h5py.File(path, "r", locking=False)
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self.types: dict[str, np.dtype] = {}
+        self._datasets: dict[str, h5d.DatasetID] = {}
+        self._chunk_rows: dict[str, int] = {}
+        self._sound: dict[str, np.ndarray] = {}
+        try:
+            self._open_all()
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self.file.close()
+
+    def read(
+        self, name: str, start: int = 0, stop: int | None = None, out: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Rows `start` to `stop` of a dataset, into the same rows of `out` where given."""
+        shape = self.shapes[name]
+        stop = shape[0] if stop is None else stop
+        count = (stop - start, *shape[1:])
+        target = np.empty(count, self.types[name]) if out is None else out[start:stop]
+        if target.size:
+            dataset = self._datasets[name]
+            with guard(self.path, name):
+                self._check_chunks(name, start, stop)
+                space = dataset.get_space()
+                space.select_hyperslab((start, *[0] * (len(shape) - 1)), count)
+                dataset.read(h5s.create_simple(count), space, target)
+        return target
+
+    def texts(self, name: str) -> list[str]:
+        """A dataset of strings, [N]."""
+        values = self.read(name).tolist()
+        # One pass over one string instead of a loop: a line break is not printable, so no value hides one.
+        lines = self._text(name, b"\n".join(values)).split("\n") if values else []
+        if len(lines) != len(values) or not "".join(lines).isprintable():
+            raise CacheError(self.path, name, "holds unprintable characters")
+        return lines
+
+    def block_rows(self, name: str, block_bytes: int) -> int:
+        """Rows of whole chunks that make about `block_bytes`."""
+        shape = self.shapes[name]
+        row = self.types[name].itemsize * math.prod(shape[1:])
+        chunk = self._chunk_rows[name]
+        return max(1, block_bytes // (row * chunk)) * chunk
+
+    def meta(self) -> tuple[Meta, str, str]:
+        """What the attributes say: meta, rows_hash, digest."""
+        with guard(self.path, "attributes"):
+            found = h5a.get_num_attrs(self.file.id)
+        if found != len(schema.ATTRIBUTES):
+            raise CacheError(self.path, "attributes", f"expected {len(schema.ATTRIBUTES)}, found {found}")
+        text = {name: self._attribute(name) for name in schema.ATTRIBUTES}
+        if text["schema"] != schema.SCHEMA:
+            raise CacheError(self.path, "schema", f"{text['schema']!r} is not {schema.SCHEMA}")
+        if text["modality"] not in (*MODALITIES, "none"):
+            known = ", ".join(MODALITIES)
+            raise CacheError(self.path, "modality", f"{text['modality']!r} is none of {known}")
+        values: dict[str, Any] = {
+            name: self._json(name, text[name]) if name in schema.JSON_ATTRIBUTES else text[name]
+            for name in schema.META_ATTRIBUTES
+        }
+        frames = self.types.get("frames")
+        meta = Meta(
+            **values,
+            pooled_dim=self.shapes["pooled"][1],
+            frames_dim=self.shapes["frames"][1] if frames else 0,
+            frames=next((name for name, dtype in FRAMES.items() if dtype == frames), "none"),
+            pooled_names=tuple(self.texts("pooled_names")) if "pooled_names" in self.shapes else (),
+            frames_names=tuple(self.texts("frames_names")) if "frames_names" in self.shapes else (),
+        )
+        return meta, text["rows_hash"], text["digest"]
+
+    def _open_all(self) -> None:
+        with guard(self.path, "file"):
+            names = [name.decode("utf-8", "replace") for name in self.file.id]
+        for name in names:
+            if name not in _TYPES:
+                raise CacheError(self.path, repr(name), "does not belong into a feature cache")
+            with guard(self.path, name):
+                self._open(name)
+        have = set(names)
+        wanted = _ALWAYS | (_WITH_FRAMES if have & (_WITH_FRAMES | {"frames_names"}) else set())
+        for name in sorted(wanted - have):
+            raise CacheError(self.path, name, "is missing")
+        self._check_shapes()
+        for name in names:
+            self._check_chunk_shape(name)
+
+    def _open(self, name: str) -> None:
+        where = self.file.id
+        if where.links.get_info(name.encode()).type != h5l.TYPE_HARD:
+            raise CacheError(self.path, name, "is a link to elsewhere")
+        if h5o.get_info(where, name.encode()).type != h5o.TYPE_DATASET:
+            raise CacheError(self.path, name, "is no dataset")
+        dataset = h5d.open(where, name.encode())
+        plist = dataset.get_create_plist()
+        if plist.get_layout() != h5d.CHUNKED:
+            raise CacheError(self.path, name, "is not stored in chunks")
+        if dataset.rank != _RANKS.get(name, 1):
+            raise CacheError(self.path, name, f"has {dataset.rank} dimensions")
+        self._datasets[name], self.shapes[name] = dataset, dataset.shape
+        self.types[name] = self._dtype(name, dataset)
+        filters = [plist.get_filter(i)[0] for i in range(plist.get_nfilters())]
+        if filters != [h5z.FILTER_FLETCHER32]:
+            raise CacheError(self.path, name, f"filters {filters}: expected fletcher32 alone")
+        if h5a.get_num_attrs(dataset):
+            raise CacheError(self.path, name, "has attributes")
+
+    def _dtype(self, name: str, dataset: h5d.DatasetID) -> np.dtype:
+        kind = dataset.get_type()
+        if _TEXT in _TYPES[name]:
+            return schema.text_type(self._width(name, kind))
+        for number, dtype in _NUMBERS.items():
+            if dtype in _TYPES[name] and kind == number:
+                return dtype
+        raise CacheError(self.path, name, "has the wrong type")
+
+    def _width(self, item: str, kind: h5t.TypeID) -> int:
+        if kind.get_class() != h5t.STRING or kind.is_variable_str() or kind.get_cset() != h5t.CSET_UTF8:
+            raise CacheError(self.path, item, "is no fixed-length UTF-8")
+        if kind.get_size() > min(self.size, schema.MAX_ATTRIBUTE):
+            raise CacheError(self.path, item, f"claims strings of {kind.get_size()} bytes")
+        return kind.get_size()
+
+    def _check_shapes(self) -> None:
+        shapes = self.shapes
+        (count,), (_, pooled) = shapes["utterance"], shapes["pooled"]
+        total, frames = shapes.get("frames", (0, 0))
+        expected = {
+            "utterance": (count,), "status": (count,), "error": (count,), "pooled": (count, pooled),
+            "frames": (total, frames), "offsets": (count + 1,), "times": (total,),
+            "pooled_names": (pooled,), "frames_names": (frames,),
+        }  # fmt: skip
+        for name, shape in shapes.items():
+            if shape != expected[name] or 0 in shape[1:]:
+                raise CacheError(self.path, name, f"has the shape {shape}, which does not fit the others")
+            if math.prod(shape) * self.types[name].itemsize > self.size:
+                raise CacheError(self.path, name, f"claims the shape {shape} in a file of {self.size} bytes")
+
+    def _check_chunk_shape(self, name: str) -> None:
+        shape, chunk = self.shapes[name], self._datasets[name].get_create_plist().get_chunk()
+        if chunk[1:] != shape[1:] or not 1 <= chunk[0] <= max(1, shape[0]):
+            raise CacheError(self.path, name, f"has chunks of {chunk} for the shape {shape}")
+        self._chunk_rows[name] = chunk[0]
+        self._sound[name] = np.zeros(-(-shape[0] // chunk[0]), bool)
+
+    def _check_chunks(self, name: str, start: int, stop: int) -> None:
+        """The chunks of these rows are there, each of its full size and under its checksum.
+
+        Looked up one by one when first needed: HDF5's iteration over chunks believes the index about its
+        length, and one made to harm has no end.
+        """
+        rows, sound, dataset = self._chunk_rows[name], self._sound[name], self._datasets[name]
+        first, last = start // rows, -(-stop // rows)
+        new = first + np.flatnonzero(~sound[first:last])
+        size = rows * math.prod(self.shapes[name][1:]) * self.types[name].itemsize + FLETCHER32_BYTES
+        buffer = np.empty(size if len(new) else 0, np.uint8)
+        for row in (new * rows).tolist():
+            corner = (row, *[0] * (dataset.rank - 1))
+            skipped_filters, data = dataset.read_direct_chunk(corner, out=buffer)
+            if skipped_filters or len(data) != size:
+                raise CacheError(self.path, name, f"the chunk at row {row} is cut or unchecked")
+        sound[first:last] = True
+
+    def _attribute(self, name: str) -> str:
+        with guard(self.path, name):
+            if not h5a.exists(self.file.id, name.encode()):
+                raise CacheError(self.path, name, "is missing")
+            attribute = h5a.open(self.file.id, name.encode())
+            width = self._width(name, attribute.get_type())
+            if attribute.get_space().get_simple_extent_type() != h5s.SCALAR:
+                raise CacheError(self.path, name, "is no single value")
+            value = np.empty((), schema.text_type(width))
+            attribute.read(value)
+        text = self._text(name, value.tobytes().rstrip(b"\0"))
+        if not text.isprintable():
+            raise CacheError(self.path, name, "holds unprintable characters")
+        return text
+
+    def _json(self, name: str, text: str) -> Any:
+        with guard(self.path, name):
+            value = json.loads(text, parse_constant=_refuse)
+        if name == "weights_saw" and value is None:
+            return None
+        if not isinstance(value, dict):
+            raise CacheError(self.path, name, "is no JSON object")
+        if name in ("weights", "packages") and not all(isinstance(v, str) for v in value.values()):
+            raise CacheError(self.path, name, "has values that are no strings")
+        return value
+
+    def _text(self, item: str, data: bytes) -> str:
+        try:
+            return data.decode()
+        except UnicodeDecodeError as error:
+            raise CacheError(self.path, item, f"is not UTF-8 at byte {error.start}") from None
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")

@@ -1,0 +1,160 @@
+"""Write a feature cache: streaming, in constant memory, and so that a crash at any point costs nothing.
+
+The same inputs give the same bytes: chunks are written whole and in order, strings have the width of the
+longest, nothing holds a date, a host or a path.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import h5py
+import numpy as np
+
+from pipeline.errors import UserError
+from pipeline.features import schema
+from pipeline.features.columns import Table
+from pipeline.features.schema import FRAMES, Meta, Row
+
+
+def write(path: Path, meta: Meta, utterances: Sequence[str], rows: Iterable[Row]) -> None:
+    """Write `rows`, one per utterance and in that order, as the cache at `path`.
+
+    An old file at `path` stays whole until the new one lies complete on the disk beside it.
+
+    Raises:
+        UserError: rows and utterances do not fit together, a value is not finite, or the disk is full.
+    """
+    path = Path(path)
+    with replacing(path) as part:
+        with disk(path):
+            raw = _NotingFile(part, "w+b")
+        with raw:
+            _fill(raw, path, meta, utterances, rows)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A name beside `path` to write to; what lies there at the end becomes `path`, at once and for good."""
+    # One name, not a random one: DVC locks a stage's outs, so there is one writer, and what a kill leaves
+    # behind is overwritten by the next run instead of piling up.
+    part = path.with_name(f".{path.name}.part")
+    with disk(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield part
+        with disk(path):
+            # Killed before this line: a partial file under another name. After it: a whole one.
+            _sync(part)
+            # Atomic: whoever opens `path` sees the old file or the new one, whole.
+            os.replace(part, path)
+            # Without this a power cut could undo the rename, though never tear a file.
+            _sync(path.parent)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def disk(path: Path) -> Iterator[None]:
+    """Say what a full or read-only disk means for `path`."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"{path}: not written: {error.strerror or error}; make room or choose another place, then run again "
+            "(what lay there before is untouched)"
+        ) from None
+
+
+class _NotingFile(io.FileIO):
+    """A file whose writes never fail, but are noted.
+
+    HDF5 cannot close a file whose last blocks it cannot write, and an open one haunts the process to its
+    exit. So after the first failure the rest goes nowhere, and `failure` says why nothing may be kept.
+    """
+
+    failure: OSError | None = None
+
+    def write(self, data: Any) -> int:
+        view = memoryview(data).cast("B")
+        size = len(view)
+        try:
+            while view and not self.failure:
+                view = view[super().write(view) :]
+        except OSError as error:
+            self.failure = error
+        return size
+
+    def truncate(self, size: int | None = None) -> int:
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.failure = self.failure or error
+            return size or 0
+
+    def check(self) -> None:
+        if self.failure:
+            raise self.failure
+
+
+def _fill(raw: _NotingFile, path: Path, meta: Meta, utterances: Sequence[str], rows: Iterable[Row]) -> None:
+    attributes = _attributes(meta)
+    try:
+        # v110 checksums its metadata; older formats let some flipped bits through unseen.
+        with h5py.File(raw, "w", libver=("v110", "v110")) as file:
+            rows_hash, digest = Table(file, meta, utterances).write(_until_full(raw, rows))
+            for name, text in {**attributes, "rows_hash": rows_hash, "digest": digest}.items():
+                data = text.encode()
+                file.attrs.create(name, np.bytes_(data), dtype=schema.text_type(len(data)))
+    finally:
+        # What HDF5 makes of a full disk hides the reason; the first failure tells it.
+        with disk(path):
+            raw.check()
+
+
+def _until_full(raw: _NotingFile, rows: Iterable[Row]) -> Iterator[Row]:
+    for row in rows:
+        yield row
+        raw.check()
+
+
+def _attributes(meta: Meta) -> dict[str, str]:
+    """The file's attributes but `rows_hash` and `digest`, as text."""
+    stored = "f4" if meta.frames == "none" else meta.frames
+    if meta.pooled_dim < 1 or (meta.frames == "none") != (meta.frames_dim == 0) or stored not in FRAMES:
+        raise _wrong(
+            meta, "dimensions", f"{meta.pooled_dim} pooled, {meta.frames_dim} frames as {meta.frames}"
+        )
+    for name, dim in (("pooled_names", meta.pooled_dim), ("frames_names", meta.frames_dim)):
+        names = getattr(meta, name)
+        if names and (len(names) != dim or not all(n and n.isprintable() for n in names)):
+            raise _wrong(meta, name, f"expected {dim} printable names, got {len(names)}")
+    for name, value in (*meta.encoder.items(), *meta.weights.items()):
+        if isinstance(value, str) and PurePosixPath(value).is_absolute():
+            raise _wrong(meta, name, f"{value!r} is a path, and caches are shared: give a name instead")
+    values = {"schema": schema.SCHEMA}
+    for name in schema.META_ATTRIBUTES:
+        value = getattr(meta, name)
+        text = schema.canonical_json(value) if name in schema.JSON_ATTRIBUTES else schema.one_line(value)
+        if len(text.encode()) > schema.MAX_ATTRIBUTE:
+            raise _wrong(meta, name, f"longer than {schema.MAX_ATTRIBUTE} bytes")
+        values[name] = text
+    return values
+
+
+def _wrong(meta: Meta, field: str, why: str) -> UserError:
+    return UserError(f"features of {meta.stream}: {field}: {why}")
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

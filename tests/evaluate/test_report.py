@@ -1,0 +1,215 @@
+"""The page, parsed: its numbers are those of the files, it asks for nothing, and a corpus cannot write into it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from evaluate import details, report
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "</script><script>alert(2)</script>",
+    '"><img src=http://evil.example/x onerror=alert(3)>',
+    "' onmouseover='alert(4)",
+    "{{ 7 * 7 }} <!-- \u2028 & &amp; \\u003c",
+)
+VOID = {"meta", "link", "input", "br", "img"}
+
+
+class Page(HTMLParser):
+    """Elements with their attributes, own section and text; a small DOM, enough to ask questions of."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.elements: list[dict] = []
+        self.open: list[dict] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        element = {"tag": tag, "text": "", "own": "", **dict(attrs)}
+        element["section"] = next((e["id"] for e in reversed(self.open) if e["tag"] == "section"), "")
+        self.elements.append(element)
+        if tag not in VOID:
+            self.open.append(element)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop()["tag"] == tag, "every element is closed in its order"
+
+    def handle_data(self, data):
+        if self.open:
+            self.open[-1]["own"] += data
+        for element in self.open:
+            element["text"] += data
+
+    def all(self, tag=None, **attributes):
+        return [
+            e for e in self.elements
+            if (tag is None or e["tag"] == tag) and all(e.get(k.rstrip("_")) == v for k, v in attributes.items())
+        ]  # fmt: skip
+
+    def data(self):
+        return json.loads(self.all("script", id="data")[0]["text"])
+
+
+def rendered(run):
+    found = details.details(run)
+    return found, Page(report.render(run, found))
+
+
+def close(text: str, value: float) -> bool:
+    """Whether the shown text is the value, rounded: a share in percent with one decimal, a count as it is."""
+    plain = text.replace("\u202f", "").replace("−", "-")
+    return plain == str(value) if isinstance(value, int) else plain == f"{100 * value:.1f}"
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_every_number_is_the_one_in_the_files(make_run, tmp_path, seeds):
+    run = make_run(seeds=seeds, skill=1.0)
+    found = details.details(run)
+    details.write(run, found, tmp_path)
+    page = Page(report.render(run, found))
+    table = json.loads((tmp_path / "metrics.json").read_text())
+    stored = json.loads((tmp_path / "details.json").read_text())
+    shown = page.all("data")
+    assert len(shown) > 150
+    places = set()
+    for element in shown:
+        value = stored
+        path = json.loads(element["data-path"])
+        for key in path:
+            value = value[key]
+        assert float(element["value"]) == value
+        assert close(element["text"], value), (path, element["text"], value)
+        places.add(tuple(path))
+    for split, row in table.items():
+        for name, value in row.items():
+            metric, _, part = name.partition("_f1_")
+            path = ("splits", split, f"{metric}_f1" if part else name, part or "mean")
+            assert path in places
+            assert stored["splits"][split][path[2]][path[3]] == value
+
+
+def test_no_score_is_typed_beside_the_marked_ones(make_run):
+    _, page = rendered(make_run(seeds=2, skill=1.0))
+    for element in page.elements:
+        if element["section"] in ("scores", "labels", "modalities", "wrong") and element["tag"] != "data":
+            assert not re.search(r"\d\.\d", element["own"]), element
+
+
+def test_the_dialogue_view_shows_the_first_seeds_answers(make_run):
+    run = make_run(seeds=2, skill=1.0)
+    _, page = rendered(run)
+    data = page.data()
+    turns = [e for e in page.all("li") if e.get("class", "").startswith("turn")]
+    rows = [i for group in run.test_dialogues() for i in group]
+    assert [int(t["data-row"]) for t in turns] == rows
+    truth = run.truth()
+    for turn, i in zip(turns, rows, strict=True):
+        p = run.first.probabilities[i]
+        u = run.utterances[i]
+        assert int(turn["data-predicted"]) == p.argmax()
+        assert int(turn["data-truth"]) == truth[i]
+        verdict = "right" if p.argmax() == truth[i] else "wrong"
+        assert turn["data-verdict"] == (verdict if truth[i] >= 0 else "unlabelled")
+        assert u.text in turn["text"]
+        assert u.speaker in turn["text"]
+        assert f"{100 * p.max():.1f}%" in turn["text"]
+        columns = [p, *(run.first.without[m][i] for m in data["modalities"])]
+        for column, stored in zip(columns, data["turns"][str(i)], strict=True):
+            assert stored == pytest.approx(1000 * column, abs=0.51)
+    for pair in data["attention"]:
+        for stored, weight in zip(
+            pair["maps"], run.first.attention[(pair["query"], pair["key"])], strict=True
+        ):
+            assert [v for line in stored for v in line] == pytest.approx(1000 * weight.ravel(), abs=0.51)
+
+
+def test_nothing_on_the_page_asks_for_the_network(make_run):
+    run = make_run()
+    text = report.render(run, details.details(run))
+    page = Page(text)
+    for element in page.elements:
+        for name in ("src", "href", "srcset", "action", "data", "poster", "xlink:href"):
+            assert element.get(name, "#").startswith(("#", "data:")), element
+    styles = " ".join(e["text"] for e in page.all("style")) + " ".join(
+        e.get("style") or "" for e in page.elements
+    )
+    assert not re.search(r"@import|url\(", styles)
+    policy = page.all("meta", **{"http-equiv": "Content-Security-Policy"})[0]["content"]
+    assert policy.startswith("default-src 'none';")
+    script = (report.HERE / "report.js").read_text()
+    assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)|fetch\(|XMLHttp|innerHTML|eval\(", script)
+
+
+def test_hostile_text_stays_text(make_run):
+    run = make_run(lines=HOSTILE, speakers=HOSTILE[:2], emotions=[*HOSTILE[:4], "neutral"], skill=0.3)
+    named = [dataclasses.replace(u, dialogue=f"{HOSTILE[2]}{u.dialogue}") for u in run.utterances]
+    streams = [
+        dataclasses.replace(s, weights=HOSTILE[0], encoder={"encoder": HOSTILE[1]}) for s in run.streams
+    ]
+    run = dataclasses.replace(run, utterances=named, streams=streams, dropped={"visual": HOSTILE[0]})
+    found, page = rendered(run)
+    assert len(page.all("script")) == 2
+    assert not page.all("img")
+    assert not [e for e in page.elements if any(key.startswith("on") for key in e)]
+    assert page.data()["labels"] == run.names
+    texts = [e["text"] for e in page.all("span", class_="text") if e["section"] == "dialogues"]
+    assert set(texts) == {run.utterances[i].text for rows in run.test_dialogues() for i in rows}
+    assert {e["value"] for e in page.all("option") if e.get("value") in HOSTILE} == set(HOSTILE[:2])
+    assert {e["text"] for e in page.all("q")} == {w["text"] for w in found["wrong"]}
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        {"modalities": ["text"]},
+        {"modalities": ["audio", "visual"]},
+        {"parts": ("train", "val")},
+        {"unlabelled": 1.0},
+        {"parts": ("train", "val", "test")},
+        {"speakers": ["A"], "lines": [""]},
+        {"emotions": ["no", "yes"], "seeds": 2},
+        {"normalise": "speaker", "fold": "1"},
+    ],
+    ids=str,
+)
+def test_every_shape_of_run_has_a_whole_page(make_run, shape):
+    run = make_run(**shape)
+    found, page = rendered(run)
+    assert not page.open
+    sections = {e["id"] for e in page.all("section")}
+    assert {"scores", "run", "training", "dialogues"} <= sections
+    assert ("labels" in sections) == bool(found["splits"]["test"]["scored"])
+    assert ("modalities" in sections) == bool(found["modalities"])
+    assert {a["href"][1:] for a in page.all("a") if a["href"].count("-") == 0} <= sections
+    # Neither Python's nor JavaScript's word for "nothing there" may reach a reader.
+    words = " ".join(e["own"] for e in page.elements if e["tag"] not in ("script", "style"))
+    assert not re.search(r"\bNone\b|\bnan\b|undefined:|\bnull\b", words)
+
+
+def test_what_a_reader_must_know_is_said(make_run):
+    run = make_run(seeds=2, normalise="speaker")
+    corpus = run.params.corpus.model_copy(update={"build": ["demo"]})
+    run = dataclasses.replace(
+        run, params=run.params.model_copy(update={"corpus": corpus}), dropped={"visual": "no file"},
+        oracle=run.predictions,
+    )  # fmt: skip
+    text = report.render(run, details.details(run))
+    assert "they mean nothing about people" in text
+    assert "Transductive:" in text
+    assert "Without <b>visual</b>: no file." in text
+    assert "seed 0, the first" in text
+    assert "text + audio ·" in text
+    assert "oracle_test" in text
+    plain = make_run()
+    assert "oracle_test" not in report.render(plain, details.details(plain))
+
+
+def test_the_same_run_gives_the_same_page(make_run):
+    pages = {report.render(run, details.details(run)) for run in (make_run(seeds=2), make_run(seeds=2))}
+    assert len(pages) == 1

@@ -1,0 +1,115 @@
+"""`prepare --check`: what will give no feature is told before hours of extraction."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pipeline.check import report
+from pipeline.errors import UserError
+from pipeline.probe import probe
+from tests.pipeline import raw_folders
+
+ROOT = Path(__file__).parents[2]
+TONE = 0.3 * np.sin(np.arange(16000) / 5)
+
+
+@pytest.fixture(autouse=True)
+def _no_media_elsewhere(monkeypatch):
+    monkeypatch.delenv("EMOFUSE_MEDIA", raising=False)
+
+
+def test_media_of_every_kind_of_trouble(tmp_path):
+    corpus = raw_folders.meld(tmp_path)
+    train = tmp_path / "train_splits"
+    # The reader looks at what is inside, not at the name: sound alone is enough here.
+    raw_folders.wav(train / "dia0_utt0.mp4", TONE)
+    raw_folders.wav(train / "dia0_utt3.mp4", 0 * TONE)
+    raw_folders.wav(train / "dia10_utt0.mp4", np.tile(TONE, 70))
+    (train / "dia2_utt1.mp4").write_bytes(b"no video at all")
+    (train / "final_videos_testdia0_utt0.mp4").write_bytes(b"x")
+    (train / "._dia0_utt0.mp4").write_bytes(b"\0\5\x16\7")
+    lines = report(corpus).splitlines()
+    assert "media: 4 of 6 files found" in "\n".join(lines)
+    found = {line.partition(":")[0]: line for line in lines}
+    assert found["missing files"] == (
+        "missing files: 2: dev_splits_complete/dia0_utt0.mp4, output_repeated_splits_test/dia0_utt0.mp4"
+    )
+    assert "1: train_splits/dia2_utt1.mp4 (Invalid data" in found["undecodable files"]
+    assert found["silent"] == "silent: 1: train_dia0000_utt03 (train_splits/dia0_utt3.mp4, 1.0 s)"
+    assert found["longer than 60 s"].endswith("1: train_dia0010_utt00 (train_splits/dia10_utt0.mp4, 70.0 s)")
+    extra = found["extra files, used by no utterance"]
+    assert ": 2: " in extra
+    assert "._dia0_utt0.mp4" in extra
+    assert "final_videos_testdia0_utt0.mp4" in extra
+
+
+def test_spans_are_judged_one_by_one(tmp_path):
+    raw_folders.wav(tmp_path / "call.wav", np.concatenate([TONE, 0 * TONE]))
+    (tmp_path / "own.csv").write_text(
+        "utterance,dialogue,turn,media,start,end,split\n"
+        "a,d,0,call.wav,0,0.9,train\nb,d,1,call.wav,1.2,1.9,train\nc,d,2,call.wav,2.5,3,train\n"
+    )
+    text = report(raw_folders.corpus("csv", tmp_path))
+    assert "silent: 2: b (call.wav, 0.7 s), c (call.wav, 0.5 s)" in text
+    assert "begin after their file's end: 1: c (call.wav, 0.5 s)" in text
+    assert "utterances without text: 3: a, b, c" in text
+    assert "utterances without an emotion: 3: a, b, c" in text
+
+
+def test_counts_stand_beside_the_published(tmp_path):
+    text = report(raw_folders.meld(tmp_path))
+    assert (
+        "DIFFERS from the published counts in train: neutral, surprise, fear, sadness, joy, disgust, anger"
+        in text
+    )
+    row = next(line for line in text.splitlines() if line.split()[0] == "published")
+    assert row.split()[1:] == ["4710", "1205", "268", "683", "1743", "271", "1109", "9989"]
+    assert "speakers in more than one split: 0" in text
+
+
+def test_speakers_in_two_splits(tmp_path):
+    corpus = raw_folders.csv(tmp_path)
+    assert "speakers in more than one split: 1: Anna" in report(corpus)
+
+
+def test_mistakes_of_the_annotation_are_listed(tmp_path):
+    corpus = raw_folders.meld(tmp_path)
+    path = tmp_path / "train_sent_emo.csv"
+    path.write_bytes(path.read_bytes().replace(b",0,3,", b",0,0,").replace(b"anger", b"rage"))
+    with pytest.raises(UserError) as caught:
+        report(corpus)
+    assert "2 bad values" in str(caught.value)
+    assert "utterance='train_dia0000_utt00': is at" in str(caught.value)
+    assert "emotion='rage'" in str(caught.value)
+
+
+def test_a_playlist_is_not_followed(tmp_path):
+    (tmp_path / "secret.wav").write_bytes(b"")
+    path = tmp_path / "list.mp4"
+    path.write_text("#EXTM3U\n#EXTINF:1,\nsecret.wav\n")
+    assert probe(path).error
+
+
+def test_the_command_writes_nothing(tmp_path):
+    corpus = raw_folders.meld(tmp_path / "raw")
+    params = (ROOT / "presets/meld-text.yaml").read_text(encoding="utf-8")
+    (tmp_path / "params.yaml").write_text(
+        params.replace("root: data/meld", f"root: {corpus.root}"), encoding="utf-8"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    run = subprocess.run(
+        [sys.executable, "-m", "pipeline.prepare", "--check"],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.startswith("meld: 6 utterances, 5 dialogues, 5 speakers")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["params.yaml", "raw"]

@@ -1,0 +1,174 @@
+"""Lists, csv files and subtitles: what people bring themselves."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from pipeline.corpora import csv, scp, subtitles
+from pipeline.errors import UserError
+from pipeline.prepare import prepare
+from pipeline.tables import read_utterances
+from tests.pipeline import raw_folders
+
+
+@pytest.fixture(autouse=True)
+def _no_media_elsewhere(monkeypatch):
+    monkeypatch.delenv("EMOFUSE_MEDIA", raising=False)
+
+
+def test_scp_lists(tmp_path):
+    utterances, labels = scp.read(tmp_path, raw_folders.scp(tmp_path))
+    assert utterances[["utterance", "dialogue", "speaker", "session"]].to_numpy().tolist() == [
+        ["Ses01F_impro01_F000", "Ses01F_impro01", "Ses01F", "1"],
+        ["Ses01F_impro01_M000", "Ses01F_impro01", "Ses01M", "1"],
+        ["Ses05M_script01_1_M003", "Ses05M_script01_1", "Ses05M", "5"],
+    ]
+    assert list(utterances["media"])[1:] == ["Session 1/a file.wav", "b.wav"]
+    assert labels[["split", "emotion"]].to_numpy().tolist() == [
+        ["train", "neutral"],
+        ["train", "happiness"],
+        ["val", "sadness"],
+    ]
+
+
+def test_scp_ids_of_another_corpus(tmp_path):
+    (tmp_path / "my_test.scp").write_text("talk-a_2 x.wav joy\ntalk-a_1 y.wav joy\nlone z.wav anger\n")
+    utterances, _ = scp.read(tmp_path, raw_folders.corpus("scp", tmp_path))
+    assert utterances[["dialogue", "turn", "speaker", "session"]].to_numpy().tolist() == [
+        ["lone", 0, "", ""],
+        ["talk-a", 0, "", ""],
+        ["talk-a", 1, "", ""],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "line", "expected"),
+    [
+        (
+            "train.scp",
+            "a /etc/passwd neutral",
+            r"train.scp:1: path='/etc/passwd': is outside .*; set corpus.root",
+        ),
+        (
+            "train.scp",
+            "a ../b.wav neutral",
+            r"train.scp:1: media='../b.wav': must be a relative path that stays",
+        ),
+        ("train.scp", "a b.wav", r"train.scp:1: line='a b.wav': must be: id path label"),
+        ("train.scp", "a b.wav bored", r"train.scp:1: emotion='bored': is not in corpus.labels"),
+        ("list.scp", "a b.wav neutral", r"list.scp: the name must hold one of train, val"),
+        ("training_test.scp", "", r"no utterance"),
+    ],
+)
+def test_bad_scp(tmp_path, name, line, expected):
+    (tmp_path / name).write_text(line + "\n")
+    with pytest.raises(UserError, match=expected):
+        scp.read(tmp_path, raw_folders.corpus("scp", tmp_path))
+
+
+def test_two_lists_for_one_split(tmp_path):
+    for session in "12":
+        (tmp_path / f"session{session}_train.scp").write_text("a b.wav neutral\n")
+    with pytest.raises(
+        UserError, match=r"session2_train.scp: session1_train.scp is the list of train already"
+    ):
+        scp.read(tmp_path, raw_folders.corpus("scp", tmp_path))
+
+
+def test_the_example_of_the_documentation(tmp_path):
+    example = re.search(r"\n\n((?:    .*\n){10})\n", csv.__doc__)[1]
+    (tmp_path / "own.csv").write_text(re.sub("^    ", "", example, flags=re.MULTILINE))
+    prepare(raw_folders.corpus("csv", tmp_path), tmp_path / "out/u.csv", tmp_path / "out/l.csv")
+    utterances = read_utterances(tmp_path / "out/u.csv")
+    assert len(utterances) == 9
+    assert utterances[1].text == "Morning, Anna."
+    assert (utterances[4].start, utterances[4].end) == (None, None)
+    assert (utterances[7].speaker, utterances[7].end) == ("", 4.0)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("a2,anna,1", "a2,anna,one", "own.csv:3: turn='one': must be a whole number"),
+        ("a2,anna,1", "a1,anna,1", "own.csv:3: utterance='a1': is at "),
+        (",2.1,", ",soon,", "own.csv:3: start='soon': must be seconds, or empty"),
+        (",2.1,3.0", ",3.0,2.1", "own.csv:3: end='2.1': is not after start=3.0"),
+        (",2.1,3.0", ",-1,3.0", "own.csv:3: start='-1.0': must be seconds from 0 up"),
+        (",2.1,3.0", ",nan,3.0", "own.csv:3: start='nan': must be seconds from 0 up"),
+        ("anna.mp4,2.1", "../x.mp4,2.1", "own.csv:3: media='../x.mp4': must be a relative path"),
+        ("3.0,train", "3.0,dev", "own.csv:3: split='dev': must be one of train, val, test"),
+        ("3.0,train", "3.0,val", "own.csv:3: split='val': dialogue anna is in train by "),
+        ("train,neutral", "train,calm", "own.csv:3: emotion='calm': is not in corpus.labels"),
+        ('"Morning, Anna."', '"Morning, Anna.', "own.csv:3: not a well-formed csv row"),
+        (",split,", ",part,", "own.csv:1: no column split"),
+        (",start,", ",begin,", "own.csv:1: unknown columns begin"),
+        (",start,", ",end,", "own.csv:1: a column is there twice"),
+        ("a2,anna,1", "a2,anna,1,2", "own.csv:3: 11 values, but the header has 10 columns"),
+    ],
+)
+def test_bad_csv(tmp_path, old, new, expected):
+    corpus = raw_folders.csv(tmp_path)
+    path = tmp_path / "own.csv"
+    text = path.read_text()
+    assert text.count(old) == 1
+    path.write_text(text.replace(old, new))
+    with pytest.raises(UserError) as caught:
+        csv.read(tmp_path, corpus)
+    assert expected in str(caught.value)
+
+
+def test_two_csv_files(tmp_path):
+    corpus = raw_folders.csv(tmp_path)
+    (tmp_path / "more.csv").write_text("")
+    with pytest.raises(UserError, match=r"more.csv, own.csv: keep one csv file there"):
+        csv.read(tmp_path, corpus)
+
+
+def test_subtitles(tmp_path):
+    utterances, labels = subtitles.read(tmp_path, raw_folders.subtitles(tmp_path))
+    assert list(utterances["utterance"]) == [
+        f"{d}_{i:04}" for d in ("call", "train_kitchen.en") for i in range(3)
+    ]
+    assert list(utterances["media"].unique()) == ["call.mp4", "train/kitchen.mkv"]
+    assert list(utterances["text"][:3]) == ["Where have you been?", "Out.", "Look at this: it works."]
+    assert list(utterances["speaker"][:3]) == ["ANNA", "", ""]
+    assert utterances[["start", "end"]].to_numpy().tolist()[2] == [60.0, 62.0]
+    assert labels["split"].tolist() == ["test"] * 3 + ["train"] * 3
+    assert set(labels["emotion"]) == {""}
+
+
+def test_subtitles_as_other_programs_write_them(tmp_path):
+    path = tmp_path / "a.srt"
+    path.write_bytes(
+        "\ufeff00:00:03.5 --> 00:00:04.25 X1:10 X2:20\r\nLater.\r\n\r\n\r\n7\r\n01:02 --> 01:03\r\n\r\n"
+        "1\r\n0:00:01,000 --> 0:00:02,000\r\nMrs. Smith: 12:30 it is\r\n".encode()
+    )
+    cues = subtitles.read_srt(path)
+    assert [(cue.start, cue.end, cue.text) for cue in cues] == [
+        (1.0, 2.0, "Mrs. Smith: 12:30 it is"),
+        (3.5, 4.25, "Later."),
+    ]
+    assert subtitles.split_speaker(cues[0].text) == ("Mrs. Smith", "12:30 it is")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        (
+            "00:00:03,000 -->",
+            "00:00:05,000 -->",
+            "call.srt:7: the cue ends at 4 s, not after its start at 5 s",
+        ),
+        ("00:00:03,000 -->", "-00:00:03,000 -->", "call.srt:7: '-00:00:03,000 --> 00:00:04,000': expected"),
+        ("00:00:03,000 -->", "00:00:03,000 ->", "call.srt:7: '00:00:03,000 -> 00:00:04,000': expected"),
+    ],
+)
+def test_bad_subtitles(tmp_path, old, new, expected):
+    corpus = raw_folders.subtitles(tmp_path)
+    path = tmp_path / "call.srt"
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(UserError) as caught:
+        subtitles.read(tmp_path, corpus)
+    assert expected in str(caught.value)

@@ -1,0 +1,68 @@
+"""Every preset is a complete, valid params file that says what it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from extract.encoders import stream_params
+from pipeline.corpora import REGISTRY
+from pipeline.params import Params, load, read_yaml
+
+ROOT = Path(__file__).parents[2]
+PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
+
+
+def test_the_presets_are_there():
+    assert {path.stem for path in PRESETS} >= {"meld-text", "meld", "iemocap", "iemocap4-foalnet"}
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_a_preset_is_valid(path):
+    params = load(path)
+    for stream, raw in params.extract.items():
+        kind, _ = stream_params(stream, raw, path)
+        used = {name: modality for modality, name in params.train.streams.in_use().items()}
+        assert kind.modality == used[stream]
+    assert params.corpus.name in REGISTRY
+    assert not params.corpus.build
+    assert (ROOT / params.corpus.watch).is_file()
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_a_preset_is_complete_and_opens_with_its_manual(path):
+    raw = read_yaml(path)
+    assert set(raw) == set(Params.model_fields)
+    for section in ("train", "model", "loss", "evaluate"):
+        assert set(raw[section]) == set(Params.model_fields[section].annotation.model_fields), section
+    comment = path.read_text(encoding="utf-8").partition("corpus:")[0]
+    assert f"cp presets/{path.name} params.yaml" in comment
+    assert "dvc " in comment
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (
+            "meld",
+            {"batch": 100, "layers": 2, "mu": (0.3, 0.3), "swfc": (1.4, 2.0, 1.2), "head": 512, "epochs": 15},
+        ),
+        (
+            "iemocap",
+            {"batch": 64, "layers": 6, "mu": (0.4, 0.4), "swfc": (0.8, 2.4, 1.1), "head": 256, "epochs": 100},
+        ),
+    ],
+)
+def test_multiemos_settings(name, expected):
+    params = load(ROOT / f"presets/{name}.yaml")
+    assert expected == {
+        "batch": params.train.batch_size,
+        "layers": params.model.layers,
+        "mu": (params.loss.mu1, params.loss.mu2),
+        "swfc": (params.loss.temperature, params.loss.focus, params.loss.alpha),
+        "head": params.model.head,
+        "epochs": params.train.epochs,
+    }
+    assert (params.train.lr, params.train.weight_decay, params.model.dropout) == (1e-4, 1e-5, 0.0)
+    assert params.model.bidirectional == (name == "iemocap")
