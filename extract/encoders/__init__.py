@@ -1,0 +1,70 @@
+"""The encoders, by the name that `extract.STREAM.encoder` gives in params.yaml.
+
+A new encoder is a class that follows extract/contract.py and one line here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from pathlib import Path
+from typing import Any
+
+from extract.contract import Encoder
+from pipeline.errors import UserError
+from pipeline.params import StreamParams, validate
+
+REGISTRY: dict[str, str] = {
+    "text": "extract.encoders.text:TextEncoder",
+    "opensmile": "extract.encoders.opensmile:OpensmileEncoder",
+    "speech": "extract.encoders.speech:SpeechEncoder",
+    "face": "extract.encoders.face:FaceEncoder",
+    "image": "extract.encoders.image:ImageEncoder",
+}
+
+
+def encoder_class(name: str) -> type[Encoder]:
+    """The class registered under `name`; imports its module alone.
+
+    Raises:
+        UserError: there is none; names the nearest.
+    """
+    if name not in REGISTRY:
+        close = difflib.get_close_matches(name, REGISTRY, n=1, cutoff=0.5)
+        hint = f"; did you mean `{close[0]}`?" if close else ""
+        raise UserError(f"no encoder is called {name!r}{hint} (there are {', '.join(sorted(REGISTRY))})")
+    module, _, attribute = REGISTRY[name].partition(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def stream_params(stream: str, raw: dict[str, Any], params_file: Path) -> tuple[type[Encoder], StreamParams]:
+    """A stream's encoder class, and `raw` validated by that class's own model.
+
+    Raises:
+        UserError: unknown encoder, unknown keys, values out of bounds.
+    """
+    prefix = f"extract.{stream}"
+    name = raw.get("encoder")
+    if not isinstance(name, str):
+        raise UserError(
+            f"{params_file}: {prefix}.encoder: must name an encoder ({', '.join(sorted(REGISTRY))})"
+        )
+    try:
+        kind = encoder_class(name)
+    except UserError as error:
+        raise UserError(f"{params_file}: {prefix}.encoder: {error}") from None
+    return kind, validate(kind.params_model, raw, params_file, prefix)
+
+
+def build(stream: str, raw: dict[str, Any], params_file: Path, media: Path) -> Encoder:
+    """The encoder of a stream, without its weights loaded.
+
+    Args:
+        raw: the mapping under `extract.STREAM`.
+        media: the folder that media paths are relative to.
+
+    Raises:
+        UserError: as `stream_params`, or what the encoder's constructor says of its params.
+    """
+    kind, params = stream_params(stream, raw, params_file)
+    return kind(params, media)

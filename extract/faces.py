@@ -1,0 +1,144 @@
+"""Which faces of a clip are taken, and how each is cut out of its frame.
+
+Boxes are [F, 5] f4 rows of x0, y0, x1, y1 in the frame's pixels (they may lie a little outside) and the
+detector's probability.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+Detect = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """The faces taken from one frame: boxes [F, 5] and what the network will see of each (F crops)."""
+
+    seconds: float
+    boxes: np.ndarray
+    crops: list[np.ndarray]
+
+
+def find(frames: Sequence[np.ndarray], detect: Detect, longest: int) -> list[np.ndarray]:
+    """Each frame's boxes, largest first, found at a size whose longer side is at most `longest` pixels (0: as is).
+
+    Boxes without a pixel in the frame are dropped.
+    """
+    height, width = frames[0].shape[:2]
+    scale = min(1.0, longest / max(height, width)) if longest else 1.0
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    small = frames if scale == 1 else [cv2.resize(f, size, interpolation=cv2.INTER_AREA) for f in frames]
+    back = np.array([width / size[0], height / size[1]] * 2 + [1], np.float32)
+    found = [boxes * back for boxes in detect(small)]
+    limit = np.array([width, height])
+    pixels = [np.minimum(b[:, 2:4], limit).astype(int) - np.maximum(b[:, :2], 0).astype(int) for b in found]
+    return [boxes[(size > 0).all(1)] for boxes, size in zip(found, pixels, strict=True)]
+
+
+def groups(frames: Iterable[tuple[float, np.ndarray]], size: int) -> Iterator[list[tuple[float, np.ndarray]]]:
+    """Consecutive frames, up to `size` at a time, of one height and width."""
+    group: list[tuple[float, np.ndarray]] = []
+    for frame in frames:
+        if group and (len(group) == size or frame[1].shape != group[0][1].shape):
+            yield group
+            group = []
+        group.append(frame)
+    if group:
+        yield group
+
+
+def pick(boxes: np.ndarray, frame: np.ndarray, faces: str) -> np.ndarray:
+    """Of one frame's boxes the `largest`, the `most_central`, or all of them (`all`, `track`)."""
+    if not len(boxes) or faces in ("all", "track"):
+        return boxes
+    if faces == "largest":
+        return boxes[:1]
+    centre = np.array(frame.shape[1::-1]) / 2
+    distance = np.linalg.norm((boxes[:, :2] + boxes[:, 2:4]) / 2 - centre, axis=1)
+    return boxes[[np.argmin(distance)]]
+
+
+def follow(seen: Sequence[Seen]) -> list[Seen]:
+    """The one face that is there in most frames (the larger of two that tie), and those frames alone.
+
+    A box continues the track whose last box has the nearest corners, while none of them moved by more than a
+    face's width. So a face may be away for a while, but a cut to another framing starts a new track.
+    """
+    tracks: list[list[tuple[int, int]]] = []
+    for i, frame in enumerate(seen):
+        moved = [
+            (_moved(seen[track[-1][0]].boxes[track[-1][1]], box), t, f)
+            for t, track in enumerate(tracks)
+            for f, box in enumerate(frame.boxes)
+        ]
+        taken: set[int] = set()
+        continued: set[int] = set()
+        for distance, t, f in sorted(moved):
+            if distance <= 1 and t not in continued and f not in taken:
+                tracks[t].append((i, f))
+                continued.add(t)
+                taken.add(f)
+        tracks += [[(i, f)] for f in range(len(frame.boxes)) if f not in taken]
+
+    def weight(track: list[tuple[int, int]]) -> tuple[int, float]:
+        return len(track), sum(_area(seen[i].boxes[f]) for i, f in track)
+
+    longest = max(tracks, key=weight, default=[])
+    return [replace(seen[i], boxes=seen[i].boxes[[f]], crops=[seen[i].crops[f]]) for i, f in longest]
+
+
+def thin(seen: Sequence[Seen], count: int) -> list[Seen]:
+    """Of n > `count` frames every int(n / count)-th, the first `count` of these, as published for VisExtNet."""
+    return list(seen[:: max(1, len(seen) // count)][:count])
+
+
+def cut_square(frame: np.ndarray, box: np.ndarray, margin: float) -> np.ndarray:
+    """The square about a box [S, S, 3] u1, its side (1 + margin) times the box's longer one.
+
+    Where it reaches beyond the frame the border's pixels are repeated.
+    """
+    side = max(1, round(float((box[2:4] - box[:2]).max()) * (1 + margin)))
+    x, y = np.rint((box[:2] + box[2:4] - side) / 2).astype(int)
+    rows = np.arange(y, y + side).clip(0, frame.shape[0] - 1)
+    columns = np.arange(x, x + side).clip(0, frame.shape[1] - 1)
+    return frame[rows[:, None], columns]
+
+
+def cut_box(frame: np.ndarray, box: np.ndarray, margin: float) -> np.ndarray:
+    """The part of a box inside the frame [h, w, 3] u1, the box (1 + margin) times as large about its centre.
+
+    Fractions of a pixel are cut off, as facenet-pytorch does it.
+    """
+    grown = (box[2:4] - box[:2]) * margin / 2
+    x0, y0 = np.maximum(box[:2] - grown, 0).astype(int)
+    x1, y1 = np.minimum(box[2:4] + grown, frame.shape[1::-1]).astype(int)
+    return frame[y0:y1, x0:x1]
+
+
+def shrink(image: np.ndarray, size: int) -> np.ndarray:
+    """A square image at `size` pixels: averaged on the way down, interpolated on the way up."""
+    way = cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_LINEAR
+    return cv2.resize(image, (size, size), interpolation=way)
+
+
+def stretch(image: np.ndarray, size: int) -> np.ndarray:
+    """An image [h, w, 3] u1 made square [size, size, 3] u1 by area, rounded down: facenet-pytorch's way."""
+    import torch
+    from torch.nn.functional import interpolate
+
+    pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
+    return interpolate(pixels, size=(size, size), mode="area")[0].byte().permute(1, 2, 0).numpy()
+
+
+def _moved(a: np.ndarray, b: np.ndarray) -> float:
+    width = (a[2] - a[0] + b[2] - b[0]) / 2
+    return float(np.abs(a[:4] - b[:4]).max() / width)
+
+
+def _area(box: np.ndarray) -> float:
+    return float((box[2] - box[0]) * (box[3] - box[1]))

@@ -1,0 +1,183 @@
+"""Face detection: MTCNN (Zhang et al. 2016, doi 10.1109/LSP.2016.2603342) on facenet-pytorch's networks.
+
+facenet-pytorch's own `MTCNN.detect` finds the same boxes; this one takes half its time on a CPU and gives an
+empty result for frames that make the other raise (tiny or blank ones, a list without any face). The other
+spends most of its time on shrinking: each pyramid level averages the whole frame again, each candidate is cut
+out in a Python loop. Here one summed-area table a frame answers them all with four look-ups per pixel,
+whatever the scale, and to the last bit what `interpolate(mode="area")` gives, since sums of bytes are exact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+import torch
+from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
+from torchvision.ops import batched_nms
+
+CELL, STRIDE = 12, 2
+PYRAMID = 0.709
+THRESHOLDS = (0.6, 0.7)
+
+
+class Detector:
+    """Finds faces of at least `min_face` pixels to which ONet gives a probability above `threshold`."""
+
+    def __init__(self, min_face: int, threshold: float, device: torch.device) -> None:
+        self.min_face, self.thresholds, self.device = min_face, (*THRESHOLDS, threshold), device
+        # Channels last halves PNet's time on a CPU.
+        self.pnet, self.rnet, self.onet = (
+            net().eval().requires_grad_(False).to(device).to(memory_format=torch.channels_last)
+            for net in (PNet, RNet, ONet)
+        )
+
+    @torch.inference_mode()
+    def __call__(self, frames: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Boxes of each of N frames, RGB [H, W, 3] u1 of one size: N times [F, 5] f4, largest first.
+
+        A row is x0, y0, x1, y1 in pixels, which may lie a little outside the frame, and the probability.
+        """
+        table = torch.from_numpy(np.stack([summed_area(frame) for frame in frames])).to(self.device)
+        boxes, image = self._propose(table)
+        boxes, image = self._refine(table, boxes, image)
+        boxes, image = self._output(table, boxes, image)
+        found, owner = boxes.cpu().numpy(), image.cpu().numpy()
+        return [_by_size(_drop_nested(found[owner == i])) for i in range(len(frames))]
+
+    def _propose(self, table: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """PNet over an image pyramid: squares [K, 5] and the frame each belongs to [K]."""
+        height, width = table.shape[1] - 1, table.shape[2] - 1
+        found = [(table.new_zeros((0, 9), dtype=torch.float32), table.new_zeros(0, dtype=torch.int64))]
+        scale = CELL / self.min_face
+        side = min(height, width) * scale
+        while side >= CELL:
+            small = area_resize(table, int(height * scale + 1), int(width * scale + 1))
+            shift, probability = self.pnet(_normalise(small))
+            image, y, x = (probability[:, 1] >= self.thresholds[0]).nonzero(as_tuple=True)
+            start = torch.stack([x, y], 1).float() * STRIDE + 1
+            ends = [(start / scale).floor(), ((start + CELL - 1) / scale).floor()]
+            boxes = torch.cat([*ends, probability[image, 1, y, x][:, None], shift[image, :, y, x]], 1)
+            keep = batched_nms(boxes[:, :4], boxes[:, 4], image, 0.5)
+            found.append((boxes[keep], image[keep]))
+            scale, side = scale * PYRAMID, side * PYRAMID
+        boxes, image = (torch.cat(parts) for parts in zip(*found, strict=True))
+        keep = batched_nms(boxes[:, :4], boxes[:, 4], image, 0.7)
+        boxes, image = boxes[keep], image[keep]
+        size = boxes[:, 2:4] - boxes[:, :2]
+        moved = boxes[:, :4] + boxes[:, 5:9] * size.repeat(1, 2)
+        return _square(torch.cat([moved, boxes[:, 4:5]], 1)), image
+
+    def _refine(
+        self, table: torch.Tensor, boxes: torch.Tensor, image: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """RNet on 24 x 24 cuts: the squares that stay, moved."""
+        boxes, image, cuts = _cut(table, boxes, image, 24)
+        if not len(boxes):
+            return boxes, image
+        shift, probability = self.rnet(cuts)
+        boxes, image, shift = _above(self.thresholds[1], probability, boxes, image, shift)
+        keep = batched_nms(boxes[:, :4], boxes[:, 4], image, 0.7)
+        return _square(_move(boxes[keep], shift[keep])), image[keep]
+
+    def _output(
+        self, table: torch.Tensor, boxes: torch.Tensor, image: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """ONet on 48 x 48 cuts: faces."""
+        boxes, image, cuts = _cut(table, boxes, image, 48)
+        if not len(boxes):
+            return boxes, image
+        shift, _, probability = self.onet(cuts)
+        boxes, image, shift = _above(self.thresholds[2], probability, boxes, image, shift)
+        return _move(boxes, shift), image
+
+
+def summed_area(frame: np.ndarray) -> np.ndarray:
+    """[H, W, 3] u1 -> [H + 1, W + 1, 3] i4: sums over all above and to the left."""
+    return cv2.integral(np.ascontiguousarray(frame))
+
+
+def area_resize(table: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """Whole frames shrunk to one size, from their tables [N, H + 1, W + 1, 3]: [N, 3, height, width] f4."""
+    ends = torch.tensor([table.shape[1] - 1, table.shape[2] - 1], device=table.device)
+    y0, y1 = (edge[0] for edge in _cells(0 * ends[:1], ends[:1], height))
+    x0, x1 = (edge[0] for edge in _cells(0 * ends[1:], ends[1:], width))
+    rows = table.index_select(1, y1) - table.index_select(1, y0)
+    sums = rows.index_select(2, x1) - rows.index_select(2, x0)
+    return (sums / (y1 - y0)[:, None, None] / (x1 - x0)[:, None]).permute(0, 3, 1, 2)
+
+
+def area_crops(table: torch.Tensor, image: torch.Tensor, boxes: torch.Tensor, size: int) -> torch.Tensor:
+    """Cuts of the frames with tables [N, H + 1, W + 1, 3], made square: [K, 3, size, size] f4.
+
+    Args:
+        image: [K] which frame.
+        boxes: [K, 4] i8, x0, y0, x1, y1 inside the frame, ends exclusive.
+    """
+    x0, x1 = _cells(boxes[:, 0], boxes[:, 2], size)
+    y0, y1 = _cells(boxes[:, 1], boxes[:, 3], size)
+    k, left, right = image[:, None, None], x0[:, None], x1[:, None]
+    top, bottom = y0[:, :, None], y1[:, :, None]
+    sums = table[k, bottom, right] - table[k, top, right] - table[k, bottom, left] + table[k, top, left]
+    return (sums / (y1 - y0)[:, :, None, None] / (x1 - x0)[:, None, :, None]).permute(0, 3, 1, 2)
+
+
+def _cells(start: torch.Tensor, stop: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """First and end pixel [K, count] of each output pixel; neighbours may overlap by one."""
+    i = torch.arange(count, device=start.device)
+    length = (stop - start)[:, None]
+    return start[:, None] + i * length // count, start[:, None] - (-(i + 1) * length // count)
+
+
+def _normalise(pixels: torch.Tensor) -> torch.Tensor:
+    return (pixels - 127.5) * 0.0078125
+
+
+def _cut(
+    table: torch.Tensor, boxes: torch.Tensor, image: torch.Tensor, size: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Candidates that lie in the frame, and what the next network sees of them. Boxes count from pixel 1."""
+    limit = torch.tensor([table.shape[2] - 1, table.shape[1] - 1], device=table.device)
+    corners = boxes[:, :4].trunc().long()
+    inside = torch.cat([corners[:, :2].clamp(min=1) - 1, corners[:, 2:].minimum(limit)], 1)
+    real = (inside[:, 2:] > inside[:, :2]).all(1)
+    boxes, image, inside = boxes[real], image[real], inside[real]
+    return boxes, image, _normalise(area_crops(table, image, inside, size))
+
+
+def _above(
+    threshold: float, probability: torch.Tensor, boxes: torch.Tensor, image: torch.Tensor, shift: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    keep = probability[:, 1] > threshold
+    return torch.cat([boxes[keep, :4], probability[keep, 1:]], 1), image[keep], shift[keep]
+
+
+def _move(boxes: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
+    size = boxes[:, 2:4] - boxes[:, :2] + 1
+    return torch.cat([boxes[:, :4] + shift * size.repeat(1, 2), boxes[:, 4:]], 1)
+
+
+def _square(boxes: torch.Tensor) -> torch.Tensor:
+    """The longer side both ways, about the same centre."""
+    size = boxes[:, 2:4] - boxes[:, :2]
+    side = size.max(1, keepdim=True).values
+    corner = boxes[:, :2] + size * 0.5 - side * 0.5
+    return torch.cat([corner, corner + side, boxes[:, 4:]], 1)
+
+
+def _drop_nested(boxes: np.ndarray) -> np.ndarray:
+    """Of boxes of which one covers 70% of the other, the likelier stays."""
+    boxes = boxes[np.argsort(-boxes[:, 4], kind="stable")]
+    size = boxes[:, 2:4] - boxes[:, :2] + 1
+    keep: list[int] = []
+    for i, box in enumerate(boxes):
+        common = np.minimum(box[2:4], boxes[keep, 2:4]) - np.maximum(box[:2], boxes[keep, :2]) + 1
+        overlap = common.clip(min=0).prod(1) / np.minimum(size[i].prod(), size[keep].prod(1))
+        if (overlap <= 0.7).all():
+            keep.append(i)
+    return boxes[keep]
+
+
+def _by_size(boxes: np.ndarray) -> np.ndarray:
+    return boxes[np.argsort(-(boxes[:, 2:4] - boxes[:, :2]).prod(1), kind="stable")]

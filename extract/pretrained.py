@@ -1,0 +1,75 @@
+"""Loading a transformers model from weights on disk, whole or not at all, and the setting it runs in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+from extract.weights import Weights
+from pipeline.errors import UserError
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel
+
+Precision = Literal["fp32", "bf16", "fp16"]
+# Parts that no feature comes from; checkpoints often lack them.
+UNUSED = ("pooler.", "masked_spec_embed", "decoder.")
+LOCAL = {"local_files_only": True, "trust_remote_code": False}
+
+
+def load_config(weights: Weights) -> Any:
+    """The model's transformers config.
+
+    Raises:
+        UserError: transformers cannot make sense of config.json.
+    """
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(weights.path, **LOCAL)
+    except (OSError, ValueError) as error:
+        raise UserError(f"weights {weights.name}: config.json is not usable: {error}") from None
+
+
+def load_model(weights: Weights, device: torch.device) -> PreTrainedModel:
+    """The model in float32, in eval mode, on a device.
+
+    Raises:
+        UserError: a tensor is missing, unknown or of another shape: transformers would fill it with noise.
+    """
+    import torch
+    from transformers import AutoModel
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        model, report = AutoModel.from_pretrained(
+            weights.path, dtype=torch.float32, weights_only=True, output_loading_info=True, **LOCAL
+        )
+    except Exception as error:  # what a damaged file makes its reader raise is anybody's guess
+        reason = str(error).strip() or type(error).__name__
+        raise UserError(f"weights {weights.name}: cannot be loaded: {reason}") from error
+    missing = sorted(k for k in report["missing_keys"] if not k.startswith(UNUSED))
+    if missing or report["mismatched_keys"]:
+        wrong = [*missing, *(str(k[0]) for k in report["mismatched_keys"])]
+        raise UserError(
+            f"weights {weights.name}: {len(wrong)} tensors are missing or of another shape "
+            f"({', '.join(wrong[:5])}); these are not the weights of the model in config.json"
+        )
+    return model.eval().requires_grad_(False).to(device)
+
+
+@contextmanager
+def inference(device: torch.device, precision: Precision) -> Iterator[None]:
+    """No gradients, the asked-for precision, and float32 that means float32 (no TF32 on a GPU)."""
+    import torch
+
+    with ExitStack() as stack:
+        stack.enter_context(torch.inference_mode())
+        stack.enter_context(torch.backends.cudnn.flags(allow_tf32=False))
+        if precision != "fp32":
+            dtype = torch.bfloat16 if precision == "bf16" else torch.float16
+            stack.enter_context(torch.autocast(device.type, dtype))
+        yield

@@ -1,0 +1,42 @@
+"""How far an extraction is: a bar on a terminal, a line now and then in a log."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+from tqdm import tqdm
+
+LOG_SECONDS = 60.0
+
+
+class Progress:
+    """Counts items on stderr, with rate and time left."""
+
+    def __init__(self, name: str, total: int) -> None:
+        self.name, self.begin = name, time.monotonic()
+        self.logged = self.begin
+        self.bar = tqdm(
+            total=total, desc=name, unit="utt", disable=not sys.stderr.isatty(), dynamic_ncols=True
+        )
+        self.count, self.total = 0, total
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        self.bar.close()
+
+    def add(self, count: int) -> None:
+        self.count += count
+        self.bar.update(count)
+        now = time.monotonic()
+        if self.bar.disable and now - self.logged >= LOG_SECONDS:
+            self.logged = now
+            rate = self.count / (now - self.begin)
+            left = f"{(self.total - self.count) / rate / 60:.0f} min left" if rate else "no rate yet"
+            print(
+                f"{self.name}: {self.count} of {self.total}, {rate:.1f}/s, {left}",
+                file=sys.stderr,
+                flush=True,
+            )

@@ -1,0 +1,260 @@
+"""One stream's extraction: plan → work → journal → merge.
+
+    python -m extract STREAM       # EMOFUSE_WORKERS, EMOFUSE_DEVICE and EMOFUSE_MEDIA say where and how
+
+What the journal holds is not done again, so a killed run goes on where it was, an edited sentence costs the
+utterances whose context it enters, and going back to old params costs a merge. The file is the same, byte
+for byte, whatever the number of workers, the order in which they finished, or how often it was interrupted.
+"""
+
+from __future__ import annotations
+
+import errno
+import random
+import time
+from collections import Counter
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import safetensors.numpy
+
+from extract import pool
+from extract.contract import Encoder, Failure, Item
+from extract.device import workers
+from extract.journal import Damaged, Entry, Journal, journal_path, set_aside
+from extract.progress import Progress
+from extract.streams import encoder_of, load_checked
+from pipeline.errors import UserError
+from pipeline.features import Meta, Row, write
+from pipeline.params import Params
+from pipeline.tables import Utterance, dialogues, read_utterances
+
+FEATURES = Path("data/features")
+# Each repair costs a pass over the journal; a disk that damages it again and again needs a person.
+REPAIRS = 5
+
+
+def run(stream: str) -> None:
+    """The stage: extract what is missing and write data/features/STREAM.h5.
+
+    Raises:
+        UserError: a mistake in params or tables, a full disk, or more failures than `max_failed` allows; what
+            was extracted until then is in the journal.
+    """
+    params = load_checked()
+    encoder = encoder_of(stream, params)
+    plan = Plan(encoder, read_utterances())
+    begin = time.monotonic()
+    about = meta(stream, params, encoder)
+    done, counts = _complete(stream, plan, journal_path(about.fingerprint), FEATURES / f"{stream}.h5", about)
+    seconds = time.monotonic() - begin
+    statuses = ", ".join(
+        f"{count} {status}" for status, count in sorted(counts.items(), key=lambda c: c[0] != "ok")
+    )
+    print(
+        f"{stream}: {len(plan)} utterances: {statuses}; extracted {done} in {seconds:.1f} s ({done / seconds:.1f}/s)"
+    )
+    failed = len(plan) - counts["ok"]
+    if failed / len(plan) > encoder.params.max_failed:
+        raise UserError(
+            f"{stream}: {failed} of {len(plan)} utterances have no features ({failed / len(plan):.1%}), more than "
+            f"extract.{stream}.max_failed={encoder.params.max_failed:g} allows; `python -m extract status {stream}` "
+            f"lists them, `python -m extract retry {stream}` tries them again"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where an utterance's item is, without the item: those of a whole corpus would not fit in memory.
+
+    `failure` is set, and `key` empty, where there is no item.
+    """
+
+    first: int
+    last: int
+    key: str = ""
+    length: int = 0
+    note: str = ""
+    failure: Failure | None = None
+
+
+class Plan:
+    """What the encoder will see of each utterance, in table order."""
+
+    def __init__(self, encoder: Encoder, utterances: Sequence[Utterance]) -> None:
+        self.encoder, self.utterances = encoder, utterances
+        self.places: list[_Place] = []
+        for dialogue in dialogues(utterances):
+            first, last = len(self.places), len(self.places) + len(dialogue)
+            for i in range(len(dialogue)):
+                item = encoder.item(dialogue, i)
+                if isinstance(item, Item):
+                    self.places.append(_Place(first, last, item.key, item.length, item.note))
+                else:
+                    self.places.append(_Place(first, last, failure=item))
+
+    def __len__(self) -> int:
+        return len(self.utterances)
+
+    def missing(self, journal: Journal) -> list[int]:
+        """Rows whose items are not in the journal, each item once."""
+        found, seen = [], set()
+        for i, place in enumerate(self.places):
+            if place.key and place.key not in seen:
+                seen.add(place.key)
+                if not journal.has(place.key):
+                    found.append(i)
+        return found
+
+    def batches(self, rows: Sequence[int]) -> list[list[int]]:
+        """Rows in batches of equal length; an item of unknown length (0) goes alone.
+
+        Shuffled, so that the time left is told truly and that two processes that extract the same stream
+        share the work. No feature depends on it.
+        """
+        batches: list[list[int]] = []
+        for i in sorted(rows, key=lambda i: self.places[i].length):
+            length = self.places[i].length
+            last = batches[-1] if batches else []
+            if (
+                last
+                and length
+                and length == self.places[last[0]].length
+                and len(last) < self.encoder.batch_size
+            ):
+                last.append(i)
+            else:
+                batches.append([i])
+        random.shuffle(batches)
+        return batches
+
+    def item(self, i: int) -> Item:
+        place = self.places[i]
+        item = self.encoder.item(self.utterances[place.first : place.last], i - place.first)
+        if not isinstance(item, Item) or item.key != place.key:
+            raise UserError(
+                f"{self.encoder.params.encoder}: utterance {self.utterances[i].utterance} has two different items"
+            )
+        return item
+
+
+def meta(stream: str, params: Params, encoder: Encoder) -> Meta:
+    """What a stranger must know of the file: where it comes from, and how to make it again."""
+    origin, frames = encoder.provenance(), encoder.params.frames
+    return Meta(
+        stream=stream,
+        modality=encoder.modality,
+        corpus=params.corpus.name,
+        licence=params.corpus.licence,
+        encoder=origin["encoder"],
+        weights=origin["weights"],
+        weights_saw=None,
+        packages=origin["packages"],
+        code=origin["code"],
+        fingerprint=encoder.fingerprint(),
+        pooled_dim=encoder.pooled_dim,
+        frames_dim=0 if frames == "none" else encoder.frames_dim,
+        frames=frames,
+        pooled_names=tuple(encoder.pooled_names),
+        frames_names=() if frames == "none" else tuple(encoder.frames_names),
+    )
+
+
+def _complete(stream: str, plan: Plan, path: Path, out: Path, about: Meta) -> tuple[int, Counter[str]]:
+    """Work and merge until the file is there; how many items were extracted, and rows per status."""
+    done = 0
+    for _ in range(REPAIRS):
+        try:
+            with Journal(path) as journal:
+                done += _work(stream, plan, journal)
+                counts = _merge(plan, journal, out, about)
+                if counts is not None:
+                    return done, counts
+        except Damaged:
+            set_aside(path)
+    raise UserError(f"{path}: found damaged {REPAIRS} times in one run; is the disk failing?")
+
+
+def _work(stream: str, plan: Plan, journal: Journal) -> int:
+    """Extract what the journal lacks; how many items."""
+    missing = plan.missing(journal)
+    if not missing:
+        return 0
+    absent: list[Entry] = []
+    done = 0
+    with (
+        closing(_undone(plan, journal, missing)) as batches,
+        closing(pool.extract(plan.encoder, batches, workers(), plan.encoder.params.timeout)) as outcomes,
+        Progress(stream, len(missing)) as progress,
+    ):
+        for entries in outcomes:
+            # The table says that the file exists: that it does not exist here says nothing about the item.
+            here = [entry for entry in entries if entry.status != "missing_file"]
+            absent += [entry for entry in entries if entry.status == "missing_file"]
+            journal.put(here)
+            done += len(here)
+            progress.add(len(entries))
+    journal.commit()
+    if absent:
+        raise UserError(
+            f"{stream}: {len(absent)} media files of data/utterances.csv are not under {plan.encoder.media} (such as: "
+            f"{absent[0].error}); set corpus.root or EMOFUSE_MEDIA to the folder that holds them, or run "
+            "`dvc repro prepare` if they are gone; all others are extracted"
+        )
+    return done
+
+
+def _undone(plan: Plan, journal: Journal, rows: Sequence[int]) -> Generator[list[Item], None, None]:
+    """Batches of what is missing still: another process may have been faster."""
+    for batch in plan.batches(rows):
+        if items := [plan.item(i) for i in batch if not journal.has(plan.places[i].key)]:
+            yield items
+
+
+def _merge(plan: Plan, journal: Journal, out: Path, about: Meta) -> Counter[str] | None:
+    """Write the file from the journal, in table order; None where rows turned out to be damaged."""
+    counts: Counter[str] = Counter()
+    try:
+        with _disk(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            write(out, about, [u.utterance for u in plan.utterances], _rows(plan, journal, counts))
+        return counts
+    except _Lost:
+        # One pass over all rows, so that many damaged ones are done again at once.
+        for place in plan.places:
+            if place.key:
+                journal.get(place.key)
+        return None
+
+
+class _Lost(Exception):
+    """A row that was in the journal is not there, or not whole."""
+
+
+def _rows(plan: Plan, journal: Journal, counts: Counter[str]) -> Iterator[Row]:
+    for place in plan.places:
+        if place.failure:
+            row = Row("", place.failure.status, place.failure.reason)
+        else:
+            entry = journal.get(place.key)
+            if entry is None:
+                raise _Lost
+            arrays = safetensors.numpy.load(entry.payload) if entry.status == "ok" else {}
+            row = Row(place.key, entry.status, entry.error or place.note, **arrays)
+        counts[row.status] += 1
+        yield row
+
+
+@contextmanager
+def _disk(out: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise UserError(
+                f"{out}: cannot be written: {error.strerror}; the old file is untouched and the journal holds "
+                "all that was extracted: run again when there is space"
+            ) from None
+        raise

@@ -1,0 +1,122 @@
+"""Encoders without a model, for the engine's tests: what they do to an utterance is written in its text.
+
+A text is words. `sleep=0.1`, `crash`, `hang`, `raise`, `flaky` (raises unless FAKE_MENDED is set), `usererror`
+and `threads` act when it is encoded, with `read-` before them when it is read; `nan`, `batch-raise`, `corrupt`,
+`missing` and `cut` do what they say; all else is content. Every item encoded is one line in the file that
+FAKE_LOG names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import signal
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from extract.contract import Encoder, Failure, Features, Item
+from pipeline.errors import UserError
+from pipeline.params import Count, StreamParams
+from pipeline.tables import Utterance
+
+
+class FakeParams(StreamParams):
+    dim: Count = 8
+    batch: Count = 4
+    past: int = 0
+    salt: str = ""
+
+
+def log(line: str) -> None:
+    if path := os.environ.get("FAKE_LOG"):
+        handle = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        os.write(handle, f"{line}\n".encode())
+        os.close(handle)
+
+
+def features(text: str, dim: int) -> Features:
+    seed = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+    rng = np.random.default_rng(seed)
+    length = 1 + len(text) % 5
+    return Features(
+        rng.standard_normal(dim).astype(np.float32),
+        rng.standard_normal((length, 3)).astype(np.float32),
+        np.arange(length, dtype=np.float32) / 50,
+    )
+
+
+class FakeEncoder(Encoder[FakeParams]):
+    """The text with its `past` turns before is the item, its number of words the length."""
+
+    modality = "text"
+    params_model = FakeParams
+    frames_dim = 3
+
+    def __init__(self, params: FakeParams, media) -> None:
+        super().__init__(params, media)
+        self.pooled_dim = params.dim
+        self.batch_size = params.batch
+
+    def weights(self) -> dict[str, str]:
+        return {"name": "", "revision": "", "sha256": ""}
+
+    def packages(self) -> tuple[str, ...]:
+        return ("numpy",)
+
+    def sources(self) -> tuple[str, ...]:
+        return ("tests.extract.fake_encoders",)
+
+    def item(self, dialogue: Sequence[Utterance], i: int) -> Item | Failure:
+        if not dialogue[i].text:
+            return Failure("no_text", "the utterance has no text")
+        texts = [u.text for u in dialogue[max(0, i - self.params.past) : i + 1]]
+        content = {"texts": texts, "media": dialogue[i].media_hash}
+        note = "cut to 3 words" if "cut" in texts[-1].split() else ""
+        return Item(content, dialogue[i].media, len(" ".join(texts).split()), note)
+
+    def read(self, item: Item) -> Any | Failure:
+        text = " | ".join(item.content["texts"])
+        words = item.content["texts"][-1].split()
+        if "missing" in words:
+            return Failure("missing_file", f"{item.source} is not there")
+        if "corrupt" in words:
+            return Failure("corrupt", "the file\nends early")
+        trouble([word.removeprefix("read-") for word in words if word.startswith("read-")])
+        return f"{text} {item.content['media']}".rstrip()
+
+    def encode(self, inputs: Sequence[Any]) -> list[Features | Failure]:
+        for text in inputs:
+            log(text)
+        for text in inputs:
+            trouble(text.split())
+            if "batch-raise" in text.split() and len(inputs) > 1:
+                raise ValueError("I want to be alone")
+        return [self.one(text) for text in inputs]
+
+    def one(self, text: str) -> Features:
+        found = features(text, self.params.dim)
+        if "nan" in text.split():
+            found.pooled[0] = np.nan
+        return found
+
+
+def trouble(words: Sequence[str]) -> None:
+    for word in words:
+        if word.startswith("sleep="):
+            time.sleep(float(word.removeprefix("sleep=")))
+        elif word == "crash":
+            os.kill(os.getpid(), signal.SIGSEGV)
+        elif word == "hang":
+            time.sleep(1000)
+        elif word == "raise" or (word == "flaky" and "FAKE_MENDED" not in os.environ):
+            raise RuntimeError("no such\nluck")
+        elif word == "threads":
+            import cv2
+            import torch
+
+            raise ValueError(f"torch {torch.get_num_threads()}, cv2 {cv2.getNumThreads()}")
+        elif word == "usererror":
+            raise UserError("fake: weights are missing; run `fake download`")

@@ -1,0 +1,174 @@
+"""Poisonous items: each costs itself, with a reason, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from extract import pool
+from extract.contract import Item
+from extract.journal import Entry
+from pipeline.errors import UserError
+from tests.extract.fake_encoders import FakeEncoder, FakeParams
+from tests.extract.project import sentences
+
+
+@pytest.fixture
+def encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEncoder:
+    monkeypatch.setenv("FAKE_LOG", str(tmp_path / "extracted.log"))
+    return FakeEncoder(FakeParams(encoder="fake", batch=4), tmp_path)
+
+
+def items(texts: Sequence[str]) -> list[Item]:
+    return [Item({"texts": [text], "media": ""}, length=1) for text in texts]
+
+
+def extract(
+    encoder: FakeEncoder, texts: Sequence[str], workers: int = 1, timeout: float = 60
+) -> dict[str, Entry]:
+    """Outcomes by text, batches of four in the order given; every item must come back exactly once."""
+    made = items(texts)
+    batches = iter([made[i : i + 4] for i in range(0, len(made), 4)])
+    entries = [entry for chunk in pool.extract(encoder, batches, workers, timeout) for entry in chunk]
+    text_of = {item.key: item.content["texts"][0] for item in made}
+    assert sorted(entry.key for entry in entries) == sorted(text_of)
+    return {text_of[entry.key]: entry for entry in entries}
+
+
+def failures(entries: dict[str, Entry]) -> dict[str, str]:
+    return {text: f"{e.status}: {e.error}" for text, e in entries.items() if e.status != "ok"}
+
+
+def test_exceptions_and_bad_values_cost_one_item_each(encoder: FakeEncoder) -> None:
+    trouble = ["raise", "read-raise", "nan", "corrupt", "batch-raise"]
+    assert failures(extract(encoder, [*sentences(10), *trouble, *sentences(30)[10:]])) == {
+        "raise": "failed: RuntimeError: no such luck",
+        "read-raise": "failed: RuntimeError: no such luck",
+        "nan": "failed: 1 of 8 values of pooled are not finite",
+        "corrupt": "corrupt: the file ends early",
+    }
+
+
+@pytest.mark.parametrize("workers", [pytest.param(1, marks=pytest.mark.slow), 2])
+def test_crashes_cost_one_item_each(encoder: FakeEncoder, workers: int) -> None:
+    texts = [*sentences(6), "crash here", *sentences(20)[6:], "read-crash", *sentences(30)[20:]]
+    reason = "failed: the worker died (signal 11) while extracting it"
+    assert failures(extract(encoder, texts, workers)) == {"crash here": reason, "read-crash": reason}
+
+
+@pytest.mark.slow
+def test_hangs_cost_one_item_each(encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pool, "LOADING_SECONDS", 0.5)
+    texts = [*sentences(6), "hang", *sentences(20)[6:], "read-hang"]
+    assert failures(extract(encoder, texts, timeout=1.5)) == dict.fromkeys(
+        ("hang", "read-hang"), "failed: took longer than 1.5 s"
+    )
+
+
+@pytest.mark.slow
+def test_items_beside_a_crash_are_done_at_most_twice(encoder: FakeEncoder, tmp_path: Path) -> None:
+    extract(encoder, [*sentences(22), "crash", *sentences(40)[22:]])
+    lines = (tmp_path / "extracted.log").read_text().split()
+    assert {lines.count(text) for text in sentences(40) if text in lines} <= {1, 2}
+    # Only what was encoded, decoded ahead or on its way when the worker died.
+    assert sum(lines.count(text.split()[0]) == 2 for text in sentences(40)) <= 4 * pool.AHEAD
+
+
+def test_a_worker_killed_from_outside_costs_nothing(
+    encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed = []
+    hear = pool._Pool._hear
+
+    def kill_third(self, worker, message):  # type: ignore[no-untyped-def]
+        if message[0] == "encoding" and message[1] == 3 and not killed:
+            killed.append(worker.process.pid)
+            os.kill(worker.process.pid, signal.SIGKILL)
+        return hear(self, worker, message)
+
+    monkeypatch.setattr(pool._Pool, "_hear", kill_third)
+    assert failures(extract(encoder, sentences(40))) == {}
+    assert killed
+
+
+def test_missing_weights_end_the_run_with_their_message(encoder: FakeEncoder) -> None:
+    with pytest.raises(UserError, match=r"^fake: weights are missing; run `fake download`$"):
+        extract(encoder, [*sentences(6), "usererror"])
+
+
+@pytest.mark.slow
+def test_where_every_item_kills_its_worker_the_run_stops(encoder: FakeEncoder) -> None:
+    batches = iter([[item] for item in items([f"crash {i}" for i in range(20)])])
+    seen: list[Entry] = []
+
+    def drain() -> None:
+        for chunk in pool.extract(encoder, batches, 2, 60):
+            seen.extend(chunk)
+
+    with pytest.raises(UserError, match="rather this machine"):
+        drain()
+    assert pool.HOPELESS <= len(seen) <= pool.HOPELESS + 1
+
+
+def test_a_worker_that_cannot_begin_ends_the_run(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
+    class Local(FakeEncoder):
+        def __reduce__(self):  # type: ignore[no-untyped-def]
+            return os._exit, (7,)
+
+    with pytest.raises(UserError, match=r"ended \(exit code 7\) before it could begin"):
+        extract(Local(FakeParams(encoder="fake"), tmp_path), sentences(3))
+
+
+def test_workers_end_with_the_engine_and_it_asks_for_no_more_batches_than_it_gives(
+    encoder: FakeEncoder,
+) -> None:
+    asked = done = 0
+
+    def endless() -> Iterator[list[Item]]:
+        nonlocal asked
+        while True:
+            asked += 1
+            yield items([f"item {asked}"])
+
+    outcomes = pool.extract(encoder, endless(), 2, 60)
+    while done < 30:
+        chunk = len(next(outcomes))
+        assert asked <= done + chunk + 2 * pool.AHEAD
+        done += chunk
+    workers = [w.process.pid for w in outcomes.gi_frame.f_locals["pool"].workers]
+    outcomes.close()
+    assert len(workers) == 2
+    for pid in workers:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+@pytest.mark.slow
+def test_the_engine_ticks_while_nothing_happens(encoder: FakeEncoder) -> None:
+    ticks = [time.monotonic() for _ in pool.extract(encoder, iter([items(["sleep=1"])]), 1, 60)]
+    assert len(ticks) > 5
+    assert max(after - before for before, after in pairwise(ticks)) < 0.8
+
+
+@pytest.mark.slow
+def test_decoding_overlaps_with_encoding(encoder: FakeEncoder) -> None:
+    made = items([f"read-sleep=0.2 sleep=0.2 {i}" for i in range(10)])
+    outcomes = pool.extract(encoder, iter([[item] for item in made]), 1, 60)
+    begin = 0.0
+    for chunk in outcomes:
+        begin = begin or (time.monotonic() if chunk else 0.0)
+    # The nine after the first: 3.6 s one after the other, 1.8 s side by side.
+    assert time.monotonic() - begin < 2.8
+
+
+@pytest.mark.slow
+def test_every_library_computes_on_one_thread(encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert failures(extract(encoder, ["threads"])) == {"threads": "failed: ValueError: torch 1, cv2 1"}
+    assert "OMP_NUM_THREADS" not in os.environ

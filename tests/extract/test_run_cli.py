@@ -1,0 +1,161 @@
+"""The commands of `python -m extract`, in this process."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from extract import __main__ as command
+from extract import encoders, run
+from pipeline.errors import UserError
+from pipeline.features import FeatureCache
+from tests.extract.project import ENCODER, REPOSITORY, Project, inline, sentences
+
+Said = Callable[..., str]
+
+
+@pytest.fixture
+def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Said:
+    """What a command prints."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.setitem(encoders.REGISTRY, "fake", ENCODER)
+    monkeypatch.setattr(run.pool, "extract", inline)
+
+    def call(*args: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["extract", *args])
+        command.main()
+        return capsys.readouterr().out
+
+    return call
+
+
+@pytest.fixture
+def made(tmp_path: Path, said: Said) -> Project:
+    made = Project(tmp_path, [*sentences(8), "flaky", "corrupt", ""])
+    assert "8 ok, 1 failed, 1 corrupt, 1 no_text; extracted 10 in" in said("fake")
+    return made
+
+
+@pytest.mark.parametrize("args", [["status"], ["status", "fake"]])
+def test_status_says_what_failed_and_why(made: Project, said: Said, args: list[str]) -> None:
+    assert said(*args).splitlines() == [
+        "fake: 11 utterances: 8 ok, 1 corrupt, 1 no_text, 1 failed",
+        "  u00008  failed  RuntimeError: no such luck",
+        "  u00009  corrupt  the file ends early",
+        "  u00010  no_text  the utterance has no text",
+    ]
+
+
+def test_status_lists_twenty_of_each_stream_and_all_of_one(tmp_path: Path, said: Said) -> None:
+    Project(tmp_path, ["x", *["corrupt"] * 30])
+    assert said("status") == "fake: not extracted yet (`dvc repro extract@fake`)\n"
+    said("fake")
+    assert said("status").splitlines()[-1] == "  and 10 more; `python -m extract status fake` lists all"
+    assert len(said("status", "fake").splitlines()) == 31
+
+
+def test_retry_tries_what_failed_again(made: Project, said: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = made.sha256
+    monkeypatch.setenv("FAKE_MENDED", "1")
+    assert "extracted 0 in" in said("fake")
+    assert made.sha256 == before
+    again = said("retry", "fake")
+    assert "fake: 2 failed items forgotten" in again
+    assert "extracted 2 in" in again
+    assert "dvc commit --force extract@fake && dvc repro" in again
+    with FeatureCache(made.file) as cache:
+        assert cache.counts() == {"ok": 9, "corrupt": 1, "no_text": 1}
+
+
+def test_clean_deletes_what_no_stream_needs(made: Project, said: Said, tmp_path: Path) -> None:
+    old = made.database
+    size = old.stat().st_size
+    made.params(salt="new")
+    said("fake")
+    assert f"deleted 1 journals, freed {size / 1e6:.1f} MB; 1 left" in said("clean")
+    assert not old.exists()
+    assert made.database.exists()
+    assert "deleted 0 journals" in said("clean")
+    assert "deleted 1 journals" in said("clean", "--all")
+    assert not list((tmp_path / ".cache/journal").iterdir())
+
+
+def test_every_command_has_help(made: Project, said: Said, capsys: pytest.CaptureFixture) -> None:
+    overview = said("--help")
+    for name in command.COMMANDS:
+        assert f"python -m extract {name}" in overview
+        with pytest.raises(SystemExit) as end:
+            said(name, "--help")
+        assert end.value.code == 0
+        assert command.COMMANDS[name].__doc__.splitlines()[0] in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (["fak"], "no stream `fak` under extract; did you mean `fake`\\? \\(there are fake\\)"),
+        (["retry", "fak"], "no stream `fak` under extract; did you mean `fake`\\?"),
+        (["status", "fak"], "no stream `fak` under extract"),
+        (["--al"], "--al: no such option"),
+    ],
+)
+def test_mistakes_are_named(made: Project, said: Said, args: list[str], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        said(*args)
+
+
+@pytest.mark.parametrize(
+    ("streams", "says"),
+    [
+        ({"check": {"encoder": "fake"}}, r"extract\.check: is a word of the command line"),
+        ({"none": {"encoder": "fake"}}, r"extract\.none: is a word of the command line"),
+        ({"a/b": {"encoder": "fake"}}, r"extract\.a/b: a stream's name is made of letters"),
+        ({"../x": {"encoder": "fake"}}, r"extract\.\.\./x: a stream's name is made of letters"),
+        (
+            {"x": {"encoder": "fakke"}},
+            r"extract\.x\.encoder: no encoder is called 'fakke'; did you mean `fake`\?",
+        ),
+        ({"x": {}}, r"extract\.x\.encoder: must name an encoder"),
+        ({"x": {"encoder": "fake", "bach": 3}}, r"extract\.x\.bach: unknown key; did you mean `batch`\?"),
+        ({"x": {"encoder": "fake", "batch": 0}}, r"extract\.x\.batch=0: input should be greater"),
+    ],
+)
+def test_check_names_every_mistake(
+    made: Project, said: Said, tmp_path: Path, streams: dict, says: str
+) -> None:
+    made.params()
+    path = tmp_path / "params.yaml"
+    assert said("check") == "params.yaml: ok\n"
+    sections = json.loads(path.read_text())
+    sections["extract"] |= {**streams, "other": {"encoder": "fake", "dim": "wide"}}
+    path.write_text(json.dumps(sections))
+    with pytest.raises(UserError, match=says) as error:
+        said("check")
+    assert "extract.other.dim='wide'" in str(error.value)
+
+
+def test_a_stream_without_frames_cannot_store_them(
+    made: Project, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(encoders.encoder_class("fake"), "frames_dim", 0)
+    made.params(frames="f4")
+    with pytest.raises(UserError, match=r"extract\.fake\.frames=f4: the encoder fake has no frames"):
+        said("fake")
+
+
+def test_check_loads_nothing_heavy() -> None:
+    program = (
+        "import sys; sys.argv = ['extract', 'check']\n"
+        "from extract.__main__ import main; main()\n"
+        "print(sorted({'torch', 'transformers', 'h5py', 'opensmile'} & set(sys.modules)))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=60
+    )
+    assert result.stdout.splitlines() == ["params.yaml: ok", "[]"], result.stderr

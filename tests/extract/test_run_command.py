@@ -1,0 +1,194 @@
+"""`python -m extract` as its users meet it: real processes, killed, starved, interrupted and side by side."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from extract import pool
+from tests.extract.project import Project, sentences
+
+COUNT, BATCH = 60, 2
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The sha256 of the file that one uninterrupted run of one worker gives."""
+    made = Project(tmp_path_factory.mktemp("whole"), sentences(COUNT, 0.002), batch=BATCH)
+    made.done()
+    assert sorted(made.extracted()) == sorted(sentences(COUNT, 0.002))
+    return made.sha256
+
+
+def killed_after(made: Project, k: int, workers: int) -> str:
+    """Kill the run after the k-th row, resume it, count; a line for the table."""
+    process = made.start("fake", KILL_AFTER=k, EMOFUSE_WORKERS=workers)
+    process.communicate(timeout=120)
+    assert process.returncode == -signal.SIGKILL
+    kept, before = len(made.journalled()), made.extracted()
+    assert kept == k
+    assert not made.file.exists()
+    made.done()
+    again = made.extracted()[len(before) :]
+    assert len(again) == len(set(again)) == COUNT - k
+    twice = len(set(again) & set(before))
+    assert twice == len(before) - k <= workers * pool.AHEAD * BATCH
+    return f"killed after row {k:2} of {COUNT}, {workers} workers: {len(again)} left, {twice} of them again"
+
+
+@pytest.mark.parametrize("seed", [0, *(pytest.param(s, marks=pytest.mark.slow) for s in range(1, 20))])
+def test_kill_9_loses_nothing_and_repeats_nothing(tmp_path: Path, whole: str, seed: int) -> None:
+    rng = random.Random(seed)
+    made = Project(tmp_path, sentences(COUNT, 0.002), batch=BATCH)
+    print(killed_after(made, rng.randrange(1, COUNT), rng.choice([1, 2])))
+    assert made.sha256 == whole
+
+
+@pytest.mark.slow
+def test_kill_9_at_any_time_again_and_again(tmp_path: Path, whole: str) -> None:
+    rng, made, kills = random.Random(5), Project(tmp_path, sentences(COUNT, 0.002), batch=BATCH), 0
+    for _ in range(40):
+        before = len(made.extracted())
+        process = made.start("fake", EMOFUSE_WORKERS=2)
+        deadline = time.monotonic() + 60
+        wanted = before + rng.randrange(0, 9)
+        while len(made.extracted()) < wanted and process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.002)
+        time.sleep(rng.random() * 0.02)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=60)
+        if process.returncode == 0:
+            break
+        kills += 1
+    made.done()
+    extracted = len(made.extracted())
+    print(f"{kills} kills at random moments: {extracted} extractions of {COUNT} items")
+    assert made.sha256 == whole
+    assert kills >= 5
+    assert extracted <= COUNT + kills * 2 * pool.AHEAD * BATCH
+
+
+@pytest.mark.parametrize("workers", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_the_number_of_workers_changes_no_byte(tmp_path: Path, whole: str, workers: int) -> None:
+    made = Project(tmp_path, sentences(COUNT, 0.002), batch=BATCH)
+    assert made.run(EMOFUSE_WORKERS=workers).returncode == 0
+    assert made.sha256 == whole
+
+
+@pytest.mark.slow
+def test_no_order_of_extraction_changes_a_byte(tmp_path: Path, whole: str) -> None:
+    texts = sentences(COUNT, 0.002)
+    for seed in range(3):
+        # Parts of the table extracted in earlier runs, in any order, then the whole.
+        made = Project(tmp_path / str(seed), texts, batch=BATCH)
+        for count in random.Random(seed).sample(range(5, COUNT), 2):
+            made.table(texts[:count])
+            made.done()
+        made.table(texts)
+        made.done()
+        assert made.sha256 == whole
+        assert len(made.extracted()) == COUNT
+
+
+def test_two_processes_share_one_journal_and_the_work(tmp_path: Path, whole: str) -> None:
+    both = [Project(tmp_path / name, sentences(COUNT, 0.002), batch=BATCH) for name in ("a", "b")]
+    processes = [p.start("fake", DVC_ROOT=tmp_path, FAKE_LOG=tmp_path / "log") for p in both]
+    for process in processes:
+        out, err = process.communicate(timeout=120)
+        assert process.returncode == 0, err
+        assert f"{COUNT} ok" in out
+    assert [p.sha256 for p in both] == [whole] * 2
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert len(set(lines)) == COUNT
+    assert len(list((tmp_path / ".cache/journal").glob("*.sqlite"))) == 1
+
+
+def test_ctrl_c_keeps_what_is_done_and_leaves_no_process(tmp_path: Path) -> None:
+    made = Project(tmp_path, sentences(200, 0.05), batch=BATCH)
+    process = made.start("fake", EMOFUSE_WORKERS=2)
+    while len(made.extracted()) < 10:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    # Returns once nobody holds the other ends of its pipes, which the workers have inherited.
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert err.strip().splitlines() == [
+        "interrupted; what is done is in the journal, and the next run goes on from there"
+    ]
+    assert len(made.journalled()) >= 10 - 2 * pool.AHEAD * BATCH
+
+
+def test_workers_end_when_their_run_is_killed_alone(tmp_path: Path) -> None:
+    made = Project(tmp_path, ["sleep=0.2 a", *["hang"] * 3], batch=1)
+    process = made.start("fake", EMOFUSE_WORKERS=2)
+    while len(made.extracted()) < 2:
+        time.sleep(0.01)
+    process.kill()
+    # Returns once nobody holds the other ends of its pipes, which the workers have inherited.
+    process.communicate(timeout=20)
+
+
+def test_a_full_disk_keeps_the_old_file_and_the_work(tmp_path: Path) -> None:
+    made = Project(tmp_path, sentences(40), dim=1000)
+    made.done()
+    old = made.sha256
+
+    made.table(sentences(39))
+    merge = made.run(limit=50_000)
+    assert merge.returncode == 2
+    assert "data/features/fake.h5" in merge.stderr
+    assert "Traceback" not in merge.stderr
+    assert made.sha256 == old
+
+    made.table(sentences(200))
+    journal = made.run(limit=made.database.stat().st_size + 100_000)
+    assert journal.returncode == 2
+    assert "free disk space" in journal.stderr
+    assert "Traceback" not in journal.stderr
+    assert made.sha256 == old
+    assert 40 < len(made.journalled()) < 200
+
+    kept = len(made.journalled())
+    before = len(made.extracted())
+    made.done()
+    assert len(made.extracted()) - before == 200 - kept
+    assert sorted(p.name for p in made.file.parent.iterdir()) == ["fake.h5"]
+
+
+@pytest.mark.slow
+def test_a_users_mistake_in_a_worker_is_one_message(tmp_path: Path) -> None:
+    result = Project(tmp_path, [*sentences(5), "usererror"]).run(EMOFUSE_WORKERS=2)
+    assert result.returncode == 2
+    assert result.stderr == "error: fake: weights are missing; run `fake download`\n"
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_corpus(tmp_path: Path) -> None:
+    def peak(count: int) -> float:
+        made = Project(tmp_path / str(count), sentences(count), dim=50_000, batch=1)
+        process = made.start("fake", EMOFUSE_WORKERS=2)
+        assert process.stdout
+        process.stdout.read()
+        _, code, usage = os.wait4(process.pid, 0)
+        assert code == 0
+        return usage.ru_maxrss / 1024
+
+    small, large = peak(800), peak(2500)
+    print(f"peak memory: {small:.0f} MB for 160 MB of features, {large:.0f} MB for 500 MB")
+    assert large < small + 100
+
+
+@pytest.mark.slow
+def test_the_engine_costs_little(tmp_path: Path) -> None:
+    made = Project(tmp_path, [f"{i} {'x ' * (i % 7)}" for i in range(10_000)], dim=64, batch=8)
+    print(made.run(EMOFUSE_WORKERS=2).stdout.strip())
+    begin = time.monotonic()
+    print(made.done().stdout.strip())
+    assert time.monotonic() - begin < 60
+    assert len(made.extracted()) == 10_000

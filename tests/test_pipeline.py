@@ -1,0 +1,135 @@
+"""The main job, end to end under DVC: recordings in, compared metrics out, and only what changed runs again."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.clone import clone, edit, git, ran, run
+
+STREAMS = ["extract@text", "extract@opensmile", "extract@face"]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    folder = clone(tmp_path_factory.mktemp("project"))
+    output = run(folder, "dvc", "repro")
+    assert sorted(ran(output)) == sorted(["check", "corpus@demo", "prepare", *STREAMS, "train", "evaluate"])
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "Reproduced")
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def clean(project):
+    yield
+    git(project, "checkout", "-q", "-f", "main")
+    run(project, "dvc", "checkout", "-q")
+
+
+def test_it_leaves_metrics_plots_report_and_model(project):
+    metrics = json.loads((project / "results/metrics.json").read_text())
+    for split in ("train", "val", "test"):
+        assert 0 <= metrics[split]["weighted_f1"] <= 1
+    assert (project / "results/report.html").stat().st_size > 10_000
+    assert (project / "models/seed0/model.safetensors").exists()
+    assert (project / "results/predictions.csv").exists()
+    assert "weighted_f1" in run(project, "dvc", "metrics", "show")
+
+
+def test_a_second_repro_runs_nothing(project):
+    output = run(project, "dvc", "repro")
+    assert ran(output) == []
+    assert "up to date" in output
+
+
+def test_another_loss_weight_trains_and_evaluates_only(project):
+    before = json.loads((project / "models/seed0/model.json").read_text())
+    assert ran(run(project, "dvc", "exp", "run", "-S", "loss.mu1=0.4")) == ["check", "train", "evaluate"]
+    after = json.loads((project / "models/seed0/model.json").read_text())
+    assert (before["params"]["loss"]["mu1"], after["params"]["loss"]["mu1"]) == (0.3, 0.4)
+    assert "loss.mu1" in run(project, "dvc", "exp", "diff")
+
+
+def test_other_text_context_touches_the_text_stream_alone(project):
+    output = run(project, "dvc", "exp", "run", "-S", "extract.text.context.past=2")
+    assert ran(output) == ["check", "extract@text", "train", "evaluate"]
+
+
+def test_a_corrected_label_runs_no_stream(project):
+    annotations = project / "data/demo/annotations.csv"
+    lines = annotations.read_text(encoding="utf-8").splitlines()
+    number = next(i for i, line in enumerate(lines) if line.endswith(",neutral"))
+    lines[number] = lines[number].removesuffix("neutral") + "anger"
+    annotations.unlink()  # DVC's cache may share the file
+    annotations.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    run(project, "dvc", "commit", "-f", "corpus@demo")
+    assert ran(run(project, "dvc", "repro")) == ["prepare", "train", "evaluate"]
+
+
+def test_dropping_a_modality_is_one_param(project):
+    assert ran(run(project, "dvc", "exp", "run", "-S", "train.streams.visual=none")) == ["check", "train", "evaluate"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("  mu1: 0.3", "  mu_1: 0.3", "params.yaml: loss.mu_1: unknown key; did you mean `mu1`?"),
+        ("  mu1: 0.3", "  mu1: 0.8", "loss.mu1=0.8 + loss.mu2=0.3 = 1.1 > 1"),
+        ("visual: face}", "visual: fase}", "did you mean `face`?"),
+        ("    feature_set:", "    featureset:", "extract.opensmile.featureset: unknown key"),
+    ],
+)
+def test_a_mistake_in_params_ends_with_one_message(project, old, new, said):
+    edit(project / "params.yaml", old, new)
+    output = run(project, "extract", "check", code=2)
+    assert said in output
+    assert "Traceback" not in output
+    output = run(project, "dvc", "repro", "-q", code=255)
+    assert "Traceback" not in output
+
+
+def test_a_table_row_without_its_file_and_a_truncated_clip_are_rows_with_a_status(project):
+    clips = sorted((project / "data/demo/media").iterdir())
+    cut = clips[1].read_bytes()[:2000]
+    for clip in clips[:2]:
+        clip.unlink()
+    clips[1].write_bytes(cut)
+    run(project, "dvc", "commit", "-f", "corpus@demo")
+    output = run(project, "dvc", "repro")
+    assert "1 missing_file" in output
+    assert "1 corrupt" in output
+    details = json.loads((project / "results/details.json").read_text())
+    face = next(s for s in details["streams"] if s["stream"] == "face")
+    assert (face["status"]["missing_file"], face["status"]["corrupt"]) == (1, 1)
+    status = run(project, "extract", "status", "face")
+    assert clips[0].name in status
+    assert clips[1].name in status
+
+
+def test_features_and_models_travel_without_the_media(project, tmp_path):
+    """README, "Features you can trust and share": push here; pull, train and evaluate there."""
+    remote, there = tmp_path / "remote", tmp_path / "there"
+    run(project, "dvc", "remote", "add", "-f", "-d", "--local", "lab", str(remote))
+    run(project, "dvc", "push")
+    git(tmp_path, "clone", "-q", str(project), str(there))
+    run(there, "dvc", "remote", "add", "-d", "--local", "lab", str(remote))
+    run(there, "dvc", "pull", "prepare", "extract")
+    output = run(there, "dvc", "exp", "run", "--pull", "--allow-missing", "-S", "loss.mu1=0.4")
+    assert ran(output) == ["check", "train", "evaluate"]
+    assert not (there / "data/demo").exists()
+    assert not (there / ".cache/journal").exists()
+    assert (there / "results/metrics.json").exists()
+    for name in ("text", "opensmile", "face"):
+        assert (there / f"data/features/{name}.h5").read_bytes() == (project / f"data/features/{name}.h5").read_bytes()
+    other = tmp_path / "other.h5"
+    run(tmp_path, "dvc", "get", str(there), "data/features/text.h5", "-o", str(other), "--remote", "lab")
+    assert "sound" in run(project, "pipeline.features", "verify", str(other))
+
+
+def test_experiments_in_temporary_folders_share_the_journal(project):
+    output = run(project, "dvc", "exp", "run", "--temp", "-S", "extract.opensmile.frames=none", "-n", "there")
+    assert "extract@opensmile" in " ".join(ran(output))
+    again = run(project, "dvc", "exp", "run", "-S", "extract.opensmile.frames=none", "-f")
+    assert "extracted 0 in" in again or "extract@opensmile" not in " ".join(ran(again))
