@@ -1,0 +1,82 @@
+"""A small learnable corpus of tables and caches, made in a folder of the test's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline.features import Meta, Row, write
+from pipeline.params import Params, validate
+from pipeline.tables import LABEL_COLUMNS, UTTERANCE_COLUMNS, write_table
+
+LABELS = ["joy", "anger", "neutral"]
+DIMS = {"text": 12, "audio": 7, "visual": 5}
+STREAM = {"text": "words", "audio": "voice", "visual": "look"}
+
+
+def make(root: Path, dialogues: int = 20, seed: int = 0, missing: float = 0.1) -> None:
+    """Write data/utterances.csv, data/labels.csv and three caches below `root`."""
+    rng = np.random.default_rng(seed)
+    turns = rng.integers(1, 7, dialogues)
+    rows = [(d, t) for d in range(dialogues) for t in range(turns[d])]
+    count = len(rows)
+    names = [f"d{d:03}_u{t}" for d, t in rows]
+    emotion = rng.integers(0, len(LABELS), count)
+    part = ["test" if d % 5 == 4 else "val" if d % 5 == 3 else "train" for d, _ in rows]
+    utterances = pd.DataFrame(
+        {
+            "utterance": names,
+            "dialogue": [f"d{d:03}" for d, _ in rows],
+            "turn": [t for _, t in rows],
+            "speaker": [f"S{rng.integers(0, 3)}" for _ in rows],
+            "session": [str(d % 4) for d, _ in rows],
+            "text": [f"line {i}" for i in range(count)],
+            "media": [f"{name}.mp4" for name in names],
+            "start": None,
+            "end": None,
+            "media_hash": "0" * 64,
+        }
+    )
+    write_table(utterances, UTTERANCE_COLUMNS, root / "data/utterances.csv")
+    labels = pd.DataFrame({"utterance": names, "split": part, "emotion": [LABELS[e] for e in emotion]})
+    write_table(labels, LABEL_COLUMNS, root / "data/labels.csv")
+    (root / "data/features").mkdir(exist_ok=True)
+    for modality, dim in DIMS.items():
+        centres = rng.normal(size=(len(LABELS), dim)) * 2
+        x = (centres[emotion] + rng.normal(size=(count, dim))).astype(np.float32) * 10 + 3
+        here = rng.random(count) >= missing
+        cache(root, modality, names, x, here)
+
+
+def cache(root: Path, modality: str, names: list[str], x: np.ndarray, here: np.ndarray) -> None:
+    """Write one stream's cache; `here` [N] is False where the feature is missing."""
+    meta = Meta(
+        stream=STREAM[modality], modality=modality, corpus="small", licence="none", encoder={"encoder": modality},
+        weights={"name": "", "revision": "", "sha256": ""}, weights_saw=None, packages={}, code="",
+        fingerprint="0" * 64,
+        pooled_dim=x.shape[1], frames_dim=0, frames="none", pooled_names=(), frames_names=(),
+    )  # fmt: skip
+    rows = [
+        Row(f"{i:064x}", "ok", "", x[i], None, None)
+        if here[i]
+        else Row(f"{i:064x}", "failed", "made so", None, None, None)
+        for i in range(len(names))
+    ]
+    write(root / f"data/features/{STREAM[modality]}.h5", meta, names, rows)
+
+
+def params(**sections: dict) -> Params:
+    """Valid params for the small corpus; `train={"epochs": 3}` changes single values."""
+    base = {
+        "corpus": {"name": "small", "watch": ".", "root": ".", "labels": LABELS},
+        "extract": {name: {"encoder": "text"} for name in STREAM.values()},
+        "train": {"streams": dict(STREAM), "epochs": 4, "batch_size": 5, "lr": 1e-3},
+        "model": {"name": "multiemo", "dim": 16, "heads": 2, "ffn": 24, "layers": 2, "head": 12},
+        "loss": {},
+        "evaluate": {},
+    }
+    for section, values in sections.items():
+        base[section] = {**base[section], **values}
+    return validate(Params, base, Path("params.yaml"))

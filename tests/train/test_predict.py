@@ -1,0 +1,84 @@
+"""Probabilities, hidden modalities and attention maps of a model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from tests.train import small
+from train.batches import load
+from train.build import build
+from train.predict import attention, hide, probabilities
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def trained(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small.make(tmp_path, missing=0.3)
+    params = small.params()
+    data = load(params)
+    torch.manual_seed(0)
+    model, _ = build(params.model, params.loss, data.dims, data.class_counts())
+    return model, data
+
+
+def test_every_row_gets_probabilities(trained):
+    p = probabilities(*trained, CPU)
+    assert p.shape == (len(trained[1].utterances), 3)
+    assert np.allclose(p.sum(1), 1, atol=1e-5)
+
+
+def test_a_dialogue_is_predicted_as_it_would_be_alone(trained):
+    model, data = trained
+    together = probabilities(model, data, CPU)
+    for d, (start, stop) in enumerate(data.turns):
+        alone = model(data.batch([d])).logits.softmax(1)
+        assert np.allclose(together[start:stop], alone.detach(), atol=1e-6)
+
+
+def test_hiding_a_modality_leaves_nothing_of_it(trained):
+    model, data = trained
+    hidden = probabilities(model, data, CPU, hidden="audio")
+    data.features["audio"] += 5.0
+    assert np.array_equal(hidden, probabilities(model, data, CPU, hidden="audio"))
+    batch = hide(data.batch([0]), "audio")
+    assert not batch.present["audio"].any()
+    assert not batch.features["audio"].any()
+
+
+def test_attention_weights_sum_to_one_over_what_can_be_heard(trained):
+    model, data = trained
+    maps = attention(model, data, CPU, range(len(data.turns)))
+    assert set(maps) == {(a, b) for a in data.dims for b in data.dims if a != b}
+    for (_, key), per_dialogue in maps.items():
+        for (start, stop), weights in zip(data.turns, per_dialogue, strict=True):
+            heard = data.present[key][start:stop].numpy()
+            assert weights.shape == (stop - start, stop - start)
+            assert (weights[:, ~heard] == 0).all()
+            assert np.allclose(weights.sum(1), 1.0 if heard.any() else 0.0, atol=1e-5)
+
+
+def test_attention_is_what_the_forward_pass_used(trained):
+    """The mean over heads alone says little; with one head it must rebuild the sublayer's output."""
+    _, data = trained
+    params = small.params(model={"heads": 1})
+    model, _ = build(params.model, params.loss, data.dims, data.class_counts())
+    model.eval()
+    used = {}
+    pair, sublayer = next(iter(model.multiattn.last().items()))
+    sublayer.register_forward_hook(lambda module, inputs, output: used.update(inputs=inputs, output=output))
+    d = next(i for i, (a, b) in enumerate(data.turns) if b - a > 2 and data.present[pair[1]][a:b].all())
+    weights = model.attention(data.batch([d]))[pair]
+    rebuilt = sublayer.project(weights @ used["inputs"][3])
+    assert torch.allclose(rebuilt, used["output"], atol=1e-5)
+
+
+def test_a_model_without_cross_attention_has_no_maps(trained):
+    _, data = trained
+    for changed in ({"multiattn": False}, {"name": "logreg"}):
+        params = small.params(model=changed)
+        model, _ = build(params.model, params.loss, data.dims, data.class_counts())
+        assert attention(model, data, CPU, [0]) is None

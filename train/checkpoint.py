@@ -1,0 +1,97 @@
+"""What training leaves on disk: resume state in .cache, and the model as safetensors + JSON.
+
+    models/seedN/model.safetensors   the chosen epoch's weights
+    models/seedN/model.json          architecture, params, label names in order, statistics, each stream's provenance
+    models/seedN/history.csv         losses and val scores of every epoch
+
+The state lives outside DVC's outs, which are deleted before a stage runs. Nothing is pickled but torch's own
+tensors, and those are only ever read with `weights_only=True`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from pipeline.errors import UserError
+from pipeline.params import Params
+
+SCHEMA = 1
+FEATURES_CODE = Path(__file__).resolve().parent
+
+
+def state_folder(params: Params, inputs: list[Path], device: torch.device) -> Path:
+    """`.cache/train/KEY`: KEY is a hash of params, inputs' content, this package's code and torch's version."""
+    key = hashlib.sha256()
+    for section in (params.train, params.model, params.loss):
+        key.update(section.model_dump_json().encode())
+    key.update(json.dumps([params.corpus.labels, torch.__version__, device.type]).encode())
+    for path in [*inputs, *sorted(FEATURES_CODE.rglob("*.py"))]:
+        with path.open("rb") as file:
+            key.update(hashlib.file_digest(file, "sha256").digest())
+    return Path(os.environ.get("DVC_ROOT", ".")) / ".cache" / "train" / key.hexdigest()[:32]
+
+
+def write_state(path: Path, state: dict[str, Any]) -> None:
+    """Replace the state atomically: a kill leaves either the old epoch or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        torch.save(state, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+
+
+def read_state(path: Path) -> dict[str, Any] | None:
+    """The state to resume from; None where there is none. One that cannot be read is set aside, and said so."""
+    if not path.exists():
+        return None
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged zip raises half a dozen kinds
+        aside = path.with_name(path.name + ".damaged")
+        os.replace(path, aside)
+        print(f"{path}: not readable ({error}); set aside as {aside.name}, training starts again")
+        return None
+
+
+def write_model(folder: Path, weights: dict[str, torch.Tensor], record: dict[str, Any]) -> None:
+    """Write model.safetensors and model.json."""
+    save_file(
+        {name: value.contiguous() for name, value in sorted(weights.items())}, folder / "model.safetensors"
+    )
+    text = json.dumps(
+        {"schema": SCHEMA, **record}, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False
+    )
+    (folder / "model.json").write_text(text + "\n", encoding="utf-8")
+
+
+def read_model(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+    """Weights and record of `models/seedN`.
+
+    Raises:
+        UserError: a file is missing or damaged.
+    """
+    path = folder / "model.json"
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record.get("schema") != SCHEMA:
+            raise UserError(
+                f"{path}: schema={record.get('schema')!r}, this version reads {SCHEMA}; run `dvc repro train`"
+            )
+        path = folder / "model.safetensors"
+        return load_file(path), record
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; `dvc repro train` makes it") from None
+    except (ValueError, SafetensorError) as error:
+        raise UserError(
+            f"{path}: damaged ({error}); run `dvc repro --force train`, or pull it again"
+        ) from None

@@ -1,0 +1,214 @@
+"""One training run: epochs, selection on `val`, resume.
+
+The epoch is chosen by weighted F1 on the val split; the test split is never touched here. The state after an
+epoch goes to disk atomically (at most `SAVE_EVERY` seconds of work are behind it), so a run that was killed
+goes on where it was and ends with the same bytes as one that was not (on the CPU).
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from sklearn.metrics import accuracy_score, f1_score
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from pipeline.errors import UserError
+from pipeline.params import Params
+from train.batches import Dataset, batches
+from train.build import build
+from train.checkpoint import read_state, write_state
+from train.models.baselines import LogisticRegression
+
+EVAL_BATCH = 64  # dialogues; a prediction does not depend on it
+SAVE_EVERY = 5.0  # seconds: writing 100 MB after an epoch of 0.2 s would double the time for nothing
+
+
+@dataclass
+class Trained:
+    """The chosen epoch's weights, and what happened in every epoch."""
+
+    weights: dict[str, Tensor]
+    best_epoch: int
+    history: list[dict[str, float]]
+
+
+def seed_everything(seed: int) -> torch.Generator:
+    """Seed python, numpy and torch, make torch deterministic; returns the generator that shuffles dialogues."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)
+    torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.benchmark = False
+    return torch.Generator().manual_seed(seed)
+
+
+def fit(
+    data: Dataset, params: Params, seed: int, device: torch.device, state: Path, epochs: Path | None = None
+) -> Iterator[Trained]:
+    """Train one model, giving what is known after every epoch; the last one given is the result.
+
+    Args:
+        state: where the state after each epoch is kept; a run that finds one there resumes it.
+        epochs: a folder for every epoch's weights (`train.keep_epochs`), or None.
+
+    Raises:
+        UserError: nothing to train or select on, or a loss that is not finite (its dialogues are named).
+    """
+    train, val = (_labelled(data, split) for split in ("train", "val"))
+    generator = seed_everything(seed)
+    model, criterion = build(params.model, params.loss, data.dims, data.class_counts())
+    if isinstance(model, LogisticRegression):
+        yield from _solutions(model, data, train, val)
+        return
+    model.to(device)
+    criterion.to(device)
+    knobs = params.train
+    # Adam's weight decay is the paper's lambda (eq. 22): an L2 term in the gradient, not AdamW's decoupled one.
+    optimiser = torch.optim.Adam(model.parameters(), lr=knobs.lr, weight_decay=knobs.weight_decay, fused=True)
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimiser, factor=0.95, patience=10, threshold=1e-6
+    )
+    done = Trained({}, 0, [])
+    saved = read_state(state)
+    if saved is not None:
+        done = _restore(saved, model, optimiser, scheduler, generator)
+        yield done
+
+    written = time.monotonic()
+    bar = tqdm(
+        range(len(done.history) + 1, knobs.epochs + 1), desc=f"seed {seed}", unit="epoch", disable=None
+    )
+    for epoch in bar:
+        if epoch - done.best_epoch > knobs.patience:
+            break
+        losses = _epoch(model, criterion, optimiser, data, train, knobs, generator, device, epoch)
+        scores = score(model, data, val, device)
+        scheduler.step(scores["val_ce"])
+        row = {"epoch": epoch, "lr": optimiser.param_groups[0]["lr"], **losses, **scores}
+        bar.set_postfix({k: f"{row[k]:.3f}" for k in ("train_loss", "val_weighted_f1")})
+        done = _add(done, model, row)
+        if epochs is not None:
+            save_file(_copy(model), epochs / f"{epoch}.safetensors")
+        if time.monotonic() - written > SAVE_EVERY:
+            write_state(state, _snapshot(done, model, optimiser, scheduler, generator))
+            written = time.monotonic()
+        yield done
+
+
+def _solutions(
+    model: LogisticRegression, data: Dataset, train: list[int], val: list[int]
+) -> Iterator[Trained]:
+    """A solver's answers, one per regularisation strength, selected as epochs are."""
+    rows = torch.cat([torch.arange(*data.turns[d]) for d in train])
+    rows = rows[data.labels[rows] >= 0]
+    done = Trained({}, 0, [])
+    for strength in model.solutions({m: x[rows] for m, x in data.features.items()}, data.labels[rows]):
+        scores = score(model, data, val, torch.device("cpu"))
+        done = _add(done, model, {"epoch": len(done.history) + 1, "strength": strength, **scores})
+        yield done
+
+
+def _add(done: Trained, model: nn.Module, row: dict[str, float]) -> Trained:
+    best = max((r["val_weighted_f1"] for r in done.history), default=-1.0)
+    if row["val_weighted_f1"] > best:
+        return Trained(_copy(model), int(row["epoch"]), [*done.history, row])
+    return Trained(done.weights, done.best_epoch, [*done.history, row])
+
+
+@torch.no_grad()
+def score(model: nn.Module, data: Dataset, chosen: list[int], device: torch.device) -> dict[str, float]:
+    """Cross-entropy and scores over the labelled utterances of the chosen dialogues, keys `val_…`."""
+    logits, labels = [], []
+    for group in batches(chosen, EVAL_BATCH):
+        batch = data.batch(group, device)
+        logits.append(model.eval()(batch).logits.float().cpu())
+        labels.append(batch.labels.cpu())
+    known = torch.cat(labels) >= 0
+    p, y = torch.cat(logits)[known], torch.cat(labels)[known]
+    guess = p.argmax(1)
+    return {
+        "val_ce": nn.functional.cross_entropy(p, y).item(),
+        "val_weighted_f1": float(f1_score(y, guess, average="weighted", zero_division=0)),
+        "val_macro_f1": float(f1_score(y, guess, average="macro", zero_division=0)),
+        "val_accuracy": float(accuracy_score(y, guess)),
+    }
+
+
+def _epoch(
+    model: nn.Module, criterion: nn.Module, optimiser: torch.optim.Optimizer, data: Dataset,
+    chosen: list[int], knobs: Any, generator: torch.Generator, device: torch.device, epoch: int,
+) -> dict[str, float]:  # fmt: skip
+    model.train()
+    sums: dict[str, float] = {}
+    seen = 0
+    for group in batches(chosen, knobs.batch_size, generator):
+        batch = data.batch(group, device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=knobs.precision == "bf16"):
+            parts = criterion(model(batch), batch.labels)
+        if not torch.isfinite(parts["total"]):
+            names = ", ".join(data.utterances[data.turns[d][0]].dialogue for d in group)
+            shown = ", ".join(f"{k}={v.item():g}" for k, v in parts.items())
+            raise UserError(
+                f"the loss is not finite in epoch {epoch} ({shown}) for the dialogues {names}; lower train.lr"
+            )
+        optimiser.zero_grad(set_to_none=True)
+        parts["total"].backward()
+        optimiser.step()
+        count = int((batch.labels >= 0).sum())
+        seen += count
+        for name, value in parts.items():
+            sums[name] = sums.get(name, 0.0) + value.item() * count
+    return {f"train_{'loss' if k == 'total' else k}": v / seen for k, v in sums.items()}
+
+
+def _labelled(data: Dataset, split: str) -> list[int]:
+    chosen = [d for d in data.dialogues_of(split) if (data.labels[slice(*data.turns[d])] >= 0).any()]
+    if not chosen:
+        raise UserError(f"the {split} split has no labelled utterance; check data/labels.csv and train.fold")
+    return chosen
+
+
+def _copy(model: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
+
+
+def _snapshot(
+    done: Trained, model: nn.Module, optimiser: Any, scheduler: Any, generator: torch.Generator
+) -> dict[str, Any]:
+    kind, keys, *rest = np.random.get_state()
+    return {
+        "model": model.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "scheduler": scheduler.state_dict(),
+        "weights": done.weights,
+        "best_epoch": done.best_epoch,
+        "history": done.history,
+        "shuffle": generator.get_state(),
+        "python": random.getstate(),
+        "numpy": [kind, keys.tolist(), *rest],  # type: ignore[union-attr]
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all(),
+    }
+
+
+def _restore(
+    saved: dict[str, Any], model: nn.Module, optimiser: Any, scheduler: Any, generator: torch.Generator
+) -> Trained:
+    model.load_state_dict(saved["model"])
+    optimiser.load_state_dict(saved["optimiser"])
+    scheduler.load_state_dict(saved["scheduler"])
+    generator.set_state(saved["shuffle"])
+    random.setstate(saved["python"])
+    np.random.set_state(tuple(saved["numpy"]))
+    torch.set_rng_state(saved["torch"])
+    torch.cuda.set_rng_state_all(saved["cuda"])
+    return Trained(saved["weights"], saved["best_epoch"], saved["history"])

@@ -1,0 +1,59 @@
+"""Baselines a reader asks for, behind the same batches, selection and metrics as the fusion models."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression as Solver
+from torch import Tensor, nn
+
+from train.models.contract import MODALITIES, Batch, Output
+
+STRENGTHS = (0.001, 0.01, 0.1, 1.0)
+
+
+class LogisticRegression(nn.Module):
+    """Multinomial logistic regression on the concatenated pooled features; it sees no context.
+
+    dims: modality -> feature size. A missing feature is the train split's mean (zero after normalisation).
+    """
+
+    def __init__(self, dims: Mapping[str, int], classes: int, params: object) -> None:
+        super().__init__()
+        self.modalities = [m for m in MODALITIES if m in dims]
+        self.linear = nn.Linear(sum(dims[m] for m in self.modalities), classes)
+
+    def forward(self, batch: Batch) -> Output:
+        """Logits of the U real utterances, in dialogue-then-turn order; z is the concatenation itself."""
+        real = torch.arange(batch.speakers.shape[1]) < batch.lengths[:, None]
+        x = self._concat({m: batch.features[m][real.to(batch.speakers.device)] for m in self.modalities})
+        present = {m: batch.present[m][real.to(batch.speakers.device)] for m in self.modalities}
+        return Output(self.linear(x), x, {}, present)
+
+    def solutions(self, features: Mapping[str, Tensor], labels: Tensor) -> Iterator[float]:
+        """Fit to [N, D] features and [N] labels once per inverse regularisation strength, giving that strength.
+
+        The caller scores each on val, as it does the epochs of a network, and keeps the best.
+        """
+        x = self._concat(features).double().numpy()
+        for strength in STRENGTHS:
+            with warnings.catch_warnings():
+                # 2,000 steps are enough for any use here; the best of four strengths is what is kept.
+                warnings.simplefilter("ignore", ConvergenceWarning)
+                solver = Solver(C=strength, max_iter=2000).fit(x, labels.numpy())
+            with torch.no_grad():
+                # A label absent from training can never be predicted.
+                self.linear.weight.zero_()
+                self.linear.bias.fill_(-1e9)
+                coef, bias = torch.from_numpy(solver.coef_), torch.from_numpy(solver.intercept_)
+                if len(solver.classes_) == 2:
+                    coef, bias = torch.cat([-coef / 2, coef / 2]), torch.cat([-bias / 2, bias / 2])
+                self.linear.weight[solver.classes_] = coef.float()
+                self.linear.bias[solver.classes_] = bias.float()
+            yield strength
+
+    def _concat(self, features: Mapping[str, Tensor]) -> Tensor:
+        return torch.cat([features[m] for m in self.modalities], -1)

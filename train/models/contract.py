@@ -1,0 +1,33 @@
+"""What goes into a fusion model and what comes out: the same for every model in this folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+MODALITIES = ("text", "audio", "visual")
+
+
+@dataclass
+class Batch:
+    """Whole dialogues, padded at the end to the longest: B dialogues, T turns, U = sum(lengths) utterances."""
+
+    features: dict[
+        str, Tensor
+    ]  # modality -> [B, T, D] float32, modalities in use only; 0 where missing or padded
+    present: dict[str, Tensor]  # modality -> [B, T] bool, False where the feature is missing or padded
+    speakers: Tensor  # [B, T] long, a party's number by first appearance in its dialogue, without a cap
+    lengths: Tensor  # [B] long, always on the CPU: the shapes of a step are known without asking the device
+    labels: Tensor  # [U] long in dialogue-then-turn order, -1 where unlabelled
+    indices: Tensor  # [U] long, row numbers in the utterance table
+
+
+@dataclass
+class Output:
+    """A model's answer for the U utterances of a batch, in dialogue-then-turn order."""
+
+    logits: Tensor  # [U, classes]
+    z: Tensor  # [U, d], the joint representation (equation 14), which SWFC reads
+    fused: dict[str, Tensor]  # modality -> [U, d], which Soft-HGR reads
+    present: dict[str, Tensor]  # modality -> [U] bool

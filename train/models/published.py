@@ -1,0 +1,155 @@
+"""The published MultiEMO checkpoint's weights and ours, both ways.
+
+There every head and every gate is a tensor of its own; here they lie side by side, so that the map pairs parts of
+tensors. It runs in either direction, over weights as over gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from pipeline.errors import UserError
+from train.models.contract import MODALITIES
+
+Find = Callable[..., Tensor]  # (published name, *shape) -> the published tensor
+Pairs = Iterator[tuple[Tensor, Tensor]]  # (part of a published tensor, the same part of one of ours)
+
+
+def from_published(state: Mapping[str, Tensor], ours: Mapping[str, Tensor], heads: int) -> dict[str, Tensor]:
+    """A published MultiEMO's state_dict as one of ours.
+
+    ours: state_dict of a model of the same sizes with all three modalities and MultiAttn; only shapes are read.
+    What published MELD models hold and never use (text DialogueRNN, reverse directions) is left out.
+
+    Raises:
+        UserError: a tensor is missing, has another shape, or has no place.
+    """
+    unread = dict(state)
+
+    def find(name: str, *shape: int) -> Tensor:
+        if name not in state:
+            raise UserError(f"published checkpoint: no tensor {name}; is it a MultiEMO state_dict?")
+        if state[name].shape != shape:
+            found = list(state[name].shape)
+            raise UserError(f"published checkpoint: {name} is {found}, this model needs {list(shape)}")
+        return unread.pop(name, state[name])
+
+    converted = {name: torch.zeros_like(x) for name, x in ours.items()}
+    for theirs, part in multiemo(find, converted, heads):
+        part.copy_(theirs)
+    if unread:
+        raise UserError(
+            f"published checkpoint: {len(unread)} tensors have no place, the first is {min(unread)}"
+        )
+    for m in MODALITIES:  # there a missing feature is a vector of zeros
+        converted[f"missing.{m}"] = converted[f"project.{m}.bias"].clone()
+    return converted
+
+
+def to_published(ours: Mapping[str, Tensor], heads: int) -> dict[str, Tensor]:
+    """Our state_dict (or gradients by its names) under the published names; zeros for what only they hold."""
+    state: dict[str, Tensor] = {}
+    like = next(iter(ours.values()))
+
+    def find(name: str, *shape: int) -> Tensor:
+        return state.setdefault(name, like.new_zeros(shape))
+
+    for theirs, part in multiemo(find, ours, heads):
+        theirs.copy_(part)
+    return state
+
+
+def multiemo(find: Find, ours: Mapping[str, Tensor], heads: int) -> Pairs:
+    """The whole model."""
+    d = len(ours["joint.weight"])
+    bidirectional = any(name.startswith("join.") for name in ours)
+    chains = len(ours["rnn.score"]) // (2 if bidirectional else 1)
+    recurrent = MODALITIES if chains == len(MODALITIES) else MODALITIES[1:]  # published MELD: text has none
+    for m in MODALITIES:
+        yield from _linear(find, f"{m}_fc", ours, f"project.{m}")
+        chain = recurrent.index(m) if m in recurrent else None
+        yield from _dialogue_rnn(find, ours, f"{m}_dialoguernn.", m, chain, chains, d)
+    yield from multiattn(find, ours, heads, "multiattn.", "multiattn.")
+    for name, own in ("fc", "joint"), ("mlp.linear_1", "hidden"), ("mlp.linear_2", "classify"):
+        yield from _linear(find, name, ours, own)
+
+
+def _dialogue_rnn(
+    find: Find, ours: Mapping[str, Tensor], prefix: str, m: str, chain: int | None, chains: int, d: int
+) -> Pairs:
+    """One modality: its forward chain is row `chain` of `rnn.*`, its reverse one row `chain + chains`."""
+    rnn = {name.removeprefix("rnn."): x for name, x in ours.items() if name.startswith("rnn.")}
+    unused = {name: torch.zeros_like(x[:1]) for name, x in rnn.items()}
+    both = f"join.{m}.weight" in ours
+    yield from dialogue_chain(
+        find, f"{prefix}dialog_rnn_f.", *((unused, 0) if chain is None else (rnn, chain))
+    )
+    yield from dialogue_chain(
+        find, f"{prefix}dialog_rnn_r.", *((rnn, chain + chains) if both else (unused, 0))
+    )
+    if both:
+        yield from _linear(find, f"{prefix}linear", ours, f"join.{m}")
+    else:
+        find(f"{prefix}linear.weight", d, 2 * d), find(f"{prefix}linear.bias", d)
+
+
+def dialogue_chain(find: Find, prefix: str, rnn: Mapping[str, Tensor], k: int) -> Pairs:
+    """Chain k of a DialogueRNN. GRU gates: published (r, z, n); ours (r, z, n) of the input, (h, r, z) of the state."""
+    w = {name: x[k] for name, x in rnn.items()}
+    d = len(w["score"])
+    (input_to_g, input_to_p), (party_to_g, party_to_p) = (
+        w[name].split(3 * d, 1) for name in ("of_input", "of_party")
+    )
+    (g_input_bias, p_input_bias), (g_hidden_bias, p_hidden_bias) = w["input_bias"], w["hidden_bias"]
+    (e_input_bias,), (e_hidden_bias,) = w["emotion_input_bias"], w["emotion_hidden_bias"]
+    cells = (
+        ("g", [input_to_g, party_to_g], w["of_global"], g_input_bias, g_hidden_bias),
+        ("p", [input_to_p, w["of_context"]], party_to_p, p_input_bias, p_hidden_bias),
+        ("e", [w["emotion_of_party"]], w["emotion_of_emotion"], e_input_bias, e_hidden_bias),
+    )
+    for letter, inputs, state, input_bias, hidden_bias in cells:
+        cell = f"{prefix}dialogue_cell.{letter}_cell."
+        theirs = find(f"{cell}weight_ih", 3 * d, len(inputs) * d)
+        for i, part in enumerate(inputs):
+            yield theirs[:, i * d : (i + 1) * d].T, part
+        theirs = find(f"{cell}weight_hh", 3 * d, d).T
+        yield theirs[:, 2 * d :], state[:, :d]
+        yield theirs[:, : 2 * d], state[:, d:]
+        yield find(f"{cell}bias_ih", 3 * d), input_bias.flatten()
+        theirs = find(f"{cell}bias_hh", 3 * d).view(3, d)
+        yield theirs[2], hidden_bias[0]
+        yield theirs[:2], hidden_bias[1:]
+    yield find(f"{prefix}dialogue_cell.attention.scalar.weight", 1, d)[0], w["score"]
+
+
+def multiattn(find: Find, ours: Mapping[str, Tensor], heads: int, prefix: str = "", own: str = "") -> Pairs:
+    """The three stacks. Rows of our key projections: asking modality, layer, (key, value), head."""
+    d = len(ours[f"{own}stacks.text.0.contract.bias"])
+    layers = sum(name.startswith(f"{own}stacks.text.") and name.endswith("contract.bias") for name in ours)
+    for m in MODALITIES:
+        others = [o for o in MODALITIES if o != m]
+        for i in range(layers):
+            here, there = f"{own}stacks.{m}.{i}.", f"{prefix}multiattn_{m}.multiattn_layers.{i}."
+            for j, asked in enumerate(others):
+                attend = f"{there}attn_{j + 1}."
+                slot = [o for o in MODALITIES if o != asked].index(m)
+                for kind, shape in ("weight", (d // heads, d)), ("bias", (d // heads,)):
+                    query = ours[f"{here}attend.{j}.query.{kind}"].unflatten(0, (heads, -1))
+                    keys = ours[f"{own}keys.{asked}.{kind}"].unflatten(0, (2, layers, 2, heads, -1))[slot, i]
+                    for h in range(heads):
+                        for name, part in ("query", query), ("key", keys[0]), ("value", keys[1]):
+                            yield find(f"{attend}attention_heads.{h}.{name}_matrix.{kind}", *shape), part[h]
+                yield from _linear(find, f"{attend}projection_matrix", ours, f"{here}attend.{j}.project")
+            for j in range(3):
+                yield from _linear(find, f"{there}add_norm_{j + 1}.layer_norm", ours, f"{here}norms.{j}.norm")
+            yield from _linear(find, f"{there}ff.linear_W1", ours, f"{here}expand")
+            yield from _linear(find, f"{there}ff.linear_W2", ours, f"{here}contract")
+
+
+def _linear(find: Find, name: str, ours: Mapping[str, Tensor], own: str) -> Pairs:
+    for kind in "weight", "bias":
+        part = ours[f"{own}.{kind}"]
+        yield find(f"{name}.{kind}", *part.shape), part
