@@ -66,11 +66,11 @@ def retry(stream: str) -> None:
     changed, so that `dvc repro` alone would fetch the old file back from its cache.
     """
     from extract.journal import Journal, journal_path
-    from extract.run import run
+    from extract.run import repairing, run
     from extract.streams import encoder_of, load_checked
 
-    with Journal(journal_path(encoder_of(stream, load_checked()).fingerprint())) as journal:
-        print(f"{stream}: {journal.forget_failures()} failed items forgotten", flush=True)
+    path = journal_path(encoder_of(stream, load_checked()).fingerprint())
+    print(f"{stream}: {repairing(path, Journal.forget_failures)} failed items forgotten", flush=True)
     run(stream)
     print(f"to keep the new file: dvc commit --force extract@{stream} && dvc repro")
 

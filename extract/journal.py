@@ -110,11 +110,17 @@ class Journal:
             if row is None:
                 return None
             entry = checked(row)
-            if entry is None or entry.key != key:
+            if entry is None:
                 self._db.execute("DELETE FROM rows WHERE rowid = ?", row[:1])
-                say(f"{self.path.name}: the row of item {key[:12]}… is damaged: dropped, to be done again")
-                return None
-            return entry
+        if self._misled(entry, key):
+            raise Damaged(self.path)
+        if entry is None:
+            say(f"{self.path.name}: the row of item {key[:12]}… is damaged: dropped, to be done again")
+        return entry
+
+    def _misled(self, entry: Entry | None, key: str) -> bool:
+        """Whether the index led to another item's row, or still leads to one that was dropped."""
+        return self.has(key) if entry is None else entry.key != key
 
     def put(self, entries: Iterable[Entry]) -> None:
         """Take outcomes in; all that waits is committed when the last commit lies far enough back.

@@ -13,10 +13,11 @@ import errno
 import random
 import time
 from collections import Counter
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import safetensors.numpy
 
@@ -34,6 +35,7 @@ from pipeline.tables import Utterance, dialogues, read_utterances
 FEATURES = Path("data/features")
 # Each repair costs a pass over the journal; a disk that damages it again and again needs a person.
 REPAIRS = 5
+T = TypeVar("T")
 
 
 def run(stream: str) -> None:
@@ -48,7 +50,14 @@ def run(stream: str) -> None:
     plan = Plan(encoder, read_utterances())
     begin = time.monotonic()
     about = meta(stream, params, encoder)
-    done, counts = _complete(stream, plan, journal_path(about.fingerprint), FEATURES / f"{stream}.h5", about)
+    out, done = FEATURES / f"{stream}.h5", 0
+
+    def complete(journal: Journal) -> Counter[str] | None:
+        nonlocal done
+        done += _work(stream, plan, journal)
+        return _merge(plan, journal, out, about)
+
+    counts = repairing(journal_path(about.fingerprint), complete)
     seconds = time.monotonic() - begin
     statuses = ", ".join(
         f"{count} {status}" for status, count in sorted(counts.items(), key=lambda c: c[0] != "ok")
@@ -162,16 +171,17 @@ def meta(stream: str, params: Params, encoder: Encoder) -> Meta:
     )
 
 
-def _complete(stream: str, plan: Plan, path: Path, out: Path, about: Meta) -> tuple[int, Counter[str]]:
-    """Work and merge until the file is there; how many items were extracted, and rows per status."""
-    done = 0
+def repairing(path: Path, action: Callable[[Journal], T | None]) -> T:
+    """What `action` makes of the journal; begun again where it gives None, or finds the database damaged.
+
+    Raises:
+        UserError: the database is damaged again and again.
+    """
     for _ in range(REPAIRS):
         try:
             with Journal(path) as journal:
-                done += _work(stream, plan, journal)
-                counts = _merge(plan, journal, out, about)
-                if counts is not None:
-                    return done, counts
+                if (result := action(journal)) is not None:
+                    return result
         except Damaged:
             set_aside(path)
     raise UserError(f"{path}: found damaged {REPAIRS} times in one run; is the disk failing?")

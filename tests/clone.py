@@ -27,8 +27,6 @@ def clone(target: Path, dialogues: int = 4) -> Path:
         f"-m pipeline.corpora.${{item}} --dialogues {dialogues}",
     )
     edit(target / "params.yaml", "epochs: 60", "epochs: 3")
-    edit(target / "params.yaml", "dim: 256", "dim: 32")
-    edit(target / "params.yaml", "ffn: 1024", "ffn: 32")
     edit(target / "params.yaml", "count: 6", "count: 2")
     # The locked hashes are those of the whole corpus.
     (target / "dvc.lock").unlink(missing_ok=True)

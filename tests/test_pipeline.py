@@ -83,7 +83,7 @@ def test_dropping_a_modality_is_one_param(project):
     ("old", "new", "said"),
     [
         ("  mu1: 0.3", "  mu_1: 0.3", "params.yaml: loss.mu_1: unknown key; did you mean `mu1`?"),
-        ("  mu1: 0.3", "  mu1: 0.8", "loss.mu1=0.8 + loss.mu2=0.3 = 1.1 > 1"),
+        ("  mu1: 0.3", "  mu1: 0.95", "loss.mu1=0.95 + loss.mu2=0.1 = 1.05 > 1"),
         ("visual: face}", "visual: fase}", "did you mean `face`?"),
         ("    feature_set:", "    featureset:", "extract.opensmile.featureset: unknown key"),
     ],

@@ -115,7 +115,7 @@ def soft_hgr(fused: Mapping[str, Tensor], present: Mapping[str, Tensor], kind: s
     between the utterances over the d features, and another division by N. Its trace costs O(N d²) all the same:
     tr(X Xᵀ Y Yᵀ) = ‖Xᵀ Y‖².
     """
-    terms = []
+    terms = [0 * x.sum() for x in fused.values()]  # where no utterance has two modalities
     for a, b in combinations(fused, 2):
         both = present[a] & present[b]
         x, y = (fused[m] if bool(both.all()) else fused[m][both] for m in (a, b))
@@ -130,7 +130,7 @@ def soft_hgr(fused: Mapping[str, Tensor], present: Mapping[str, Tensor], kind: s
             cross = (x - x.mean(1, keepdim=True)).T @ (y - y.mean(1, keepdim=True))
             trace = torch.sum(cross * cross) / (d - 1) ** 2
             terms.append(-(torch.sum(x * y) / n - trace / (2 * n)) / n)
-    return torch.stack(terms).sum() if terms else sum(x.sum() * 0 for x in fused.values())
+    return torch.stack(terms).sum()
 
 
 class MultiEMOLoss(nn.Module):
@@ -139,6 +139,8 @@ class MultiEMOLoss(nn.Module):
     forward: Output of N utterances and labels [N] -> {"total", "swfc", "hgr", "ce"}, scalars. Utterances labelled
     -1 are left out. Where one modality is in use there is no "hgr", and the weights are mu1 and 1 - mu1.
     """
+
+    weights: Tensor  # [C]
 
     def __init__(self, params: LossParams, counts: Tensor) -> None:
         super().__init__()
@@ -164,4 +166,7 @@ class MultiEMOLoss(nn.Module):
             # Not the mean, which is NaN where no utterance is labelled.
             terms["ce"] = F.cross_entropy(logits, labels, reduction="sum") / max(1, len(labels))
             shares["ce"] = 1 - sum(shares.values())
-            return {"total": sum(shares[name] * term for name, term in terms.items()), **terms}
+            return {
+                "total": torch.stack([shares[name] * term for name, term in terms.items()]).sum(),
+                **terms,
+            }

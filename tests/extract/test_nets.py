@@ -165,6 +165,7 @@ class Attack:
         return Path.touch, (self.path,)
 
 
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
 def test_a_weights_file_runs_no_code(tmp_path: Path) -> None:
     (tmp_path / "weights.pt").write_bytes(pickle.dumps(Attack(tmp_path / "owned")))
     torch.save({"conv1.weight": Attack(tmp_path / "owned")}, tmp_path / "zipped.pt")

@@ -73,6 +73,13 @@ def test_retry_tries_what_failed_again(made: Project, said: Said, monkeypatch: p
         assert cache.counts() == {"ok": 9, "corrupt": 1, "no_text": 1}
 
 
+def test_retry_mends_a_damaged_journal(made: Project, said: Said) -> None:
+    before, data = made.sha256, made.database.read_bytes()
+    made.database.write_bytes(data[: len(data) // 2])
+    assert "dvc commit" in said("retry", "fake")
+    assert made.sha256 == before
+
+
 def test_clean_deletes_what_no_stream_needs(made: Project, said: Said, tmp_path: Path) -> None:
     old = made.database
     size = old.stat().st_size

@@ -43,9 +43,9 @@ def test_the_projects_own_file_is_valid():
             "\nevaluation:",
             ["evaluation: unknown key; did you mean `evaluate`?", "evaluate: missing"],
         ),
-        ("  mu1: 0.3", "  mu1: 0.9", ["loss.mu1=0.9 + loss.mu2=0.3 = 1.2 > 1"]),
+        ("  mu1: 0.3", "  mu1: 0.95", ["loss.mu1=0.95 + loss.mu2=0.1 = 1.05 > 1"]),
         ("  mu1: 0.3", "  mu1: -0.1", ["loss.mu1=-0.1"]),
-        ("  heads: 4", "  heads: 3", ["model.dim=256 is not divisible by model.heads=3"]),
+        ("  heads: 4", "  heads: 3", ["model.dim=64 is not divisible by model.heads=3"]),
         ("  epochs: 60", "  epochs: many", ["train.epochs='many'"]),
         ("  epochs: 60", "  epochs: 0", ["train.epochs=0"]),
         ("visual: face}", "visual: fase}", ["train.streams.visual='fase'", "did you mean `face`?", "`none`"]),
@@ -68,14 +68,14 @@ def test_mistakes_are_named(tmp_path, old, new, said):
 
 
 def test_all_mistakes_come_in_one_message(tmp_path):
-    path = changed(tmp_path, "  lr: 0.0001", "  lr: 0\n  learning: 3")
+    path = changed(tmp_path, "  lr: 0.001", "  lr: 0\n  learning: 3")
     text = message(path)
     assert "train.lr=0" in text
     assert "train.learning: unknown key" in text
 
 
 def test_yaml_is_dvcs_dialect(tmp_path):
-    assert load(changed(tmp_path, "lr: 0.0001", "lr: 1e-4")).train.lr == 1e-4
+    assert load(changed(tmp_path, "lr: 0.001", "lr: 1e-4")).train.lr == 1e-4
     assert (
         load(
             changed(tmp_path, "licence: synthetic; made by Emofuse, free for any use", "licence: off")

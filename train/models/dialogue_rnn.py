@@ -25,28 +25,21 @@ class DialogueRNN(nn.Module):
         super().__init__()
         self.modalities, self.bidirectional = modalities, bidirectional
         chains = modalities * (2 if bidirectional else 1)
-        shapes = {
-            "of_input": (dim, 6 * dim),
-            "of_party": (dim, 6 * dim),
-            "of_global": (dim, 3 * dim),
-            "of_context": (dim, 3 * dim),
-            "score": (dim,),
-            "input_bias": (2, 3, dim),
-            "hidden_bias": (2, 3, dim),
-            "emotion_of_party": (dim, 3 * dim),
-            "emotion_of_emotion": (dim, 3 * dim),
-            "emotion_input_bias": (1, 3, dim),
-            "emotion_hidden_bias": (1, 3, dim),
-        }
-        for name, shape in shapes.items():
-            weight = nn.Parameter(torch.empty(chains, *shape))
-            nn.init.uniform_(weight, -(dim**-0.5), dim**-0.5)  # as nn.GRUCell draws them
-            self.register_parameter(name, weight)
+
+        def draw(*shape: int) -> nn.Parameter:
+            bound = dim**-0.5  # as nn.GRUCell draws them
+            return nn.Parameter(torch.empty(chains, *shape).uniform_(-bound, bound))
+
+        self.of_input, self.of_party = draw(dim, 6 * dim), draw(dim, 6 * dim)
+        self.of_global, self.of_context = draw(dim, 3 * dim), draw(dim, 3 * dim)
+        self.score = draw(dim)
+        self.input_bias, self.hidden_bias = draw(2, 3, dim), draw(2, 3, dim)
+        self.emotion_of_party, self.emotion_of_emotion = draw(dim, 3 * dim), draw(dim, 3 * dim)
+        self.emotion_input_bias, self.emotion_hidden_bias = draw(1, 3, dim), draw(1, 3, dim)
 
     def forward(self, inputs: list[Tensor], layout: Layout) -> list[Tensor]:
         """M tensors [U, d] in forward time-major order -> M tensors [R, d], or [R, 2d] where bidirectional."""
-        forward, reverse = layout.chains
-        directions = [forward, reverse] if self.bidirectional else [forward]
+        directions = layout.chains[: 1 + self.bidirectional]
         u = torch.stack([chain.start(x) for chain in directions for x in inputs])
         before = torch.stack([chain.before for chain in directions for _ in inputs])
         after = torch.stack([chain.after for chain in directions for _ in inputs])
@@ -61,14 +54,10 @@ class DialogueRNN(nn.Module):
                 after,
                 layout.sizes,
             )
-            if forward.heard is not None:
-                silent = F.pad(q, (0, 0, 0, 1))
-                q = torch.stack(
-                    [
-                        silent[i].index_select(0, directions[i // self.modalities].heard)
-                        for i in range(len(silent))
-                    ]
-                )
+            heard = [chain.heard for chain in directions for _ in inputs if chain.heard is not None]
+            if heard:
+                states = F.pad(q, (0, 0, 0, 1)).unbind()
+                q = torch.stack([x.index_select(0, rows) for x, rows in zip(states, heard, strict=True)])
             e = Emotions.apply(
                 *(x.to(cast) for x in (q, self.emotion_of_party, self.emotion_of_emotion)),
                 _gate_bias(self.emotion_input_bias, self.emotion_hidden_bias).to(cast),

@@ -14,22 +14,22 @@ On a GPU, where a launch costs more than padding does, the second is *dense*: T 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 
-class Move(NamedTuple):
+@dataclass
+class Move:
     """A partial permutation of rows, -1 where nothing is taken. Its gradient is its inverse, not a scatter."""
 
-    index: Tensor  # [n'] row of the source
+    rows: Tensor  # [n'] row of the source, or -1
     inverse: Tensor  # [n] row of the result
 
     def __call__(self, x: Tensor) -> Tensor:
-        """x [n, d] -> [n', d], zeros where the index is -1."""
-        return _Take.apply(x, self.index, self.inverse)
+        """x [n, d] -> [n', d], zeros where there is none."""
+        return _Take.apply(x, self.rows, self.inverse)
 
 
 @dataclass

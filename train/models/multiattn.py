@@ -6,6 +6,8 @@ stacks that ask it, in one product.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -113,7 +115,7 @@ class MultiAttn(nn.Module):
         self, modalities: list[str], dim: int, heads: int, ffn: int, layers: int, dropout: float
     ) -> None:
         super().__init__()
-        self.modalities = modalities
+        self.modalities, self.layers = modalities, layers
         self.others = {m: [o for o in MODALITIES if o in modalities and o != m] for m in modalities}
         others = len(modalities) - 1
         self.stacks = nn.ModuleDict(
@@ -134,22 +136,22 @@ class MultiAttn(nn.Module):
         keys = {m: Keys(layout, present[m]) for m in self.modalities}
         projected = {}
         for asked, project in self.keys.items():
-            layers = len(self.stacks[asked])
-            parts = iter(project(context[asked]).chunk(2 * layers * len(self.others[asked]), -1))
+            parts = iter(project(context[asked]).chunk(2 * self.layers * len(self.others[asked]), -1))
             for asking in self.others[asked]:
-                projected[asking, asked] = [(next(parts), next(parts)) for _ in range(layers)]
+                projected[asking, asked] = [(next(parts), next(parts)) for _ in range(self.layers)]
         fused = {}
-        for m, stack in self.stacks.items():
+        for m in self.modalities:
             x = context[m] if layout.ask is None else layout.ask(context[m])
-            for i, layer in enumerate(stack):
+            for i, layer in enumerate(cast(nn.ModuleList, self.stacks[m])):
                 x = layer(x, [(keys[o], *projected[m, o][i]) for o in self.others[m]])
             fused[m] = x
         return fused
 
     def last(self) -> dict[tuple[str, str], CrossAttention]:
         """The last layer's sublayers: (asking, asked) modality -> cross-attention."""
+        layers = {m: cast(Layer, cast(nn.ModuleList, stack)[-1]) for m, stack in self.stacks.items()}
         return {
-            (m, o): attend
-            for m, stack in self.stacks.items()
-            for o, attend in zip(self.others[m], stack[-1].attend, strict=True)
+            (m, o): cast(CrossAttention, attend)
+            for m, layer in layers.items()
+            for o, attend in zip(self.others[m], layer.attend, strict=True)
         }

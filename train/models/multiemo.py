@@ -7,7 +7,7 @@ Per modality: a projection to `dim`, DialogueRNN for context; MultiAttn across m
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -111,7 +111,8 @@ class MultiEMO(nn.Module):
             if m not in context:
                 x = layout.place(inputs[m])
                 if self.published:  # padded turns are keys: the projection of zeros
-                    x = torch.where(layout.padding[:, None], self.project[m].bias.to(x.dtype), x)
+                    nothing = cast(Tensor, self.project[m].bias).to(x.dtype)
+                    x = torch.where(layout.padding[:, None], nothing, x)
                 context[m] = x
         return {m: context[m] for m in self.modalities}
 

@@ -84,12 +84,11 @@ def _dialogue_rnn(
     rnn = {name.removeprefix("rnn."): x for name, x in ours.items() if name.startswith("rnn.")}
     unused = {name: torch.zeros_like(x[:1]) for name, x in rnn.items()}
     both = f"join.{m}.weight" in ours
-    yield from dialogue_chain(
-        find, f"{prefix}dialog_rnn_f.", *((unused, 0) if chain is None else (rnn, chain))
-    )
-    yield from dialogue_chain(
-        find, f"{prefix}dialog_rnn_r.", *((rnn, chain + chains) if both else (unused, 0))
-    )
+    forward = reverse = unused, 0
+    if chain is not None:
+        forward, reverse = (rnn, chain), (rnn, chain + chains) if both else reverse
+    yield from dialogue_chain(find, f"{prefix}dialog_rnn_f.", *forward)
+    yield from dialogue_chain(find, f"{prefix}dialog_rnn_r.", *reverse)
     if both:
         yield from _linear(find, f"{prefix}linear", ours, f"join.{m}")
     else:

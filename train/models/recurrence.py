@@ -112,11 +112,8 @@ class Parties(torch.autograd.Function):
         u, of_input, of_party, of_global, of_context, score, *made, before, after = ctx.saved_tensors
         party, states, contexts, shares = made
         chains, total, d = u.shape
-        steps, gates, ctx.gates = (
-            _steps(ctx.sizes),
-            ctx.gates,
-            None,
-        )  # they are overwritten: one backward only
+        steps, gates = _steps(ctx.sizes), ctx.gates
+        del ctx.gates  # they are overwritten: there can be one backward only
         batch = ctx.sizes[0]
         parties = party.view(-1, d).index_select(0, before.reshape(-1)).view(chains, total, d)
         d_party = torch.zeros_like(party)  # what a turn hands back to the party's turn before
@@ -183,7 +180,8 @@ class Emotions(torch.autograd.Function):
     def backward(ctx, grad):
         x, of_input, of_state, states = ctx.saved_tensors
         chains, total, d = x.shape
-        steps, gates, ctx.gates = _steps(ctx.sizes), ctx.gates, None
+        steps, gates = _steps(ctx.sizes), ctx.gates
+        del ctx.gates
         batch = ctx.sizes[0]
         d_state, nothing = x.new_zeros(chains, batch, d), x.new_zeros(chains, batch, d)
         for step in range(len(steps) - 1, -1, -1):
