@@ -13,12 +13,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
 from pipeline.params import StreamParams
-from pipeline.tables import Utterance
+
+if TYPE_CHECKING:  # the tables bring pandas, which a worker does without
+    from pipeline.tables import Utterance
 
 P = TypeVar("P", bound=StreamParams)
 

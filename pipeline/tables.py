@@ -54,7 +54,8 @@ def read_utterances(path: Path = UTTERANCES) -> list[Utterance]:
         UserError: lists the bad rows (file, line, column, value), all at once.
     """
     problems = _Problems(path)
-    rows, seen = [], {}
+    rows: list[Utterance] = []
+    seen: dict[str, int] = {}
     last: tuple[str, int] | None = None
     for line, row in _rows(path, UTTERANCE_COLUMNS, problems):
         problems.line = line
@@ -177,8 +178,9 @@ class _Problems:
     """Bad rows, gathered so that one message names them all."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.line, self.found, self.count = path, None, [], 0
-        self.line: int | None
+        self.path, self.count = path, 0
+        self.line: int | None = None
+        self.found: list[str] = []
 
     def add(self, column: str, value: str, why: str) -> None:
         self.count += 1

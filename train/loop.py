@@ -184,7 +184,7 @@ def _copy(model: nn.Module) -> dict[str, Tensor]:
 def _snapshot(
     done: Trained, model: nn.Module, optimiser: Any, scheduler: Any, generator: torch.Generator
 ) -> dict[str, Any]:
-    kind, keys, *rest = np.random.get_state()
+    kind, keys, *rest = np.random.get_state(legacy=True)
     return {
         "model": model.state_dict(),
         "optimiser": optimiser.state_dict(),
@@ -194,7 +194,7 @@ def _snapshot(
         "history": done.history,
         "shuffle": generator.get_state(),
         "python": random.getstate(),
-        "numpy": [kind, keys.tolist(), *rest],  # type: ignore[union-attr]
+        "numpy": [kind, np.asarray(keys).tolist(), *rest],
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all(),
     }

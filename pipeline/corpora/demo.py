@@ -46,7 +46,7 @@ def build(root: Path, dialogues: int | None = None) -> None:
     (root / "media").mkdir(parents=True)
     with multiprocessing.get_context("spawn").Pool(min(workers, len(plan)), initializer=_one_thread) as pool:
         made = pool.imap_unordered(partial(record, root), plan)
-        for _ in tqdm(made, total=len(plan), desc="demo", unit=" clips"):
+        for _ in tqdm(made, total=len(plan), desc="demo", unit=" clips", disable=None):
             pass
     with open(root / ANNOTATIONS, "w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")

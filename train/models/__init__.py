@@ -1,10 +1,8 @@
-"""The fusion models, by the name they have in params.yaml."""
+"""The fusion models: batches of whole dialogues in, answers for their utterances out."""
 
 from __future__ import annotations
 
 from train.models.contract import MODALITIES, Batch, Output
 from train.models.multiemo import MultiEMO
 
-REGISTRY = {"multiemo": MultiEMO}
-
-__all__ = ["MODALITIES", "REGISTRY", "Batch", "MultiEMO", "Output"]
+__all__ = ["MODALITIES", "Batch", "MultiEMO", "Output"]
