@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 
 
-def clone(target: Path, dialogues: int = 4) -> Path:
+def clone(target: Path, dialogues: int = 2) -> Path:
     """Copy what git tracks (or would), commit it there, and make corpus and training small."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],

@@ -64,6 +64,8 @@ class Project:
         def prepare() -> None:
             import resource
 
+            # A suite that was started in the background has inherited an ignored SIGINT.
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
             if limit:
                 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
