@@ -76,13 +76,23 @@ def experiment(grid: str, row: Row) -> str:
 
 def queue(grid: str, seeds: int) -> None:
     """Queue one experiment per row with `seeds` seeds each; one of the same name is replaced."""
+    there = _dvc("exp", "list", "--name-only", capture=True).split()
     for row in GRIDS[grid]:
-        words = ["--queue", "-f", "-n", experiment(grid, row), "-S", f"train.seeds={seeds}"]
-        for change in row.changes:
-            words += ["-S", change]
-        done = subprocess.run([sys.executable, "-m", "dvc", "exp", "run", *words])
-        if done.returncode:
-            raise UserError(f"`dvc exp run {' '.join(words)}` ended with {done.returncode}, see above")
+        name = experiment(grid, row)
+        # Not `exp run --force`: that would also run every stage again.
+        if name in there:
+            _dvc("exp", "remove", name)
+        changes = [word for change in (f"train.seeds={seeds}", *row.changes) for word in ("-S", change)]
+        _dvc("exp", "run", "--queue", "-n", name, *changes)
+
+
+def _dvc(*words: str, capture: bool = False) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *words], stdout=subprocess.PIPE if capture else None, text=True
+    )
+    if done.returncode:
+        raise UserError(f"`dvc {' '.join(words)}` ended with {done.returncode}, see above")
+    return done.stdout or ""
 
 
 def collect(grid: str) -> pd.DataFrame:

@@ -15,9 +15,10 @@ from evaluate import details, report
 
 selenium = pytest.importorskip("selenium", reason="pip install selenium")
 from selenium import webdriver  # noqa: E402
+from selenium.common.exceptions import TimeoutException  # noqa: E402
 from selenium.webdriver.chrome.service import Service  # noqa: E402
 from selenium.webdriver.common.by import By  # noqa: E402
-from selenium.webdriver.support.ui import Select  # noqa: E402
+from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 pytestmark = [
@@ -78,21 +79,33 @@ def rows(run) -> list[int]:
     return [i for group in run.test_dialogues() for i in group]
 
 
+def settles(page, wanted: list[int]) -> bool:
+    """Whether the page comes to show these turns: it filters a moment after the event."""
+    return wait(page, lambda: shown(page) == wanted)
+
+
+def wait(page, true) -> bool:
+    try:
+        return WebDriverWait(page, 10).until(lambda _: true())
+    except TimeoutException:
+        return False
+
+
 def choose(page, name: str, text: str) -> None:
     Select(page.find_element(By.NAME, name)).select_by_visible_text(text)
 
 
 def test_search_looks_in_the_text(run, page):
-    assert shown(page) == rows(run)
+    assert settles(page, rows(run))
     page.find_element(By.NAME, "words").send_keys("the HOUSE")
     wanted = [i for i in rows(run) if "the house" in run.utterances[i].text.lower()]
     assert 0 < len(wanted) < len(rows(run))
-    assert shown(page) == wanted
+    assert settles(page, wanted)
     assert page.find_element(By.CSS_SELECTOR, "output").text.startswith(
         f"{len(wanted)} of {len(rows(run))} turns"
     )
     page.find_element(By.NAME, "words").send_keys(" on the moon")
-    assert shown(page) == []
+    assert settles(page, [])
     assert page.find_element(By.CSS_SELECTOR, ".none-left").is_displayed()
 
 
@@ -100,23 +113,24 @@ def test_filters_combine_and_clear(run, page):
     truth, predicted = run.truth(), run.first.probabilities.argmax(1)
     choose(page, "verdict", "wrong")
     wrong = [i for i in rows(run) if truth[i] >= 0 and truth[i] != predicted[i]]
-    assert shown(page) == wrong
+    assert settles(page, wrong)
     choose(page, "speaker", "Ada")
-    assert shown(page) == [i for i in wrong if run.utterances[i].speaker == "Ada"]
+    assert settles(page, [i for i in wrong if run.utterances[i].speaker == "Ada"])
     label = run.names[truth[next(i for i in wrong if run.utterances[i].speaker == "Ada")]]
     choose(page, "truth", label)
     hits = [i for i in wrong if run.utterances[i].speaker == "Ada" and run.names[truth[i]] == label]
-    assert shown(page) == hits
+    assert settles(page, hits)
     page.find_element(By.NAME, "whole").click()
     around = {run.utterances[i].dialogue for i in hits}
-    assert shown(page) == [i for i in rows(run) if run.utterances[i].dialogue in around]
+    assert settles(page, [i for i in rows(run) if run.utterances[i].dialogue in around])
     page.find_element(By.CSS_SELECTOR, "button[type=reset]").click()
-    assert shown(page) == rows(run)
+    assert settles(page, rows(run))
 
 
 def test_a_turn_opens_its_probabilities_with_each_modality_hidden(run, page):
     turn = page.find_element(By.CSS_SELECTOR, ".turn")
     turn.find_element(By.TAG_NAME, "summary").click()
+    assert wait(page, lambda: turn.find_elements(By.TAG_NAME, "tr"))
     table = [
         [cell.text for cell in row.find_elements(By.XPATH, "./*")]
         for row in turn.find_elements(By.TAG_NAME, "tr")
@@ -133,6 +147,7 @@ def test_a_turn_opens_its_probabilities_with_each_modality_hidden(run, page):
 def test_the_attention_map_follows_the_chosen_pair(run, page):
     details_ = page.find_element(By.CSS_SELECTOR, ".attention")
     details_.find_element(By.TAG_NAME, "summary").click()
+    assert wait(page, lambda: details_.find_elements(By.CSS_SELECTOR, ".pairs label"))
     details_.find_elements(By.CSS_SELECTOR, ".pairs label")[1].click()
     weight = run.first.attention[("text", "visual")][0]
     squares = "[...document.querySelectorAll('.map rect')]"
@@ -149,7 +164,7 @@ def test_a_cell_of_the_confusion_matrix_shows_its_utterances(run, page):
     cell = page.find_element(By.CSS_SELECTOR, ".confusion td:not(.hit) a")
     pair = int(cell.get_attribute("data-truth")), int(cell.get_attribute("data-predicted"))
     page.execute_script("arguments[0].click()", cell)
-    assert shown(page) == [i for i in rows(run) if (truth[i], predicted[i]) == pair]
+    assert settles(page, [i for i in rows(run) if (truth[i], predicted[i]) == pair])
 
 
 def test_a_link_to_an_error_opens_its_turn_whatever_the_filters(run, page):
@@ -159,7 +174,7 @@ def test_a_link_to_an_error_opens_its_turn_whatever_the_filters(run, page):
     wanted = details.details(run)["wrong"][0]["utterance"]
     opened = page.find_elements(By.CSS_SELECTOR, ".turn:has(> details[open])")
     assert [turn.get_attribute("data-utterance") for turn in opened] == [wanted]
-    assert len(shown(page)) == len(rows(run))
+    assert settles(page, rows(run))
 
 
 @pytest.mark.parametrize("width", [360, 1280])
