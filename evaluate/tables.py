@@ -24,13 +24,12 @@ import numpy as np
 import pandas as pd
 from dvc.exceptions import DvcException
 
-from evaluate.metrics import from_confusion
+from evaluate.metrics import METRICS, from_confusion
 from pipeline.errors import UserError, entry
 from pipeline.params import load
 
 PUBLISHED = Path(__file__).with_name("published.csv")
 RESAMPLES = 10_000
-METRICS = ("weighted_f1", "macro_f1", "accuracy", "unweighted_accuracy")
 
 
 @dataclass(frozen=True)

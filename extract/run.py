@@ -29,10 +29,9 @@ from extract.progress import Progress
 from extract.streams import encoder_of, load_checked
 from pipeline.errors import UserError
 from pipeline.features import Meta, Row, write
-from pipeline.params import Params
+from pipeline.params import FEATURES, Params
 from pipeline.tables import Utterance, dialogues, read_utterances
 
-FEATURES = Path("data/features")
 # Each repair costs a pass over the journal; a disk that damages it again and again needs a person.
 REPAIRS = 5
 T = TypeVar("T")

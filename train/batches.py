@@ -106,11 +106,8 @@ class Dataset:
         )
 
 
-def load(params: Params, statistics: dict[str, Statistics] | None = None) -> Dataset:
+def load(params: Params) -> Dataset:
     """Read tables and caches as params name them.
-
-    Args:
-        statistics: of a trained model, to normalise as it was trained; None computes them.
 
     Raises:
         UserError: a table or cache is damaged, or they do not belong together.
@@ -135,16 +132,14 @@ def load(params: Params, statistics: dict[str, Statistics] | None = None) -> Dat
         streams={},
     )
     for modality, name in params.train.streams.in_use().items():
-        _add_stream(data, modality, FEATURES / f"{name}.h5", params.train.normalise, statistics)
+        _add_stream(data, modality, FEATURES / f"{name}.h5", params.train.normalise)
     if not data.features:
         why = "; ".join(f"{m}: {reason}" for m, reason in data.dropped.items())
         raise UserError(f"no modality has features to train on ({why})")
     return data
 
 
-def _add_stream(
-    data: Dataset, modality: str, path: Path, normalise: str, known: dict[str, Statistics] | None
-) -> None:
+def _add_stream(data: Dataset, modality: str, path: Path, normalise: str) -> None:
     with FeatureCache(path) as cache:
         meta, counts = cache.meta, cache.counts()
         if meta.modality != modality:
@@ -156,14 +151,11 @@ def _add_stream(
         pooled, present = cache.pooled(), cache.status == 0
     data.counts[meta.stream] = counts
     train = present & (data.split == "train")
-    if known is None and not train.any():
+    if not train.any():
         shown = ", ".join(f"{n} {status}" for status, n in counts.items())
         data.dropped[modality] = f"no utterance of the train split has a feature in {path} ({shown})"
         return
-    if known is not None and modality not in known:
-        data.dropped[modality] = "the model was trained without it"
-        return
-    stats = known[modality] if known is not None else _statistics(pooled[train])
+    stats = _statistics(pooled[train])
     speaker = [(u.session, u.speaker) for u in data.utterances] if normalise == "speaker" else None
     data.features[modality] = torch.from_numpy(_normalised(pooled, present, stats, speaker))
     data.present[modality] = torch.from_numpy(present)

@@ -27,8 +27,8 @@ from train.batches import Dataset, batches
 from train.build import build
 from train.checkpoint import read_state, write_state
 from train.models.baselines import LogisticRegression
+from train.predict import BATCH
 
-EVAL_BATCH = 64  # dialogues; a prediction does not depend on it
 SAVE_EVERY = 5.0  # seconds: writing 100 MB after an epoch of 0.2 s would double the time for nothing
 
 
@@ -128,7 +128,7 @@ def _add(done: Trained, model: nn.Module, row: dict[str, float]) -> Trained:
 def score(model: nn.Module, data: Dataset, chosen: list[int], device: torch.device) -> dict[str, float]:
     """Cross-entropy and scores over the labelled utterances of the chosen dialogues, keys `val_…`."""
     logits, labels = [], []
-    for group in batches(chosen, EVAL_BATCH):
+    for group in batches(chosen, BATCH):
         batch = data.batch(group, device)
         logits.append(model.eval()(batch).logits.float().cpu())
         labels.append(batch.labels.cpu())

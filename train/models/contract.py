@@ -6,7 +6,9 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-MODALITIES = ("text", "audio", "visual")
+from pipeline.params import MODALITIES
+
+__all__ = ["MODALITIES", "Batch", "Output"]
 
 
 @dataclass
