@@ -12,7 +12,7 @@ repro: .venv/installed
 	dvc repro
 	@python -m evaluate show
 
-# The papers' tables on the corpus of params.yaml: table-modalities, table-fusion. SEEDS=5 for more seeds.
+# The papers' tables on the corpus of params.yaml: table-baselines, table-modalities, table-fusion. SEEDS=5 for more seeds.
 table-%: .venv/installed
 	python -m evaluate.tables queue $* --seeds $(SEEDS)
 	dvc exp run --run-all

@@ -47,6 +47,13 @@ def _only(*modalities: str) -> tuple[str, ...]:
 
 # The last row of a grid is what the others are compared with.
 GRIDS = {
+    "baselines": (
+        Row("majority", ("model.name=majority",)),
+        Row("logistic regression", ("model.name=logreg",)),
+        Row("BC-LSTM", ("model.name=bclstm",), "BC-LSTM"),
+        Row("DialogueRNN", ("model.name=dialoguernn",), "DialogueRNN"),
+        Row("MultiEMO", (), "MultiEMO"),
+    ),
     "modalities": (
         Row("logistic regression", ("model.name=logreg",)),
         Row("text", _only("text"), "MultiEMO text"),

@@ -85,7 +85,7 @@ class TrainParams(Strict):
 
 
 class ModelParams(Strict):
-    name: Literal["multiemo", "logreg"]
+    name: Literal["multiemo", "majority", "logreg", "bclstm", "dialoguernn"]
     compat: Literal["default", "published"] = "default"
     dim: Count = 256
     heads: Count = 4

@@ -10,7 +10,10 @@ from torch.nn import functional as F
 from pipeline.params import LossParams, ModelParams
 from train.losses import MultiEMOLoss
 from train.models import MultiEMO, Output
-from train.models.baselines import LogisticRegression
+from train.models.bclstm import BCLSTM
+from train.models.dialogue_rnn_concat import DialogueRNNConcat
+from train.models.logreg import LogisticRegression
+from train.models.majority import Majority
 
 
 class CrossEntropy(nn.Module):
@@ -27,7 +30,10 @@ class CrossEntropy(nn.Module):
 
 MODELS: dict[str, tuple[type[nn.Module], type[nn.Module]]] = {
     "multiemo": (MultiEMO, MultiEMOLoss),
+    "majority": (Majority, CrossEntropy),
     "logreg": (LogisticRegression, CrossEntropy),
+    "bclstm": (BCLSTM, CrossEntropy),
+    "dialoguernn": (DialogueRNNConcat, CrossEntropy),
 }
 
 

@@ -26,7 +26,7 @@ from pipeline.params import Params
 from train.batches import Dataset, batches
 from train.build import build
 from train.checkpoint import read_state, write_state
-from train.models.baselines import LogisticRegression
+from train.models.contract import Solved
 from train.predict import BATCH
 
 SAVE_EVERY = 5.0  # seconds: writing 100 MB after an epoch of 0.2 s would double the time for nothing
@@ -66,8 +66,8 @@ def fit(
     train, val = (_labelled(data, split) for split in ("train", "val"))
     generator = seed_everything(seed)
     model, criterion = build(params.model, params.loss, data.dims, data.class_counts())
-    if isinstance(model, LogisticRegression):
-        yield from _solutions(model, data, train, val)
+    if isinstance(model, Solved):
+        yield from _solutions(model, data, train, val, epochs)
         return
     model.to(device)
     criterion.to(device)
@@ -105,7 +105,7 @@ def fit(
 
 
 def _solutions(
-    model: LogisticRegression, data: Dataset, train: list[int], val: list[int]
+    model: Any, data: Dataset, train: list[int], val: list[int], epochs: Path | None
 ) -> Iterator[Trained]:
     """A solver's answers, one per regularisation strength, selected as epochs are."""
     rows = torch.cat([torch.arange(*data.turns[d]) for d in train])
@@ -114,6 +114,8 @@ def _solutions(
     for strength in model.solutions({m: x[rows] for m, x in data.features.items()}, data.labels[rows]):
         scores = score(model, data, val, torch.device("cpu"))
         done = _add(done, model, {"epoch": len(done.history) + 1, "strength": strength, **scores})
+        if epochs is not None:
+            save_file(_copy(model), epochs / f"{len(done.history)}.safetensors")
         yield done
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
+import torch
 from torch import Tensor
 
 from pipeline.params import MODALITIES
 
-__all__ = ["MODALITIES", "Batch", "Output"]
+__all__ = ["MODALITIES", "Batch", "Output", "Solved"]
 
 
 @dataclass
@@ -24,6 +27,11 @@ class Batch:
     labels: Tensor  # [U] long in dialogue-then-turn order, -1 where unlabelled
     indices: Tensor  # [U] long, row numbers in the utterance table
 
+    def real(self) -> Tensor:
+        """[B, T] bool, False where padded; what it picks is in dialogue-then-turn order."""
+        real = torch.arange(self.speakers.shape[1]) < self.lengths[:, None]
+        return real.to(self.speakers.device)
+
 
 @dataclass
 class Output:
@@ -33,3 +41,14 @@ class Output:
     z: Tensor  # [U, d], the joint representation (equation 14), which SWFC reads
     fused: dict[str, Tensor]  # modality -> [U, d], which Soft-HGR reads
     present: dict[str, Tensor]  # modality -> [U] bool
+
+
+@runtime_checkable
+class Solved(Protocol):
+    """A model that is solved for, not descended to."""
+
+    def solutions(self, features: Mapping[str, Tensor], labels: Tensor) -> Iterator[float]:
+        """Take up one solution after the other for [N, D] features and [N] labels, giving each one's strength.
+
+        The caller scores each on val, as it does the epochs of a network, and keeps the best.
+        """

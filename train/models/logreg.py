@@ -1,4 +1,4 @@
-"""Baselines a reader asks for, behind the same batches, selection and metrics as the fusion models."""
+"""Logistic regression on what the fusion models see: the baseline to beat before anything else is claimed."""
 
 from __future__ import annotations
 
@@ -28,16 +28,12 @@ class LogisticRegression(nn.Module):
 
     def forward(self, batch: Batch) -> Output:
         """Logits of the U real utterances, in dialogue-then-turn order; z is the concatenation itself."""
-        real = torch.arange(batch.speakers.shape[1]) < batch.lengths[:, None]
-        x = self._concat({m: batch.features[m][real.to(batch.speakers.device)] for m in self.modalities})
-        present = {m: batch.present[m][real.to(batch.speakers.device)] for m in self.modalities}
-        return Output(self.linear(x), x, {}, present)
+        real = batch.real()
+        x = self._concat({m: batch.features[m][real] for m in self.modalities})
+        return Output(self.linear(x), x, {}, {m: batch.present[m][real] for m in self.modalities})
 
     def solutions(self, features: Mapping[str, Tensor], labels: Tensor) -> Iterator[float]:
-        """Fit to [N, D] features and [N] labels once per inverse regularisation strength, giving that strength.
-
-        The caller scores each on val, as it does the epochs of a network, and keeps the best.
-        """
+        """Fit to [N, D] features and [N] labels once per inverse regularisation strength."""
         x = self._concat(features).double().numpy()
         for strength in STRENGTHS:
             with warnings.catch_warnings():
