@@ -11,13 +11,13 @@ from sklearn.metrics import f1_score
 from torch import nn
 
 from evaluate.results import Prediction, Run, Stream
+from evaluate.trained import restored
 from extract.device import device as pick_device
 from pipeline.errors import UserError
 from pipeline.features import STATUSES, FeatureCache
 from pipeline.params import FEATURES, Params
 from pipeline.tables import read_labels
 from train import batches, predict
-from train.build import build
 from train.checkpoint import read_model
 
 MODELS = Path("models")
@@ -35,8 +35,7 @@ def load_run(params: Params, models: Path = MODELS) -> Run:
         folder = models / f"seed{seed}"
         weights, record = read_model(folder)
         _same_params(params, record, folder)
-        model, _ = build(params.model, params.loss, data.dims, data.class_counts())
-        model.load_state_dict(weights)
+        model = restored(folder, weights, params.model, params.loss, data.dims, data.class_counts())
         predictions.append(_predict(model, data, seed))
         history[seed] = pd.read_csv(folder / "history.csv")
         best[seed] = record["best_epoch"]

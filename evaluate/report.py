@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from evaluate import charts
@@ -40,17 +40,9 @@ STYLES: dict[str, Callable[[Any], str]] = {
 
 def render(run: Run, found: dict[str, Any]) -> str:
     """The page, from a run and what `evaluate.details.details` found in it; the same run gives the same text."""
-    environment = Environment(
-        autoescape=True,
-        loader=FileSystemLoader(HERE),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
     script = (HERE / "report.js").read_text(encoding="utf-8")
     test = found["seeds"][0]["splits"].get("test")
-    return environment.get_template("report.html.j2").render(
+    return template("report.html.j2").render(
         run=run,
         params=run.params,
         found=found,
@@ -71,6 +63,19 @@ def render(run: Run, found: dict[str, Any]) -> str:
         script=Markup(script),
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
+
+
+def template(name: str) -> Template:
+    """A page's template in this folder; whatever it is given is escaped."""
+    environment = Environment(
+        autoescape=True,
+        loader=FileSystemLoader(HERE),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    return environment.get_template(name)
 
 
 def _number(found: dict[str, Any], style: str, path: tuple[Any, ...]) -> Markup:
@@ -103,7 +108,7 @@ def _dialogues(run: Run) -> list[dict[str, Any]]:
                 "probability": float(probabilities[i, predicted[i]]),
                 "led": led[i],
                 "missing": [(s.modality, s.status[i]) for s in used if s.status[i] != "ok"],
-                "bar": _bar(probabilities[i]),
+                "bar": bar(probabilities[i]),
             }
             for i in rows
         ]
@@ -119,7 +124,7 @@ def _dialogues(run: Run) -> list[dict[str, Any]]:
     return shown
 
 
-def _bar(probabilities: np.ndarray) -> str:
+def bar(probabilities: np.ndarray) -> str:
     """The class probabilities as one gradient of hard-edged segments, in label order."""
     edges = [0.0, *accumulate(float(p) * 100 for p in probabilities)]
     stops = [f"var(--e{i}) {a:.1f}% {b:.1f}%" for i, (a, b) in enumerate(pairwise(edges)) if b - a >= 0.05]

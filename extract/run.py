@@ -29,7 +29,7 @@ from extract.progress import Progress
 from extract.streams import encoder_of, load_checked
 from pipeline.errors import UserError
 from pipeline.features import Meta, Row, write
-from pipeline.params import FEATURES, Params
+from pipeline.params import FEATURES, CorpusParams
 from pipeline.tables import Utterance, dialogues, read_utterances
 
 # Each repair costs a pass over the journal; a disk that damages it again and again needs a person.
@@ -48,15 +48,8 @@ def run(stream: str) -> None:
     encoder = encoder_of(stream, params)
     plan = Plan(encoder, read_utterances())
     begin = time.monotonic()
-    about = meta(stream, params, encoder)
-    out, done = FEATURES / f"{stream}.h5", 0
-
-    def complete(journal: Journal) -> Counter[str] | None:
-        nonlocal done
-        done += _work(stream, plan, journal)
-        return _merge(plan, journal, out, about)
-
-    counts = repairing(journal_path(about.fingerprint), complete)
+    about = meta(stream, params.corpus, encoder)
+    counts, done = fill(plan, about, journal_path(about.fingerprint), FEATURES / f"{stream}.h5")
     seconds = time.monotonic() - begin
     statuses = ", ".join(
         f"{count} {status}" for status, count in sorted(counts.items(), key=lambda c: c[0] != "ok")
@@ -71,6 +64,22 @@ def run(stream: str) -> None:
             f"extract.{stream}.max_failed={encoder.params.max_failed:g} allows; `python -m extract status {stream}` "
             f"lists them, `python -m extract retry {stream}` tries them again"
         )
+
+
+def fill(plan: Plan, about: Meta, journal: Path, out: Path) -> tuple[Counter[str], int]:
+    """Extract what the journal lacks of a plan and write the cache `out`: rows by status, how many were extracted.
+
+    Raises:
+        UserError: media that the table hashed are gone, or the disk is full.
+    """
+    done = 0
+
+    def complete(journal: Journal) -> Counter[str] | None:
+        nonlocal done
+        done += _work(about.stream, plan, journal)
+        return _merge(plan, journal, out, about)
+
+    return repairing(journal, complete), done
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,14 +157,14 @@ class Plan:
         return item
 
 
-def meta(stream: str, params: Params, encoder: Encoder) -> Meta:
+def meta(stream: str, corpus: CorpusParams, encoder: Encoder) -> Meta:
     """What a stranger must know of the file: where it comes from, and how to make it again."""
     origin, frames = encoder.provenance(), encoder.params.frames
     return Meta(
         stream=stream,
         modality=encoder.modality,
-        corpus=params.corpus.name,
-        licence=params.corpus.licence,
+        corpus=corpus.name,
+        licence=corpus.licence,
         encoder=origin["encoder"],
         weights=origin["weights"],
         weights_saw=None,

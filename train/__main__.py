@@ -20,7 +20,7 @@ from pipeline.errors import entry
 from pipeline.params import FEATURES, Params, load
 from pipeline.tables import LABELS, UTTERANCES
 from train import batches
-from train.checkpoint import state_folder, write_model
+from train.checkpoint import models_code, state_folder, write_model
 from train.loop import Trained, fit
 
 MODELS = Path("models")
@@ -87,6 +87,7 @@ def _record(params: Params, data: batches.Dataset, seed: int, done: Trained) -> 
         "dropped": data.dropped,
         "best_epoch": done.best_epoch,
         "packages": {"torch": torch.__version__},
+        "code": models_code(),
     }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ touches a disk. Features are normalised once; a missing feature is a zero that `
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -117,11 +117,46 @@ def load(params: Params) -> Dataset:
     split = splits(table, utterances, params.train.fold, params.train.seed)
     number = {name: i for i, name in enumerate(params.corpus.labels)}
     labels = torch.tensor([number.get(emotion, -1) for emotion in table["emotion"]])
+    data = _without_features(utterances, params.corpus.labels, labels, split)
+    for modality, name in params.train.streams.in_use().items():
+        _add_stream(data, modality, FEATURES / f"{name}.h5", params.train.normalise)
+    if not data.features:
+        why = "; ".join(f"{m}: {reason}" for m, reason in data.dropped.items())
+        raise UserError(f"no modality has features to train on ({why})")
+    return data
+
+
+def load_unlabelled(
+    utterances: list[Utterance],
+    label_names: list[str],
+    caches: Mapping[str, Path],
+    statistics: Mapping[str, Statistics],
+    normalise: str,
+) -> Dataset:
+    """New recordings for a trained model: nothing is labelled, all of it is `test`.
+
+    Args:
+        caches: modality → the stream's file.
+        statistics: modality → the model's own, from its train split.
+
+    Raises:
+        UserError: a cache is damaged, or not of these utterances.
+    """
+    labels, split = torch.full((len(utterances),), -1), np.full(len(utterances), "test")
+    data = _without_features(utterances, label_names, labels, split)
+    for modality, path in caches.items():
+        _add_stream(data, modality, path, normalise, statistics[modality])
+    return data
+
+
+def _without_features(
+    utterances: list[Utterance], label_names: list[str], labels: Tensor, split: np.ndarray
+) -> Dataset:
     groups = list(dialogues(utterances))
     stops = np.cumsum([len(g) for g in groups]).tolist()
-    data = Dataset(
+    return Dataset(
         utterances=utterances,
-        label_names=params.corpus.labels,
+        label_names=label_names,
         labels=labels,
         split=split,
         speakers=torch.tensor([p for g in groups for p in parties(g)]),
@@ -131,15 +166,11 @@ def load(params: Params) -> Dataset:
         statistics={},
         streams={},
     )
-    for modality, name in params.train.streams.in_use().items():
-        _add_stream(data, modality, FEATURES / f"{name}.h5", params.train.normalise)
-    if not data.features:
-        why = "; ".join(f"{m}: {reason}" for m, reason in data.dropped.items())
-        raise UserError(f"no modality has features to train on ({why})")
-    return data
 
 
-def _add_stream(data: Dataset, modality: str, path: Path, normalise: str) -> None:
+def _add_stream(
+    data: Dataset, modality: str, path: Path, normalise: str, known: Statistics | None = None
+) -> None:
     with FeatureCache(path) as cache:
         meta, counts = cache.meta, cache.counts()
         if meta.modality != modality:
@@ -147,15 +178,16 @@ def _add_stream(data: Dataset, modality: str, path: Path, normalise: str) -> Non
                 f"train.streams.{modality}={meta.stream!r}: {path} holds a stream of modality {meta.modality}"
             )
         _same_rows(cache.utterances, data.utterances, path)
-        _unseen(meta, data, path)
+        if known is None:
+            _unseen(meta, data, path)
         pooled, present = cache.pooled(), cache.status == 0
     data.counts[meta.stream] = counts
     train = present & (data.split == "train")
-    if not train.any():
+    if known is None and not train.any():
         shown = ", ".join(f"{n} {status}" for status, n in counts.items())
         data.dropped[modality] = f"no utterance of the train split has a feature in {path} ({shown})"
         return
-    stats = _statistics(pooled[train])
+    stats = known or _statistics(pooled[train])
     speaker = [(u.session, u.speaker) for u in data.utterances] if normalise == "speaker" else None
     data.features[modality] = torch.from_numpy(_normalised(pooled, present, stats, speaker))
     data.present[modality] = torch.from_numpy(present)

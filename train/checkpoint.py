@@ -39,6 +39,14 @@ def state_folder(params: Params, inputs: list[Path], device: torch.device) -> Pa
     return Path(os.environ.get("DVC_ROOT", ".")) / ".cache" / "train" / key.hexdigest()[:32]
 
 
+def models_code() -> str:
+    """sha256 (hex) over the networks' source: what else than its weights decides a model's answers."""
+    digest = hashlib.sha256()
+    for path in sorted((FEATURES_CODE / "models").glob("*.py")):
+        digest.update(path.read_bytes().replace(b"\r\n", b"\n"))
+    return digest.hexdigest()
+
+
 def write_state(path: Path, state: dict[str, Any]) -> None:
     """Replace the state atomically: a kill leaves either the old epoch or the new one."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -19,6 +19,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.corpora import raw
@@ -26,7 +27,7 @@ from pipeline.errors import UserError
 from pipeline.params import CorpusParams
 
 NEEDED = ("utterance", "dialogue", "turn", "split")
-OPTIONAL = ("speaker", "session", "text", "media", "start", "end", "emotion")
+COLUMNS = (*NEEDED, "speaker", "session", "text", "media", "start", "end", "emotion")
 
 
 def read(root: Path, corpus: CorpusParams) -> raw.Tables:
@@ -41,12 +42,21 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
     if len(files) > 1:
         raise UserError(f"{root}: {', '.join(path.name for path in files)}: keep one csv file there")
     problems = raw.Problems()
-    rows = []
-    for place, row in raw.csv_rows(files[0], NEEDED, OPTIONAL):
+    return raw.tables(rows(files[0], NEEDED, problems), corpus, problems)
+
+
+def rows(path: Path, needed: Sequence[str], problems: raw.Problems) -> list[raw.Row]:
+    """The utterances of a file that has at least the `needed` columns; a value absent from it is empty.
+
+    Raises:
+        UserError: a needed column is missing, another is unknown, or a row has too few values or too many.
+    """
+    found = []
+    for place, row in raw.csv_rows(path, needed, [name for name in COLUMNS if name not in needed]):
         if not re.fullmatch("[0-9]{1,9}", row["turn"]):
             problems.add(place, "turn", row["turn"], "must be a whole number from 0 up")
             continue
-        rows.append(
+        found.append(
             raw.Row(
                 place=place,
                 utterance=row["utterance"],
@@ -62,7 +72,7 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
                 session=row["session"],
             )
         )
-    return raw.tables(rows, corpus, problems)
+    return found
 
 
 def _seconds(value: str, field: str, place: str, problems: raw.Problems) -> float | None:

@@ -49,24 +49,35 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
         dialogue = "_".join(below.with_suffix("").parts)
         split = next((part for part in below.parts[:-1] if part in SPLITS), "test")
         media = _media(below, raw.media_root(corpus))
-        for number, cue in enumerate(read_srt(path)):
-            speaker, text = split_speaker(cue.text)
-            rows.append(
-                raw.Row(
-                    place=f"{path}:{cue.line}",
-                    utterance=f"{dialogue}_{number:04}",
-                    dialogue=dialogue,
-                    order=(number,),
-                    speaker=speaker,
-                    text=text,
-                    split=split,
-                    emotion="",
-                    media=media,
-                    start=cue.start,
-                    end=cue.end,
-                )
-            )
+        rows += cues(path, dialogue, media, split)
     return raw.tables(rows, corpus, problems)
+
+
+def cues(path: Path, dialogue: str, media: str, split: str) -> list[raw.Row]:
+    """One utterance a cue of a subtitle file, all of one dialogue.
+
+    Raises:
+        UserError: as `read_srt`.
+    """
+    rows = []
+    for number, cue in enumerate(read_srt(path)):
+        speaker, text = split_speaker(cue.text)
+        rows.append(
+            raw.Row(
+                place=f"{path}:{cue.line}",
+                utterance=f"{dialogue}_{number:04}",
+                dialogue=dialogue,
+                order=(number,),
+                speaker=speaker,
+                text=text,
+                split=split,
+                emotion="",
+                media=media,
+                start=cue.start,
+                end=cue.end,
+            )
+        )
+    return rows
 
 
 def read_srt(path: Path) -> list[Cue]:
