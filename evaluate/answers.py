@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,8 +44,8 @@ def table(answers: Answers) -> pd.DataFrame:
     columns = pd.DataFrame(
         {
             "utterance": [u.utterance for u in utterances],
-            "start": [start for start, _ in spans],
-            "end": [end if np.isfinite(end) else None for _, end in spans],
+            "start": [round(start, 3) for start, _ in spans],
+            "end": [round(end, 3) if np.isfinite(end) else None for _, end in spans],
             "speaker": [u.speaker for u in utterances],
             "text": [u.text for u in utterances],
             "missing": [" ".join(f"{m}:{status}" for m, status in answers.gaps(i)) for i in rows],
@@ -89,8 +88,3 @@ def _clock(seconds: float) -> str:
     thousandths = round(seconds * 1000)
     minutes, rest = divmod(thousandths, 60_000)
     return f"{minutes // 60:02}:{minutes % 60:02}:{rest // 1000:02},{rest % 1000:03}"
-
-
-def names(utterances: Sequence[Utterance]) -> list[str]:
-    """The media files of the utterances, each once."""
-    return list(dict.fromkeys(fragments.split(u.media)[0] for u in utterances if u.media))

@@ -49,13 +49,13 @@ def main() -> None:
         for note in [*model.warnings, *recordings.notes()]:
             print(f"warning: {note}", file=sys.stderr)
         answers = answer(model, recordings, scratch)
-        paths = write(answers, model, words.to, source)
+        write(answers, model, words.to, source)
     for modality, status in answers.missing.items():
         counts = {name: status.count(name) for name in sorted(set(status), key=lambda s: s != "ok")}
         print(f"{modality}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
     print(
         f"{len(recordings.utterances)} utterances, {recordings.seconds:.0f} s of recordings in "
-        f"{time.monotonic() - begin:.0f} s: {', '.join(map(str, paths))}"
+        f"{time.monotonic() - begin:.0f} s: {words.to / PAGE}, {CSV} and .srt files beside it"
     )
 
 
@@ -90,8 +90,8 @@ def answer(model: Trained, recordings: Recordings, scratch: Path) -> Answers:
     return Answers(recordings, model.labels, probabilities(model.network.to(where), data, where), missing)
 
 
-def write(answers: Answers, model: Trained, to: Path, source: Path) -> list[Path]:
-    """Write table, subtitles and page into `to`; the paths.
+def write(answers: Answers, model: Trained, to: Path, source: Path) -> None:
+    """Write table, subtitles and page into `to`.
 
     Raises:
         UserError: the folder cannot be written, or what was read would be overwritten.
@@ -110,7 +110,6 @@ def write(answers: Answers, model: Trained, to: Path, source: Path) -> list[Path
             (to / name).write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"--to {to}: cannot be written: {error.strerror or error}") from None
-    return [to / name for name in texts]
 
 
 def _first_model() -> Path:
