@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from pydantic import BaseModel
 
-from evaluate import metrics
+from evaluate import metrics, presets
 from evaluate.metrics import METRICS
 from evaluate.results import Prediction, Run, leaders
 from pipeline.params import Params
@@ -66,7 +65,7 @@ def details(run: Run) -> dict[str, Any]:
         for s in run.streams
     ]
     found["dropped"] = run.dropped
-    found["changed"] = {k: v for k, v in changed(run.params).items() if not k.startswith("corpus.")}
+    found["changed"] = presets.changed(run.params)
     found["history"] = [
         {
             "seed": seed,
@@ -79,18 +78,6 @@ def details(run: Run) -> dict[str, Any]:
         scored = [_seed_scores(p, truth, test, run.names) for p in run.oracle]
         found["oracle_test"] = {metric: _mean(scored, metric) for metric in METRICS}
     return found
-
-
-def changed(params: BaseModel, prefix: str = "") -> dict[str, dict[str, Any]]:
-    """{dotted field: {value, default}} of every field that has a default and differs from it."""
-    table: dict[str, dict[str, Any]] = {}
-    for name, info in type(params).model_fields.items():
-        value = getattr(params, name)
-        if isinstance(value, BaseModel):
-            table |= changed(value, f"{prefix}{name}.")
-        elif not info.is_required() and value != info.default:
-            table[f"{prefix}{name}"] = {"value": value, "default": info.default}
-    return table
 
 
 def short(found: dict[str, Any], params: Params) -> dict[str, Any]:

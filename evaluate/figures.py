@@ -58,6 +58,8 @@ def write(run: Run, found: dict[str, Any], folder: Path) -> list[Path]:
             labels = found["splits"]["test"]["labels"]
             save("per_label", lambda ax: _bars(ax, run.names, labels), 5.0, 1.0 + 0.34 * len(run.names))
             save("reliability", lambda ax: _reliability(ax, first["calibration"]), 3.6, 3.6)
+        if found["modalities"]:
+            save("modalities", lambda ax: _lost(ax, found["modalities"]), 5.0, 2.2)
         loss, scores = curves(list(run.history[run.first.seed].columns))
         save("loss", lambda ax: _lines(ax, run, loss, "loss"))
         save("scores", lambda ax: _lines(ax, run, scores, "score on val"))
@@ -87,6 +89,16 @@ def _bars(ax: Axes, names: list[str], labels: dict[str, Any]) -> None:
     ax.set_yticks(range(len(names)), shown)
     ax.invert_yaxis()
     ax.set(xlim=(0, 1), xlabel="F1 on test (utterances)")
+    ax.grid(axis="x", color="#dddddd")
+
+
+def _lost(ax: Axes, modalities: dict[str, Any]) -> None:
+    lost = [row["cost"]["weighted_f1"] for row in modalities.values()]
+    ax.barh(range(len(lost)), lost, color=ACCENT, height=0.6)
+    ax.set_yticks(range(len(lost)), list(modalities))
+    ax.invert_yaxis()
+    ax.axvline(0, color="#888888", linewidth=1)
+    ax.set(xlabel="weighted F1 lost on test without it")
     ax.grid(axis="x", color="#dddddd")
 
 

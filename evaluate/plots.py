@@ -5,7 +5,10 @@
     reliability.csv  confidence, accuracy, count: one row per bin
     loss.csv         epoch, total loss and its parts on train, cross-entropy on val
     scores.csv       epoch, weighted F1, macro F1, accuracy on val
+    modalities.csv   modality, lost: weighted F1 on test lost where its features are hidden
     attention.csv    offset (key turn minus query turn), mean attention per pair of modalities
+    attention_by_pair.csv    pair of modalities (asking, asked), how much of its attention lies on the query's own
+                     turn, on those before and on those after: a pair's weights always add up to 1
 
 What belongs to one model (all but per_label.csv) is the first seed's, like the report's.
 """
@@ -42,7 +45,12 @@ def tables(run: Run, found: dict[str, Any]) -> dict[str, pd.DataFrame]:
         "reliability": pd.DataFrame(test["calibration"], columns=["confidence", "accuracy", "count"]),
         "loss": history[["epoch", *loss]],
         "scores": history[["epoch", *scores]],
+        "modalities": pd.DataFrame(
+            [(m, row["cost"]["weighted_f1"]) for m, row in found["modalities"].items()],
+            columns=["modality", "lost"],
+        ),
         "attention": attention_by_offset(run.first),
+        "attention_by_pair": attention_by_pair(run.first),
     }
 
 
@@ -68,10 +76,25 @@ def attention_by_offset(prediction: Prediction) -> pd.DataFrame:
 
     The mean is over the queries that have a turn at that distance and any key they may attend to at all.
     """
-    attention = prediction.attention or {}
+    attention = {pair: maps for pair, maps in (prediction.attention or {}).items() if maps}
     columns = {f"{query} to {key}": _by_offset(maps) for (query, key), maps in attention.items()}
     offsets = pd.Index(range(-REACH, REACH + 1), name="offset")
     return pd.DataFrame(columns, index=offsets).reset_index() if columns else pd.DataFrame({"offset": []})
+
+
+def attention_by_pair(prediction: Prediction) -> pd.DataFrame:
+    """One row per pair of modalities: the mean over its queries of the weight on each part of the dialogue."""
+    rows = []
+    for (query, key), maps in (prediction.attention or {}).items():
+        parts = [
+            np.stack([np.diagonal(w), np.tril(w, -1).sum(axis=1), np.triu(w, 1).sum(axis=1)], axis=1)
+            for w in maps
+        ]
+        shares = np.concatenate([np.empty((0, 3)), *parts])
+        shares = shares[shares.sum(axis=1) > 0]
+        if len(shares):
+            rows.append((f"{query} to {key}", *shares.mean(axis=0, dtype=np.float64)))
+    return pd.DataFrame(rows, columns=["pair", "own_turn", "before", "after"])
 
 
 def _by_offset(maps: list[np.ndarray]) -> list[float]:

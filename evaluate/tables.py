@@ -1,12 +1,14 @@
-"""The papers' tables, as DVC experiments: queue their rows, run them, collect them.
+"""Tables of DVC experiments: the papers' grids, queued, run and collected, or any experiments side by side.
 
     python -m evaluate.tables queue modalities     # one experiment a row, `modalities-…`, from the committed params
     dvc exp run --run-all                          # or `dvc queue start -j N`
     python -m evaluate.tables show modalities      # --format markdown | latex | csv
+    python -m evaluate.tables compare HEAD mu1-low mu1-high --against HEAD
 
-`make table-modalities` does all three. Every number is read from the experiments' own results; a published
-figure comes from evaluate/published.csv, with its source. The last column is a paired bootstrap over the test
-dialogues against the grid's full model: the two-sided p of "no difference in weighted F1".
+`make table-modalities` does the first three. `compare` takes names of experiments, revisions, and `workspace`.
+Every number is read from the experiments' own results; a published figure comes from evaluate/published.csv,
+with its source. The last column is a paired bootstrap over the test dialogues against the grid's full model, or
+the row that `--against` names: the two-sided p of "no difference in weighted F1".
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ import io
 import json
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +26,7 @@ import dvc.api
 import numpy as np
 import pandas as pd
 from dvc.exceptions import DvcException
+from scmrepo.exceptions import SCMError
 
 from evaluate.metrics import METRICS, from_confusion
 from pipeline.errors import UserError, entry
@@ -30,6 +34,7 @@ from pipeline.params import load
 
 PUBLISHED = Path(__file__).with_name("published.csv")
 RESAMPLES = 10_000
+Results = tuple[dict, pd.DataFrame]  # details.json's `splits.test`, and predictions.csv
 
 
 @dataclass(frozen=True)
@@ -108,17 +113,32 @@ def collect(grid: str) -> pd.DataFrame:
         UserError: an experiment is not there.
     """
     known = _published(load().corpus.name)
-    runs = {row.title: _results(experiment(grid, row), grid) for row in GRIDS[grid]}
-    full = GRIDS[grid][-1].title
+    hint = f"run `python -m evaluate.tables queue {grid}` and then `dvc exp run --run-all`; `dvc queue status` and "
+    hint += "`dvc queue logs` tell what became of it"
+    runs = {row.title: _results(experiment(grid, row), hint) for row in GRIDS[grid]}
+    table = _table(runs, GRIDS[grid][-1].title)
+    table["published"] = [known.get(row.published, np.nan) for row in GRIDS[grid]]
+    return table
+
+
+def compare(names: Sequence[str], against: str) -> pd.DataFrame:
+    """One row per experiment, as `collect` without published figures.
+
+    Raises:
+        UserError: an experiment is not there, or was scored on other utterances than `against`.
+    """
+    hint = "`dvc exp list` names those there are"
+    return _table({name: _results(name, hint) for name in dict.fromkeys([*names, against])}, against)
+
+
+def _table(runs: Mapping[str, Results], against: str) -> pd.DataFrame:
     table = []
-    for row in GRIDS[grid]:
-        test, answers = runs[row.title]
-        record: dict[str, object] = {"row": row.title, "seeds": len(test["weighted_f1"]["seeds"])}
+    for title, (test, answers) in runs.items():
+        record: dict[str, object] = {"row": title, "seeds": len(test["weighted_f1"]["seeds"])}
         for metric in METRICS:
             record[metric] = 100 * test[metric]["mean"]
             record[f"{metric}_sd"] = 100 * test[metric]["sd"] if test[metric]["sd"] is not None else np.nan
-        record["published"] = known.get(row.published, np.nan)
-        record["p"] = np.nan if row.title == full else paired_bootstrap(answers, runs[full][1])
+        record["p"] = np.nan if title == against else paired_bootstrap(answers, runs[against][1])
         table.append(record)
     return pd.DataFrame(table)
 
@@ -163,15 +183,17 @@ def render(table: pd.DataFrame, form: str) -> str:
     """The table as csv (unrounded), Markdown or LaTeX (mean ± sd, one decimal more than the papers)."""
     if form == "csv":
         return table.to_csv(index=False, lineterminator="\n")
-    head = ["", "weighted F1", "macro F1", "WA", "UA", "published weighted F1", "p"]
+    published = "published" in table and bool(table["published"].notna().any())
+    head = ["", "weighted F1", "macro F1", "WA", "UA", *["published weighted F1"] * published, "p"]
     plus = " ± " if form == "markdown" else r" $\pm$ "
     rows = []
     for record in table.to_dict("records"):
-        cells = [f"{record['row']}"]
+        cells = [str(record["row"]) if form == "markdown" else _tex(str(record["row"]))]
         for metric in METRICS:
             sd = record[f"{metric}_sd"]
             cells.append(f"{record[metric]:.2f}" + ("" if np.isnan(sd) else f"{plus}{sd:.2f}"))
-        cells.append("" if np.isnan(record["published"]) else f"{record['published']:.2f}")
+        if published:
+            cells.append("" if np.isnan(record["published"]) else f"{record['published']:.2f}")
         cells.append("" if np.isnan(record["p"]) else f"{record['p']:.4f}")
         rows.append(cells)
     if form == "markdown":
@@ -187,15 +209,19 @@ def _is_seed(column: str) -> bool:
     return column.startswith("seed") and column[4:].isdigit()
 
 
-def _results(name: str, grid: str) -> tuple[dict, pd.DataFrame]:
+def _tex(text: str) -> str:
+    return "".join(f"\\{c}" if c in "_&%#$" else c for c in text)
+
+
+def _results(name: str, hint: str) -> Results:
+    rev = None if name == "workspace" else name
     try:
-        details = json.loads(dvc.api.read("results/details.json", rev=name, encoding="utf-8"))
-        text = dvc.api.read("results/predictions.csv", rev=name, encoding="utf-8")
-    except (DvcException, FileNotFoundError) as error:
-        raise UserError(
-            f"experiment {name}: no results ({error}); run `python -m evaluate.tables queue {grid}` and then "
-            "`dvc exp run --run-all`; `dvc queue status` and `dvc queue logs` tell what became of it"
-        ) from None
+        details = json.loads(dvc.api.read("results/details.json", rev=rev, encoding="utf-8"))
+        text = dvc.api.read("results/predictions.csv", rev=rev, encoding="utf-8")
+    except (DvcException, SCMError, FileNotFoundError) as error:
+        raise UserError(f"experiment {name}: no results ({error}); {hint}") from None
+    if not details["splits"]["test"]["scored"]:
+        raise UserError(f"experiment {name}: no test utterance has a label, so there is nothing to compare")
     return details["splits"]["test"], pd.read_csv(io.StringIO(text), keep_default_na=False)
 
 
@@ -208,15 +234,27 @@ def _published(corpus: str) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m evaluate.tables", description=__doc__.split("\n\n")[0])
-    parser.add_argument("do", choices=("queue", "show"))
-    parser.add_argument("grid", choices=sorted(GRIDS))
-    parser.add_argument("--seeds", type=int, default=3, help="seeds per row (queue)")
-    parser.add_argument("--format", choices=("markdown", "latex", "csv"), default="markdown")
+    commands = parser.add_subparsers(dest="do", required=True)
+    one = commands.add_parser("queue", help="queue a grid's rows as experiments")
+    one.add_argument("--seeds", type=int, default=3, help="seeds per row")
+    two = commands.add_parser("show", help="a grid's table")
+    three = commands.add_parser("compare", help="a table of any experiments")
+    three.add_argument(
+        "experiments", nargs="+", metavar="EXPERIMENT", help="a name, a revision, or workspace"
+    )
+    three.add_argument("--against", metavar="EXPERIMENT", help="what p compares with (default: the first)")
+    for command in (one, two):
+        command.add_argument("grid", choices=sorted(GRIDS))
+    for command in (two, three):
+        command.add_argument("--format", choices=("markdown", "latex", "csv"), default="markdown")
     words = parser.parse_args()
     if words.do == "queue":
         queue(words.grid, words.seeds)
-    else:
+    elif words.do == "show":
         print(render(collect(words.grid), words.format), end="")
+    else:
+        table = compare(words.experiments, words.against or words.experiments[0])
+        print(render(table, words.format), end="")
 
 
 if __name__ == "__main__":

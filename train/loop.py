@@ -113,7 +113,15 @@ def _solutions(
     done = Trained({}, 0, [])
     for strength in model.solutions({m: x[rows] for m, x in data.features.items()}, data.labels[rows]):
         scores = score(model, data, val, torch.device("cpu"))
-        done = _add(done, model, {"epoch": len(done.history) + 1, "strength": strength, **scores})
+        ce = score(model, data, train, torch.device("cpu"))["val_ce"]
+        row = {
+            "epoch": len(done.history) + 1,
+            "strength": strength,
+            "train_loss": ce,
+            "train_ce": ce,
+            **scores,
+        }
+        done = _add(done, model, row)
         if epochs is not None:
             save_file(_copy(model), epochs / f"{len(done.history)}.safetensors")
         yield done

@@ -165,15 +165,6 @@ def test_the_most_confidently_wrong_come_first(make_run):
     assert all(w["emotion"] != w["predicted"] and w["probability"] >= w["probability_of_true"] for w in wrong)
 
 
-def test_params_that_differ_are_listed_with_their_defaults(make_run):
-    found = details.details(make_run(lr=5e-4))
-    assert found["changed"] == {
-        "loss.mu1": {"value": 0.4, "default": 0.3},
-        "train.lr": {"value": 5e-4, "default": 1e-4},
-        "evaluate.bootstrap": {"value": 200, "default": 1000},
-    }
-
-
 def test_probabilities_that_are_not_finite_are_refused():
     with pytest.raises(ValueError, match="seed 4, audio"):
         Prediction(4, np.ones((2, 2)) / 2, {"audio": np.array([[np.nan, 1.0], [0.5, 0.5]])})

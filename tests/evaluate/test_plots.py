@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -12,6 +13,9 @@ import pytest
 
 from evaluate import details, figures, plots
 from evaluate.palette import colours
+from pipeline.params import read_yaml
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_confusion_rows_count_up_to_the_matrix(make_run):
@@ -63,9 +67,10 @@ def test_every_plot_is_written_twice_the_same(make_run, tmp_path):
         figures.write(run, found, tmp_path / folder)
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
     stems = {"confusion", "confusion_normalised", "per_label", "reliability", "loss", "scores", "attention"}
+    stems.add("modalities")
     assert {n for n in names if n.endswith(".svg")} == {f"{stem}.svg" for stem in stems}
     assert {n for n in names if n.endswith(".csv")} == {
-        f"{stem}.csv" for stem in stems - {"confusion_normalised"}
+        f"{stem}.csv" for stem in stems - {"confusion_normalised"} | {"attention_by_pair"}
     }
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
@@ -79,6 +84,41 @@ def test_a_run_without_test_labels_or_attention_draws_the_curves_alone(make_run,
     tables = plots.tables(run, found)
     assert tables["confusion"].empty
     assert list(tables["reliability"]) == ["confidence", "accuracy", "count"]
+    assert list(tables["modalities"]) == ["modality", "lost"]
+    assert list(tables["attention_by_pair"]) == ["pair", "own_turn", "before", "after"]
+
+
+def test_every_column_that_dvc_asks_for_is_there_in_every_shape_of_run(make_run):
+    """DVC drops a plot for one missing column; one without rows it draws empty."""
+    asked = {}
+    for plot in read_yaml(ROOT / "dvc.yaml")["plots"]:
+        for about in plot.values():
+            for path, y in about["y"].items():
+                asked.setdefault(Path(path).stem, {about["x"]}).update([y] if isinstance(y, str) else y)
+    for shape in ({}, {"modalities": ["text"]}, {"unlabelled": 1.0}, {"parts": ("train", "val")}):
+        run = make_run(**shape)
+        tables = plots.tables(run, details.details(run))
+        for stem, columns in asked.items():
+            assert columns <= set(tables[stem]), (stem, shape)
+
+
+def test_attention_by_pair_says_where_it_lies(make_run):
+    run = make_run()
+    table = plots.attention_by_pair(run.first).set_index("pair")
+    assert len(table) == 6
+    assert np.allclose(table.sum(axis=1), 1)
+    maps = run.first.attention[("text", "audio")]
+    own = [w[i, i] for w in maps for i in range(len(w))]
+    before = [w[i, :i].sum() for w in maps for i in range(len(w))]
+    assert table.loc["text to audio", "own_turn"] == pytest.approx(np.mean(own))
+    assert table.loc["text to audio", "before"] == pytest.approx(np.mean(before))
+
+
+def test_what_a_modality_is_worth_is_what_details_say(make_run):
+    run = make_run(seeds=2)
+    found = details.details(run)
+    table = plots.tables(run, found)["modalities"].set_index("modality")["lost"]
+    assert table.to_dict() == {m: row["cost"]["weighted_f1"] for m, row in found["modalities"].items()}
 
 
 def test_label_names_are_drawn_as_they_are(make_run, tmp_path):

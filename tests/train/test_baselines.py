@@ -98,6 +98,8 @@ def test_it_is_trained_and_selected_in_the_same_loop(name, tmp_path, monkeypatch
     assert best == done.history[done.best_epoch - 1]["val_weighted_f1"]
     assert best > 0.6 or name == "majority"
     assert len(list(epochs.iterdir())) == len(done.history)
+    # The columns that `dvc plots` draws; it drops a plot that lacks one.
+    assert {"train_loss", "train_ce", "val_ce", "val_weighted_f1"} <= set(done.history[0])
     if name == "majority":
         counts = data.class_counts() + 1
         torch.testing.assert_close(done.weights["logits"].exp(), counts / counts.sum())

@@ -1,0 +1,64 @@
+"""Which params a run changed: against the preset of its corpus, so that a reader sees what is not the usual thing.
+
+A corpus with several presets is compared with the nearest. One without (recordings of one's own) has nothing to
+differ from: all its params are listed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path, PurePath
+from typing import Any
+
+from extract.encoders import stream_params
+from pipeline.params import PARAMS, Params, load, read_yaml
+
+PRESETS = Path("presets")
+SECTIONS = ("train", "model", "loss", "evaluate")
+# What a stream may change without changing a feature.
+INERT = {"max_failed", "timeout"}
+
+
+def changed(params: Params, folder: Path = PRESETS) -> dict[str, Any]:
+    """`preset`: the file compared with, or None; `params`: {dotted field: {value, preset}} of those that differ.
+
+    Of `extract` only the streams in use count, with their encoders' defaults filled in.
+    """
+    here = _flat(params, PARAMS)
+    best: tuple[str | None, dict[str, Any]] = None, {k: {"value": v, "preset": None} for k, v in here.items()}
+    for path in sorted(folder.glob("*.yaml")):
+        if (read_yaml(path).get("corpus") or {}).get("name") != params.corpus.name:
+            continue
+        there = _flat(load(path), path)
+        differing = {
+            k: {"value": v, "preset": there.get(k)}
+            for k, v in here.items()
+            if k not in there or there[k] != v
+        }
+        if best[0] is None or len(differing) < len(best[1]):
+            best = path.as_posix(), differing
+    return {"preset": best[0], "params": best[1]}
+
+
+def _flat(params: Params, path: Path) -> dict[str, Any]:
+    nested: dict[str, Any] = {
+        "corpus": {"labels": params.corpus.labels, "keep_tags": params.corpus.keep_tags},
+        "extract": {},
+        **params.model_dump(mode="json", include=set(SECTIONS)),
+    }
+    for name in params.train.streams.in_use().values():
+        if name in params.extract:
+            _, stream = stream_params(name, params.extract[name], path)
+            nested["extract"][name] = stream.model_dump(mode="json", exclude=INERT)
+    found = dict(_leaves(nested, ""))
+    # A report is passed on, and where somebody keeps weights is nobody's business.
+    return {k: PurePath(v).name if _is_path(k, v) else v for k, v in found.items()}
+
+
+def _leaves(value: Any, prefix: str) -> list[tuple[str, Any]]:
+    if not isinstance(value, dict):
+        return [(prefix, value)]
+    return [leaf for key, inner in value.items() for leaf in _leaves(inner, f"{prefix}.{key}".lstrip("."))]
+
+
+def _is_path(field: str, value: Any) -> bool:
+    return field.endswith(".weights") and PurePath(value).is_absolute()

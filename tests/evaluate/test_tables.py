@@ -1,0 +1,147 @@
+"""Tables of experiments: whose numbers, which test, and what is said where an experiment is missing."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from dvc.exceptions import DvcException
+
+from evaluate import details, tables
+from evaluate.metrics import METRICS
+from pipeline.errors import UserError
+
+
+@pytest.fixture
+def results(make_run, monkeypatch):
+    """`dvc.api.read` over made-up experiments: {revision: (details.json, predictions.csv)}."""
+    made = {}
+    runs = {"weak": (1, 0.5), "strong": (3, 2.5), "HEAD": (1, 2.5), "_a & b%": (2, 1.0)}
+    for name, (seeds, skill) in runs.items():
+        run = make_run(seeds=seeds, skill=skill, parts=("train", "val") + ("test",) * 30)
+        made[name] = {
+            "results/details.json": json.dumps(details.details(run)),
+            "results/predictions.csv": details.predictions_table(run).to_csv(index=False),
+        }
+    made[None] = made["HEAD"]
+
+    def read(path, rev, encoding):
+        if rev not in made:
+            raise DvcException(f"unknown Git revision '{rev}'")
+        return made[rev][path]
+
+    monkeypatch.setattr("dvc.api.read", read)
+    return made
+
+
+def run(monkeypatch, capsys, *words: str) -> str:
+    monkeypatch.setattr(sys, "argv", ["tables", *words])
+    tables.main()
+    return capsys.readouterr().out
+
+
+def test_a_row_is_what_the_experiment_says_of_itself(results):
+    table = tables.compare(["strong", "weak"], "strong").set_index("row")
+    for name in ("strong", "weak"):
+        test = json.loads(results[name]["results/details.json"])["splits"]["test"]
+        for metric in METRICS:
+            assert table.loc[name, metric] == 100 * test[metric]["mean"]
+    assert table["seeds"].to_dict() == {"strong": 3, "weak": 1}
+    assert table.loc["strong", "weighted_f1_sd"] > 0
+    assert np.isnan(table.loc["weak", "weighted_f1_sd"])
+    assert np.isnan(table.loc["strong", "p"])
+    assert table.loc["weak", "p"] < 0.01
+
+
+def test_no_difference_is_no_evidence(results):
+    table = tables.compare(["HEAD", "workspace"], "HEAD").set_index("row")
+    assert table.loc["workspace", "p"] == 1.0
+
+
+def test_the_paired_bootstrap_is_calibrated():
+    """Two equally good sets of answers: p below .1 in about one of ten draws."""
+    rng, low = np.random.default_rng(1), 0
+    for _ in range(60):
+        truth = rng.integers(3, size=240)
+        frames = []
+        for _ in range(2):
+            guess = np.where(rng.random(240) < 0.6, truth, rng.integers(3, size=240))
+            frames.append(
+                pd.DataFrame(
+                    {
+                        "utterance": range(240), "split": "test", "dialogue": np.arange(240) // 6,
+                        "emotion": truth.astype(str), "seed0": guess.astype(str),
+                    }
+                )
+            )  # fmt: skip
+        low += tables.paired_bootstrap(*frames, resamples=400) < 0.1
+    assert 1 <= low <= 15
+
+
+def test_experiments_on_other_utterances_are_not_compared(results, make_run):
+    other = make_run(parts=("train", "test", "test"))
+    results["other"] = {
+        "results/details.json": json.dumps(details.details(other)),
+        "results/predictions.csv": details.predictions_table(other).to_csv(index=False),
+    }
+    with pytest.raises(UserError, match="not scored on the same test utterances"):
+        tables.compare(["HEAD", "other"], "HEAD")
+    unlabelled = make_run(unlabelled=1.0)
+    results["unlabelled"] = {
+        **results["other"],
+        "results/details.json": json.dumps(details.details(unlabelled)),
+    }
+    with pytest.raises(UserError, match=r"experiment unlabelled: no test utterance has a label"):
+        tables.compare(["HEAD", "unlabelled"], "HEAD")
+
+
+def test_compare_prints_every_form(results, monkeypatch, capsys):
+    words = ("compare", "HEAD", "_a & b%", "--against", "strong")
+    lines = run(monkeypatch, capsys, *words).splitlines()
+    assert lines[0] == "|  | weighted F1 | macro F1 | WA | UA | p |"
+    assert [line.split(" | ")[0] for line in lines[2:]] == ["| HEAD", "| _a & b%", "| strong"]
+    assert lines[4].endswith("|  |")
+    latex = run(monkeypatch, capsys, *words, "--format", "latex")
+    assert r"\_a \& b\% & " in latex
+    assert latex.count("&") == latex.count(r"\&") + 4 * 5
+    plain = list(csv.DictReader(io.StringIO(run(monkeypatch, capsys, *words, "--format", "csv"))))
+    test = json.loads(results["HEAD"]["results/details.json"])["splits"]["test"]
+    assert float(plain[0]["weighted_f1"]) == 100 * test["weighted_f1"]["mean"]
+
+
+def test_the_first_is_what_the_others_are_compared_with(results, monkeypatch, capsys):
+    lines = run(monkeypatch, capsys, "compare", "strong", "weak").splitlines()
+    assert lines[2].endswith("|  |")
+    assert not lines[3].endswith("|  |")
+
+
+def test_an_experiment_that_is_not_there_is_named(results):
+    with pytest.raises(
+        UserError, match=r"experiment gone: no results .*unknown Git revision.*`dvc exp list`"
+    ):
+        tables.compare(["HEAD", "gone"], "HEAD")
+    with pytest.raises(
+        UserError, match=r"experiment baselines-majority: no results .*tables queue baselines"
+    ):
+        tables.collect("baselines")
+
+
+@pytest.mark.parametrize("grid", sorted(tables.GRIDS))
+def test_a_grid_has_published_figures_where_there_are_any(results, monkeypatch, capsys, grid):
+    for row in tables.GRIDS[grid]:
+        results[tables.experiment(grid, row)] = results["weak"]
+    params = type("P", (), {"corpus": type("C", (), {"name": "meld"})})
+    monkeypatch.setattr(tables, "load", lambda: params)
+    table = tables.collect(grid).set_index("row")
+    known = {row.title: row.published for row in tables.GRIDS[grid] if row.published}
+    assert table.loc[list(known), "published"].notna().all()
+    assert "published weighted F1" in run(monkeypatch, capsys, "show", grid)
+    names = [tables.experiment(grid, row) for row in tables.GRIDS[grid]]
+    assert len(set(names)) == len(names)
+    if grid == "baselines":
+        assert table.loc["BC-LSTM", "published"] == 55.9
