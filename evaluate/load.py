@@ -37,7 +37,7 @@ def load_run(params: Params, models: Path = MODELS) -> Run:
         _same_params(params, record, folder)
         model = restored(folder, weights, params.model, params.loss, data.dims, data.class_counts())
         predictions.append(_predict(model, data, seed))
-        history[seed] = pd.read_csv(folder / "history.csv")
+        history[seed] = _history(folder / "history.csv")
         best[seed] = record["best_epoch"]
         if params.evaluate.oracle_test:
             oracle.append(_oracle(model, data, seed, folder))
@@ -53,6 +53,13 @@ def load_run(params: Params, models: Path = MODELS) -> Run:
         dropped=data.dropped,
         oracle=oracle,
     )
+
+
+def _history(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path)
+    except (FileNotFoundError, ValueError) as error:
+        raise UserError(f"{path}: missing or damaged ({error}); run `dvc repro --force train`") from None
 
 
 def _predict(model: nn.Module, data: batches.Dataset, seed: int) -> Prediction:
