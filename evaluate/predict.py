@@ -86,6 +86,8 @@ def answer(model: Trained, recordings: Recordings, scratch: Path) -> Answers:
     if all(status != "ok" for statuses in missing.values() for status in statuses):
         raise UserError(f"no utterance has anything for the model to go by ({'; '.join(reasons)})")
     data = load_unlabelled(recordings.utterances, model.labels, caches, model.statistics, model.normalise)
+    if data.dims != model.dims:
+        raise UserError(f"features here are of {data.dims} numbers, the model was trained on {model.dims}")
     where = device()
     return Answers(recordings, model.labels, probabilities(model.network.to(where), data, where), missing)
 

@@ -36,6 +36,7 @@ class Trained:
 
     network: nn.Module
     labels: list[str]
+    dims: dict[str, int]
     encoders: dict[str, Encoder]
     streams: dict[str, str]
     statistics: dict[str, Statistics]
@@ -76,10 +77,11 @@ def open_model(folder: Path, weights: Mapping[str, str], media: Path) -> Trained
             state,
             validate(ModelParams, params["model"], path, "model"),
             validate(LossParams, params["loss"], path, "loss"),
-            {m: encoder.pooled_dim for m, encoder in found.items()},
+            record["dims"],
             torch.tensor(record["class_counts"]),
         ),
         labels=record["labels"],
+        dims=record["dims"],
         encoders=found,
         streams=streams,
         statistics={m: Statistics(np.array(s["mean"]), np.array(s["sd"])) for m, s in record["statistics"].items()},

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 
 import dvc.api
 import h5py
+import numpy as np
+import pandas as pd
 import pytest
 
 from tests.clone import clone, edit, git, ran, run
@@ -52,6 +56,50 @@ def test_another_loss_weight_trains_and_evaluates_only(project):
     after = json.loads((project / "models/seed0/model.json").read_text())
     assert (before["params"]["loss"]["mu1"], after["params"]["loss"]["mu1"]) == (0.3, 0.4)
     assert "loss.mu1" in run(project, "dvc", "exp", "diff")
+
+
+@pytest.mark.slow
+def test_two_experiments_side_by_side(project):
+    """README, "Compare experiments": dvc exp show, dvc metrics diff, and a table with a significance test."""
+    for name, mu1 in (("mu1-low", "0.1"), ("mu1-high", "0.5")):
+        assert ran(run(project, "dvc", "exp", "run", "-n", name, "-S", f"loss.mu1={mu1}"))[-1] == "evaluate"
+    drop = r"live|train\.|val|macro|accuracy|low|high|sd|Created"
+    shown = run(project, "dvc", "exp", "show", "--csv", "--only-changed", "--drop", drop)
+    table = {row["Experiment"] or row["rev"]: row for row in csv.DictReader(io.StringIO(shown))}
+    scores = {name: float(table[name]["test.weighted_f1"]) for name in ("mu1-low", "mu1-high")}
+    assert {name: table[name]["loss.mu1"] for name in scores} == {"mu1-low": "0.1", "mu1-high": "0.5"}
+    moved = json.loads(run(project, "dvc", "metrics", "diff", "mu1-low", "mu1-high", "--json", "--all"))
+    change = moved["results/metrics.json"]["test.weighted_f1"]
+    assert (change["old"], change["new"]) == pytest.approx((scores["mu1-low"], scores["mu1-high"]), abs=1e-4)
+    words = ("compare", "mu1-low", "mu1-high", "--against", "mu1-low", "--format", "csv")
+    rows = list(csv.DictReader(io.StringIO(run(project, "evaluate.tables", *words))))
+    assert {row["row"]: float(row["weighted_f1"]) for row in rows} == pytest.approx(
+        {name: 100 * score for name, score in scores.items()}, abs=1e-2
+    )
+    assert rows[0]["p"] == ""
+    assert 0 < float(rows[1]["p"]) <= 1
+
+
+@pytest.mark.slow
+def test_a_held_out_dialogue_is_predicted_as_evaluation_predicted_it(project, tmp_path):
+    lines = (project / "data/demo/annotations.csv").read_text(encoding="utf-8").splitlines()
+    rows = list(csv.DictReader(lines))
+    held_out = next(row["dialogue"] for row in rows if row["split"] == "test")
+    kept = [line for line, row in zip(lines[1:], rows, strict=True) if row["dialogue"] == held_out]
+    (tmp_path / "spans.csv").write_text("\n".join([lines[0], *kept]) + "\n", encoding="utf-8")
+    before = run(project, "dvc", "status")
+    words = ("--csv", str(tmp_path / "spans.csv"), "--to", str(tmp_path / "out"))
+    output = run(project, "evaluate.predict", *words, EMOFUSE_MEDIA="data/demo")
+    assert f"{len(kept)} utterances, " in output
+    assert run(project, "dvc", "status") == before
+    found, known = (
+        pd.read_csv(path, keep_default_na=False).set_index("utterance")
+        for path in (tmp_path / "out/predictions.csv", project / "results/predictions.csv")
+    )
+    labels = json.loads((project / "models/seed0/model.json").read_text())["labels"]
+    known = known.loc[found.index]
+    assert np.allclose(found[labels], known[labels], atol=1e-5)
+    assert list(found["emotion"]) == list(known["predicted"])
 
 
 @pytest.mark.slow
