@@ -21,7 +21,7 @@ INERT = {"max_failed", "timeout"}
 def changed(params: Params, folder: Path = PRESETS) -> dict[str, Any]:
     """`preset`: the file compared with, or None; `params`: {dotted field: {value, preset}} of those that differ.
 
-    Of `extract` only the streams in use count, with their encoders' defaults filled in.
+    Only the streams in use count; those of `extract` with their encoders' defaults filled in.
     """
     here = _flat(params, PARAMS)
     best: tuple[str | None, dict[str, Any]] = None, {k: {"value": v, "preset": None} for k, v in here.items()}
@@ -43,12 +43,15 @@ def _flat(params: Params, path: Path) -> dict[str, Any]:
     nested: dict[str, Any] = {
         "corpus": {"labels": params.corpus.labels, "keep_tags": params.corpus.keep_tags},
         "extract": {},
+        "finetune": {},
         **params.model_dump(mode="json", include=set(SECTIONS)),
     }
     for name in params.train.streams.in_use().values():
         if name in params.extract:
             _, stream = stream_params(name, params.extract[name], path)
             nested["extract"][name] = stream.model_dump(mode="json", exclude=INERT)
+        elif name in params.finetune:
+            nested["finetune"][name] = params.finetune[name]
     found = dict(_leaves(nested, ""))
     # A report is passed on, and where somebody keeps weights is nobody's business.
     return {k: PurePath(v).name if _is_path(k, v) else v for k, v in found.items()}

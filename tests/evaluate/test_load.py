@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import f1_score
 
-from evaluate import details
+from evaluate import details, plots, report
 from evaluate.load import load_run
 from pipeline.errors import UserError
 from pipeline.params import load
@@ -149,3 +149,19 @@ def test_a_file_that_is_damaged_or_missing_is_named(here, name, content, said):
         path.write_bytes(content)
     with pytest.raises(UserError, match=said):
         load_run(load())
+
+
+@pytest.mark.parametrize("name", ["majority", "logreg", "bclstm", "dialoguernn"])
+def test_a_baseline_is_scored_and_shown_like_any_model(here, name):
+    shutil.rmtree("models")
+    write(here, small.params(train={"epochs": 1}, model={"name": name}).model_dump(mode="json"))
+    train()
+    run = load_run(load())
+    found = details.details(run)
+    assert 0 <= found["splits"]["test"]["weighted_f1"]["mean"] <= 1
+    assert {"train_loss", "train_ce", "val_ce"} <= set(plots.tables(run, found)["loss"])
+    assert plots.tables(run, found)["attention_by_pair"].empty
+    assert f"<title>{name} on small" in report.render(run, found)
+    if name == "majority":
+        assert found["splits"]["test"]["unweighted_accuracy"]["mean"] == pytest.approx(1 / 3)
+        assert all(row["cost"]["weighted_f1"] == 0 for row in found["modalities"].values())
