@@ -131,7 +131,7 @@ def test_an_experiment_that_is_not_there_is_named(results):
         tables.collect("baselines")
 
 
-@pytest.mark.parametrize("grid", sorted(tables.GRIDS))
+@pytest.mark.parametrize("grid", ["baselines", "fusion", "modalities"])
 def test_a_grid_has_published_figures_where_there_are_any(results, monkeypatch, capsys, grid):
     for row in tables.GRIDS[grid]:
         results[tables.experiment(grid, row)] = results["weak"]
