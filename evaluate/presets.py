@@ -9,8 +9,7 @@ from __future__ import annotations
 from pathlib import Path, PurePath
 from typing import Any
 
-from extract.encoders import stream_params
-from pipeline.params import PARAMS, Params, load, read_yaml
+from pipeline.params import Params, load, read_yaml
 
 PRESETS = Path("presets")
 SECTIONS = ("train", "model", "loss", "evaluate")
@@ -21,14 +20,14 @@ INERT = {"max_failed", "timeout"}
 def changed(params: Params, folder: Path = PRESETS) -> dict[str, Any]:
     """`preset`: the file compared with, or None; `params`: {dotted field: {value, preset}} of those that differ.
 
-    Only the streams in use count; those of `extract` with their encoders' defaults filled in.
+    Only the streams in use count, and of them what their files say.
     """
-    here = _flat(params, PARAMS)
+    here = _flat(params)
     best: tuple[str | None, dict[str, Any]] = None, {k: {"value": v, "preset": None} for k, v in here.items()}
     for path in sorted(folder.glob("*.yaml")):
         if (read_yaml(path).get("corpus") or {}).get("name") != params.corpus.name:
             continue
-        there = _flat(load(path), path)
+        there = _flat(load(path))
         differing = {
             k: {"value": v, "preset": there.get(k)}
             for k, v in here.items()
@@ -39,19 +38,14 @@ def changed(params: Params, folder: Path = PRESETS) -> dict[str, Any]:
     return {"preset": best[0], "params": best[1]}
 
 
-def _flat(params: Params, path: Path) -> dict[str, Any]:
+def _flat(params: Params) -> dict[str, Any]:
+    used = params.train.streams.in_use().values()
     nested: dict[str, Any] = {
         "corpus": {"labels": params.corpus.labels, "keep_tags": params.corpus.keep_tags},
-        "extract": {},
-        "finetune": {},
+        "extract": {name: raw for name, raw in params.extract.items() if name in used},
+        "finetune": {name: raw for name, raw in params.finetune.items() if name in used},
         **params.model_dump(mode="json", include=set(SECTIONS)),
     }
-    for name in params.train.streams.in_use().values():
-        if name in params.extract:
-            _, stream = stream_params(name, params.extract[name], path)
-            nested["extract"][name] = stream.model_dump(mode="json", exclude=INERT)
-        elif name in params.finetune:
-            nested["finetune"][name] = params.finetune[name]
     found = dict(_leaves(nested, ""))
     # A report is passed on, and where somebody keeps weights is nobody's business.
     return {k: PurePath(v).name if _is_path(k, v) else v for k, v in found.items()}
@@ -60,7 +54,8 @@ def _flat(params: Params, path: Path) -> dict[str, Any]:
 def _leaves(value: Any, prefix: str) -> list[tuple[str, Any]]:
     if not isinstance(value, dict):
         return [(prefix, value)]
-    return [leaf for key, inner in value.items() for leaf in _leaves(inner, f"{prefix}.{key}".lstrip("."))]
+    kept = {key: inner for key, inner in value.items() if key not in INERT}
+    return [leaf for key, inner in kept.items() for leaf in _leaves(inner, f"{prefix}.{key}".lstrip("."))]
 
 
 def _is_path(field: str, value: Any) -> bool:

@@ -40,13 +40,13 @@ def test_every_difference_is_named_with_both_values():
     }
 
 
-def test_a_default_that_is_spelled_out_is_no_difference_and_an_unused_stream_is_none():
+def test_an_unused_stream_and_what_changes_no_feature_do_not_count():
     changes = {
-        "extract__face__margin": 0.0,
+        "extract__face__timeout": 9.0,
         "train__streams": {"text": "text", "audio": "none", "visual": "face"},
     }
-    raw = preset("demo", **changes, extract__opensmile__feature_set="IS09")
-    assert presets.changed(raw, ROOT / "presets")["params"] == {
+    params = preset("demo", **changes, extract__opensmile__feature_set="IS09")
+    assert presets.changed(params, ROOT / "presets")["params"] == {
         "train.streams.audio": {"value": "none", "preset": "opensmile"}
     }
 
