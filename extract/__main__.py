@@ -1,6 +1,7 @@
 """Extract features, and look after what was extracted.
 
-    python -m extract STREAM            extract a stream of params.yaml (the stage extract@STREAM)
+    python -m extract STREAM            extract a stream of params.yaml (the stage extract@STREAM or, for one
+                                        under `finetune`, extract_finetuned@STREAM)
     python -m extract check             check params.yaml (the stage check)
     python -m extract status [STREAM]   what failed, and why
     python -m extract retry STREAM      have failed utterances tried again
@@ -47,15 +48,17 @@ def status(stream: str | None) -> None:
 
     With STREAM: all of them, one a line (utterance, status, reason); without: the first 20 of each stream.
     """
+    from extract.streams import stage_of
     from pipeline.params import load
 
-    names = load().extract
+    params = load()
+    names = [*params.extract, *params.finetune]
     if stream and stream not in names:
         raise UserError(
             f"{PARAMS}: no stream `{stream}` under extract (there are {', '.join(names) or 'none'})"
         )
     for name in [stream] if stream else names:
-        _report(name, None if stream else LISTED)
+        _report(name, stage_of(name, params), None if stream else LISTED)
 
 
 def retry(stream: str) -> None:
@@ -67,12 +70,13 @@ def retry(stream: str) -> None:
     """
     from extract.journal import Journal, journal_path
     from extract.run import repairing, run
-    from extract.streams import encoder_of, load_checked
+    from extract.streams import encoder_of, load_checked, stage_of
 
-    path = journal_path(encoder_of(stream, load_checked()).fingerprint())
+    params = load_checked()
+    path = journal_path(encoder_of(stream, params).fingerprint())
     print(f"{stream}: {repairing(path, Journal.forget_failures)} failed items forgotten", flush=True)
     run(stream)
-    print(f"to keep the new file: dvc commit --force extract@{stream} && dvc repro")
+    print(f"to keep the new file: dvc commit --force {stage_of(stream, params)} && dvc repro")
 
 
 def clean(everything: bool) -> None:
@@ -82,10 +86,11 @@ def clean(everything: bool) -> None:
     again (feature files are not touched). Journals that a process has open are left alone.
     """
     from extract.journal import delete, folder, journal_path
-    from extract.streams import encoder_of, load_checked
+    from extract.streams import encoder_of, has_weights, load_checked
 
     params = load_checked()
-    keep = set() if everything else {encoder_of(name, params).fingerprint() for name in params.extract}
+    needed = [*params.extract, *filter(has_weights, params.finetune)]
+    keep = set() if everything else {encoder_of(name, params).fingerprint() for name in needed}
     found = {path.name.partition(".")[0] for path in folder().glob("*.sqlite")}
     count = total = 0
     for fingerprint in sorted(found - keep):
@@ -133,13 +138,13 @@ def _command() -> None:
 COMMANDS: dict[str, Callable[..., None]] = {"check": check, "status": status, "retry": retry, "clean": clean}
 
 
-def _report(name: str, limit: int | None) -> None:
+def _report(name: str, stage: str, limit: int | None) -> None:
     from extract.run import FEATURES
     from pipeline.features import STATUSES, FeatureCache
 
     path = FEATURES / f"{name}.h5"
     if not path.exists():
-        print(f"{name}: not extracted yet (`dvc repro extract@{name}`)")
+        print(f"{name}: not extracted yet (`dvc repro {stage}`)")
         return
     with FeatureCache(path) as cache:
         print(f"{name}: {len(cache)} utterances: " + ", ".join(f"{n} {s}" for s, n in cache.counts().items()))

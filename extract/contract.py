@@ -20,6 +20,8 @@ import numpy as np
 from pipeline.params import StreamParams
 
 if TYPE_CHECKING:  # the tables bring pandas, which a worker does without
+    from torch import Tensor
+
     from pipeline.tables import Utterance
 
 P = TypeVar("P", bound=StreamParams)
@@ -91,6 +93,10 @@ class Encoder(ABC, Generic[P]):
     def weights(self) -> dict[str, str]:
         """Name, revision and sha256 of the weights' content; empty strings where the encoder has none."""
 
+    def weights_saw(self) -> dict[str, str] | None:
+        """Of fine-tuned weights the fold, and the hash of the ids they were fitted to; None for others."""
+        return None
+
     @abstractmethod
     def packages(self) -> tuple[str, ...]:
         """Distribution names whose version can change a feature's value."""
@@ -131,6 +137,30 @@ class Encoder(ABC, Generic[P]):
         """sha256 of `provenance`, hex."""
         text = json.dumps(self.provenance(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+class Trainable(ABC):
+    """What an encoder adds to `Encoder` if its weights can be fitted to a corpus (train/finetune.py)."""
+
+    @abstractmethod
+    def network(self) -> Any:
+        """The model as an `nn.Module` on the CPU in float32 and training mode; what stays frozen has no gradient.
+
+        Raises:
+            UserError: these weights cannot be fine-tuned.
+        """
+
+    @abstractmethod
+    def vectors(self, network: Any, inputs: Sequence[Any]) -> Tensor:
+        """[B, P]: the pooled features of what `read` gave, with gradients where there are any."""
+
+    @abstractmethod
+    def size(self, one: Any) -> int:
+        """How long what `read` gave is; inputs of like size share a batch."""
+
+    @abstractmethod
+    def save(self, network: Any, folder: Path) -> None:
+        """Write model and tokenizer or preprocessor, so that `weights: folder` names them."""
 
 
 def _source_hash(modules: Sequence[str]) -> str:

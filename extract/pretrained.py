@@ -61,6 +61,25 @@ def load_model(weights: Weights, device: torch.device) -> PreTrainedModel:
     return model.eval().requires_grad_(False).to(device)
 
 
+def load_trainable(weights: Weights) -> PreTrainedModel:
+    """The model in float32 on the CPU, in training mode, with gradients for all that features come from.
+
+    Raises:
+        UserError: as `load_model`.
+    """
+    import torch
+
+    model = load_model(weights, torch.device("cpu")).train().requires_grad_(True)
+    for name, parameter in model.named_parameters():
+        if name.startswith(UNUSED):
+            parameter.requires_grad_(False)
+    # SpecAugment fails on a sound of fewer than ten frames, and a skipped layer hangs processes that share gradients.
+    for setting, off in (("apply_spec_augment", False), ("layerdrop", 0.0)):
+        if hasattr(model.config, setting):
+            setattr(model.config, setting, off)
+    return model
+
+
 @contextmanager
 def inference(device: torch.device, precision: Precision) -> Iterator[None]:
     """No gradients, the asked-for precision, and float32 that means float32 (no TF32 on a GPU)."""

@@ -167,7 +167,7 @@ def meta(stream: str, corpus: CorpusParams, encoder: Encoder) -> Meta:
         licence=corpus.licence,
         encoder=origin["encoder"],
         weights=origin["weights"],
-        weights_saw=None,
+        weights_saw=encoder.weights_saw(),
         packages=origin["packages"],
         code=origin["code"],
         fingerprint=encoder.fingerprint(),

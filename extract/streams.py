@@ -7,12 +7,14 @@ import os
 from pathlib import Path
 
 from extract.contract import Encoder
-from extract.encoders import build, stream_params
+from extract.encoders import build, finetune_params, stream_params
 from pipeline.errors import UserError
-from pipeline.params import PARAMS, Params, load
+from pipeline.params import PARAMS, FinetuneParams, Params, load
 
 # Words of `python -m extract` and of `train.streams`; a stream of such a name could not be asked for.
 RESERVED = ("check", "status", "retry", "clean", "none")
+# Folders of weights that the `finetune` stage fitted, one a stream.
+WEIGHTS = Path("weights")
 
 
 def load_checked(path: Path = PARAMS) -> Params:
@@ -30,36 +32,81 @@ def load_checked(path: Path = PARAMS) -> Params:
         for n in params.finetune
         if n in params.extract
     ]
-    for name, raw in params.extract.items():
-        try:
-            stream_params(name, raw, path)
-        except UserError as error:
-            problems.append(str(error))
+    for section, streams in (("extract", params.extract), ("finetune", params.finetune)):
+        for name, raw in streams.items():
+            try:
+                (stream_params if section == "extract" else finetune_params)(name, raw, path)
+            except UserError as error:
+                problems.append(str(error))
     if problems:
         raise UserError("\n".join(problems))
     return params
 
 
 def encoder_of(stream: str, params: Params, path: Path = PARAMS) -> Encoder:
-    """A stream's encoder, without its weights loaded.
+    """A stream's encoder, without its weights loaded; that of a `finetune` entry reads weights/STREAM.
 
     Raises:
         UserError: there is no such stream, its params are wrong, or its weights are not there.
     """
-    if stream not in params.extract:
-        close = difflib.get_close_matches(stream, params.extract, n=1, cutoff=0.5)
-        hint = f"; did you mean `{close[0]}`?" if close else ""
+    if stream in params.finetune:
+        kind, own, _ = finetune_params(stream, params.finetune[stream], path)
+        if not has_weights(stream):
+            raise UserError(
+                f"{WEIGHTS / stream}: no fine-tuned weights there; `dvc repro finetune@{stream}` makes them"
+            )
+        own = own.model_copy(update={"weights": str(WEIGHTS / stream), "revision": ""})
+        return _has_frames(kind(own, _media(params)), f"{path}: finetune.{stream}")
+    if stream in params.extract:
+        encoder = build(stream, params.extract[stream], path, _media(params))
+        return _has_frames(encoder, f"{path}: extract.{stream}")
+    known = [*params.extract, *params.finetune]
+    raise UserError(
+        f"{path}: no stream `{stream}` under extract{_near(stream, known)} (there are {', '.join(known) or 'none'})"
+    )
+
+
+def base_of(stream: str, params: Params, path: Path = PARAMS) -> tuple[Encoder, FinetuneParams]:
+    """The encoder that a `finetune` entry starts from, and how it is to be trained.
+
+    Raises:
+        UserError: there is no such entry, or it is wrong.
+    """
+    if stream not in params.finetune:
         raise UserError(
-            f"{path}: no stream `{stream}` under extract{hint} (there are {', '.join(params.extract) or 'none'})"
+            f"{path}: no `{stream}` under finetune{_near(stream, list(params.finetune))} "
+            f"(there are {', '.join(params.finetune) or 'none'})"
         )
-    media = Path(os.environ.get("EMOFUSE_MEDIA") or params.corpus.root)
-    encoder = build(stream, params.extract[stream], path, media)
+    kind, own, training = finetune_params(stream, params.finetune[stream], path)
+    return kind(own, _media(params)), training
+
+
+def has_weights(stream: str) -> bool:
+    """Whether the `finetune` stage has left weights for a stream."""
+    return (WEIGHTS / stream / "config.json").is_file()
+
+
+def stage_of(stream: str, params: Params) -> str:
+    """The stage of dvc.yaml that extracts a stream."""
+    return f"{'extract_finetuned' if stream in params.finetune else 'extract'}@{stream}"
+
+
+def _media(params: Params) -> Path:
+    return Path(os.environ.get("EMOFUSE_MEDIA") or params.corpus.root)
+
+
+def _has_frames(encoder: Encoder, field: str) -> Encoder:
     if encoder.params.frames != "none" and not encoder.frames_dim:
         raise UserError(
-            f"{path}: extract.{stream}.frames={encoder.params.frames}: the encoder {encoder.params.encoder} has no "
-            "frames; set it to none"
+            f"{field}.frames={encoder.params.frames}: the encoder {encoder.params.encoder} has no frames; set "
+            "it to none"
         )
     return encoder
+
+
+def _near(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    return f"; did you mean `{close[0]}`?" if close else ""
 
 
 def _bad_name(name: str) -> str:

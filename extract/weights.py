@@ -14,16 +14,20 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 import re
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 from pipeline.errors import UserError
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+# What the `finetune` stage leaves beside the weights that it fitted (train/finetune.py).
+RECORD = "finetune.json"
 TENSORS = (".safetensors", ".bin", ".pt", ".pth", ".h5", ".hdf5", ".npz")
 SETTINGS = (".json", ".txt", ".model")
 BLOCK = 1 << 20
@@ -38,12 +42,14 @@ class Weights:
         name: the hub id, `package:NAME`, or a local path's last part.
         revision: the hub commit or the package's version; empty for local weights.
         sha256: of the content (`content_hash`).
+        saw: of fine-tuned ones the fold, and the hash of the utterances they were fitted to; None for others.
     """
 
     path: Path
     name: str
     revision: str
     sha256: str
+    saw: dict[str, str] | None = None
 
 
 def resolve(weights: str, revision: str, field: str) -> Weights:
@@ -67,7 +73,7 @@ def resolve(weights: str, revision: str, field: str) -> Weights:
         path = _in_hub_cache(weights, revision, field)
     if path.is_dir() and not (path / "config.json").is_file():
         raise UserError(f"{field}={weights!r}: the folder {path} holds no config.json, so no model to load")
-    return Weights(path, name, revision, content_hash(path))
+    return Weights(path, name, revision, content_hash(path), _saw(path))
 
 
 def content_hash(path: Path) -> str:
@@ -91,6 +97,19 @@ def content_hash(path: Path) -> str:
     for file in files:
         digest.update(f"{file.name}\0{_file_hash(file, *_identity(file))}\n".encode())
     return digest.hexdigest()
+
+
+def _saw(path: Path) -> dict[str, str] | None:
+    record = path / RECORD
+    if not record.is_file():
+        return None
+    try:
+        found: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
+        return {"fold": str(found["fold"]), "ids": str(found["ids"])}
+    except (ValueError, KeyError, TypeError):
+        raise UserError(
+            f"{record}: damaged, so that nobody knows what the weights were fitted to; fine-tune them again"
+        ) from None
 
 
 def _in_package(weights: str, revision: str, field: str) -> tuple[Path, str]:
@@ -124,11 +143,12 @@ def _in_package(weights: str, revision: str, field: str) -> tuple[Path, str]:
     return models[0], version
 
 
+@cache
 def _version(package: str) -> str:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
-        # A distribution need not be called as its module is; asking all of them takes a second.
+        # A distribution need not be called as its module is; asking all of them takes a third of a second.
         owners = metadata.packages_distributions().get(package, [])
         return metadata.version(owners[0]) if owners else ""
 

@@ -59,6 +59,29 @@ class StreamParams(Strict):
     timeout: Positive = 600.0
 
 
+class FinetuneParams(Strict):
+    """`finetune.NAME.training`: how the weights of a stream are fitted to the train split.
+
+    Attributes:
+        fold: the session held out as test, or `none` for the corpus' own split; has to be that of `train.fold`.
+        seed: decides order, dropout and, with a fold, which dialogues are val.
+        batch_size: utterances of one step, all processes together.
+        lr: the highest, reached after the share `warmup` of all steps; from there it falls to 0 in a line.
+        clip: largest norm of the gradient.
+        precision: of the computation; weights are kept in float32.
+    """
+
+    fold: str | int = "none"
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    epochs: Count = 3
+    batch_size: Count = 32
+    lr: Positive = 5e-5
+    warmup: Share = 0.1
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    clip: Positive = 1.0
+    precision: Literal["fp32", "bf16"] = "fp32"
+
+
 class StreamNames(Strict):
     text: str
     audio: str
@@ -145,8 +168,8 @@ class Params(Strict):
         for modality, name in self.train.streams.in_use().items():
             if name not in known:
                 raise ValueError(
-                    f"train.streams.{modality}={name!r} names no stream under `extract`{_nearest(name, known)} "
-                    f"(there are {', '.join(known)}; `none` drops the modality)"
+                    f"train.streams.{modality}={name!r} names no stream under `extract` or `finetune`"
+                    f"{_nearest(name, known)} (there are {', '.join(known)}; `none` drops the modality)"
                 )
         if not self.train.streams.in_use():
             raise ValueError("train.streams: every modality is `none`; name a stream for at least one")

@@ -34,7 +34,8 @@ def main() -> None:
         print(f"train: without {modality}: {why}")
     device = pick_device()
     caches = [FEATURES / f"{name}.h5" for name in params.train.streams.in_use().values()]
-    states = state_folder(params, [UTTERANCES, LABELS, *caches], device)
+    settings = [s.model_dump_json() for s in (params.train, params.model, params.loss)]
+    states = state_folder([*settings, *params.corpus.labels], [UTTERANCES, LABELS, *caches], device)
     for seed in range(params.train.seed, params.train.seed + params.train.seeds):
         folder = MODELS / f"seed{seed}"
         folder.mkdir(parents=True, exist_ok=True)

@@ -13,26 +13,25 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from pipeline.errors import UserError
-from pipeline.params import Params
 
 SCHEMA = 1
 FEATURES_CODE = Path(__file__).resolve().parent
 
 
-def state_folder(params: Params, inputs: list[Path], device: torch.device) -> Path:
-    """`.cache/train/KEY`: KEY is a hash of params, inputs' content, this package's code and torch's version."""
-    key = hashlib.sha256()
-    for section in (params.train, params.model, params.loss):
-        key.update(section.model_dump_json().encode())
-    key.update(json.dumps([params.corpus.labels, torch.__version__, device.type]).encode())
+def state_folder(settings: Sequence[str], inputs: Sequence[Path], device: torch.device) -> Path:
+    """`.cache/train/KEY`: KEY is a hash of settings, inputs' content, this package's code and torch's version."""
+    key = hashlib.sha256(json.dumps([*settings, torch.__version__, device.type]).encode())
     for path in [*inputs, *sorted(FEATURES_CODE.rglob("*.py"))]:
         with path.open("rb") as file:
             key.update(hashlib.file_digest(file, "sha256").digest())
@@ -45,6 +44,25 @@ def models_code() -> str:
     for path in sorted((FEATURES_CODE / "models").glob("*.py")):
         digest.update(path.read_bytes().replace(b"\r\n", b"\n"))
     return digest.hexdigest()
+
+
+def random_state() -> dict[str, Any]:
+    """Where python's, numpy's and torch's generators are, as values that `write_state` can keep."""
+    kind, keys, *rest = np.random.get_state(legacy=True)
+    return {
+        "python": random.getstate(),
+        "numpy": [kind, np.asarray(keys).tolist(), *rest],
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all(),
+    }
+
+
+def set_random_state(state: dict[str, Any]) -> None:
+    """Put the generators where `random_state` found them."""
+    random.setstate(state["python"])
+    np.random.set_state(tuple(state["numpy"]))
+    torch.set_rng_state(state["torch"])
+    torch.cuda.set_rng_state_all(state["cuda"])
 
 
 def write_state(path: Path, state: dict[str, Any]) -> None:

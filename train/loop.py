@@ -7,6 +7,7 @@ goes on where it was and ends with the same bytes as one that was not (on the CP
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from pipeline.errors import UserError
 from pipeline.params import Params
 from train.batches import Dataset, batches
 from train.build import build
-from train.checkpoint import read_state, write_state
+from train.checkpoint import random_state, read_state, set_random_state, write_state
 from train.models.contract import Solved
 from train.predict import BATCH
 
@@ -43,6 +44,8 @@ class Trained:
 
 def seed_everything(seed: int) -> torch.Generator:
     """Seed python, numpy and torch, make torch deterministic; returns the generator that shuffles dialogues."""
+    # Without it cuBLAS may sum in another order, and torch refuses; read when the first GPU product is computed.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)
@@ -91,9 +94,9 @@ def fit(
         if epoch - done.best_epoch > knobs.patience:
             break
         losses = _epoch(model, criterion, optimiser, data, train, knobs, generator, device, epoch)
-        scores = score(model, data, val, device)
-        scheduler.step(scores["val_ce"])
-        row = {"epoch": epoch, "lr": optimiser.param_groups[0]["lr"], **losses, **scores}
+        judged = score(model, data, val, device)
+        scheduler.step(judged["val_ce"])
+        row = {"epoch": epoch, "lr": optimiser.param_groups[0]["lr"], **losses, **judged}
         bar.set_postfix({k: f"{row[k]:.3f}" for k in ("train_loss", "val_weighted_f1")})
         done = _add(done, model, row)
         if epochs is not None:
@@ -112,14 +115,14 @@ def _solutions(
     rows = rows[data.labels[rows] >= 0]
     done = Trained({}, 0, [])
     for strength in model.solutions({m: x[rows] for m, x in data.features.items()}, data.labels[rows]):
-        scores = score(model, data, val, torch.device("cpu"))
+        judged = score(model, data, val, torch.device("cpu"))
         ce = score(model, data, train, torch.device("cpu"))["val_ce"]
         row = {
             "epoch": len(done.history) + 1,
             "strength": strength,
             "train_loss": ce,
             "train_ce": ce,
-            **scores,
+            **judged,
         }
         done = _add(done, model, row)
         if epochs is not None:
@@ -143,7 +146,11 @@ def score(model: nn.Module, data: Dataset, chosen: list[int], device: torch.devi
         logits.append(model.eval()(batch).logits.float().cpu())
         labels.append(batch.labels.cpu())
     known = torch.cat(labels) >= 0
-    p, y = torch.cat(logits)[known], torch.cat(labels)[known]
+    return scores(torch.cat(logits)[known], torch.cat(labels)[known])
+
+
+def scores(p: Tensor, y: Tensor) -> dict[str, float]:
+    """What `val` is judged by: cross-entropy and scores of logits [N, C] for labels [N], keys `val_…`."""
     guess = p.argmax(1)
     return {
         "val_ce": nn.functional.cross_entropy(p, y).item(),
@@ -194,7 +201,6 @@ def _copy(model: nn.Module) -> dict[str, Tensor]:
 def _snapshot(
     done: Trained, model: nn.Module, optimiser: Any, scheduler: Any, generator: torch.Generator
 ) -> dict[str, Any]:
-    kind, keys, *rest = np.random.get_state(legacy=True)
     return {
         "model": model.state_dict(),
         "optimiser": optimiser.state_dict(),
@@ -203,10 +209,7 @@ def _snapshot(
         "best_epoch": done.best_epoch,
         "history": done.history,
         "shuffle": generator.get_state(),
-        "python": random.getstate(),
-        "numpy": [kind, np.asarray(keys).tolist(), *rest],
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all(),
+        "random": random_state(),
     }
 
 
@@ -217,8 +220,5 @@ def _restore(
     optimiser.load_state_dict(saved["optimiser"])
     scheduler.load_state_dict(saved["scheduler"])
     generator.set_state(saved["shuffle"])
-    random.setstate(saved["python"])
-    np.random.set_state(tuple(saved["numpy"]))
-    torch.set_rng_state(saved["torch"])
-    torch.cuda.set_rng_state_all(saved["cuda"])
+    set_random_state(saved["random"])
     return Trained(saved["weights"], saved["best_epoch"], saved["history"])

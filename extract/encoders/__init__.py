@@ -10,9 +10,11 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from extract.contract import Encoder
+from pydantic import create_model
+
+from extract.contract import Encoder, Trainable
 from pipeline.errors import UserError
-from pipeline.params import StreamParams, validate
+from pipeline.params import FinetuneParams, StreamParams, validate
 
 REGISTRY: dict[str, str] = {
     "text": "extract.encoders.text:TextEncoder",
@@ -43,17 +45,30 @@ def stream_params(stream: str, raw: dict[str, Any], params_file: Path) -> tuple[
     Raises:
         UserError: unknown encoder, unknown keys, values out of bounds.
     """
-    prefix = f"extract.{stream}"
-    name = raw.get("encoder")
-    if not isinstance(name, str):
+    kind = _class(f"extract.{stream}", raw, params_file)
+    return kind, validate(kind.params_model, raw, params_file, f"extract.{stream}")
+
+
+def finetune_params(
+    stream: str, raw: dict[str, Any], params_file: Path
+) -> tuple[type[Encoder], StreamParams, FinetuneParams]:
+    """`finetune.STREAM`: a stream's params as `stream_params` gives them, and those under its `training`.
+
+    Raises:
+        UserError: as `stream_params`; also an encoder whose weights cannot be fitted.
+    """
+    prefix = f"finetune.{stream}"
+    kind = _class(prefix, raw, params_file)
+    if not issubclass(kind, Trainable):
         raise UserError(
-            f"{params_file}: {prefix}.encoder: must name an encoder ({', '.join(sorted(REGISTRY))})"
+            f"{params_file}: {prefix}.encoder={raw['encoder']!r}: has no weights that can be fine-tuned; text and "
+            "speech encoders have"
         )
-    try:
-        kind = encoder_class(name)
-    except UserError as error:
-        raise UserError(f"{params_file}: {prefix}.encoder: {error}") from None
-    return kind, validate(kind.params_model, raw, params_file, prefix)
+    # One model of both, so that all mistakes are told at once and a misspelt `training` is known for what it is.
+    both = create_model("Both", __base__=kind.params_model, training=(FinetuneParams, FinetuneParams()))
+    training = validate(both, raw, params_file, prefix).training  # type: ignore[attr-defined]
+    own = {key: value for key, value in raw.items() if key != "training"}
+    return kind, validate(kind.params_model, own, params_file, prefix), training
 
 
 def build(stream: str, raw: dict[str, Any], params_file: Path, media: Path) -> Encoder:
@@ -68,3 +83,15 @@ def build(stream: str, raw: dict[str, Any], params_file: Path, media: Path) -> E
     """
     kind, params = stream_params(stream, raw, params_file)
     return kind(params, media)
+
+
+def _class(prefix: str, raw: dict[str, Any], params_file: Path) -> type[Encoder]:
+    name = raw.get("encoder")
+    if not isinstance(name, str):
+        raise UserError(
+            f"{params_file}: {prefix}.encoder: must name an encoder ({', '.join(sorted(REGISTRY))})"
+        )
+    try:
+        return encoder_class(name)
+    except UserError as error:
+        raise UserError(f"{params_file}: {prefix}.encoder: {error}") from None

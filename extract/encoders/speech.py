@@ -24,19 +24,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 
-from extract.contract import Encoder, Failure, Features, Item
+from extract.contract import Encoder, Failure, Features, Item, Trainable
 from extract.device import device
 from extract.media import MediaError, MediaParams, media_item, read_audio
-from extract.pretrained import LOCAL, Precision, inference, load_config, load_model
+from extract.pretrained import LOCAL, Precision, inference, load_config, load_model, load_trainable
 from extract.weights import Weights, resolve
 from pipeline.errors import UserError
 from pipeline.params import Positive, StreamParams, Strict
 from pipeline.tables import Utterance
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Layer = Annotated[int, Field(ge=0)]
 # Utterances whose lengths differ by less may share a batch on a GPU; no value depends on it.
@@ -65,7 +69,7 @@ class SpeechParams(MediaParams):
         return self
 
 
-class SpeechEncoder(Encoder[SpeechParams]):
+class SpeechEncoder(Encoder[SpeechParams], Trainable):
     """Pooled [P]: the mean of frames [T, P], one every `stride` samples (20 ms)."""
 
     modality: ClassVar[str] = "audio"
@@ -75,6 +79,9 @@ class SpeechEncoder(Encoder[SpeechParams]):
     def weights(self) -> dict[str, str]:
         found = self._weights
         return {"name": found.name, "revision": found.revision, "sha256": found.sha256}
+
+    def weights_saw(self) -> dict[str, str] | None:
+        return self._weights.saw
 
     def packages(self) -> tuple[str, ...]:
         return ("av", "numpy", "torch", "transformers")
@@ -134,9 +141,13 @@ class SpeechEncoder(Encoder[SpeechParams]):
 
     def _batch(self, batch: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Hidden states [T, P] f4 of prepared inputs, padded and masked where their lengths differ."""
+        with inference(device(), self.params.precision):
+            return [hidden.cpu().numpy() for hidden in self._hidden(self._model, batch)]
+
+    def _hidden(self, network: Any, batch: Sequence[np.ndarray]) -> list[Tensor]:
         import torch
 
-        where = device()
+        where = next(network.parameters()).device
         longest = max(len(values) for values in batch)
         padded = np.stack([np.pad(v, [(0, longest - len(v))] + [(0, 0)] * (v.ndim - 1)) for v in batch])
         extra = {}
@@ -144,13 +155,38 @@ class SpeechEncoder(Encoder[SpeechParams]):
             mask = np.stack([np.arange(longest) < len(values) for values in batch])
             extra["attention_mask"] = torch.from_numpy(mask).long().to(where)
         wanted = self._layers
-        with inference(where, self.params.precision):
-            out = self._model(torch.from_numpy(padded).to(where), output_hidden_states=bool(wanted), **extra)
-            chosen = [out.hidden_states[k] for k in wanted] if wanted else [out.last_hidden_state]
-            hidden = torch.stack([layer.float() for layer in chosen]).mean(0).cpu().numpy()
+        out = network(torch.from_numpy(padded).to(where), output_hidden_states=bool(wanted), **extra)
+        chosen = [out.hidden_states[k] for k in wanted] if wanted else [out.last_hidden_state]
+        hidden = torch.stack([layer.float() for layer in chosen]).mean(0)
         if self._is_whisper:
             return list(hidden)
         return [row[: self._frames_of(len(values))] for row, values in zip(hidden, batch, strict=True)]
+
+    def network(self) -> Any:
+        """The model with its convolutions frozen, as Foal-Net trains WavLM."""
+        if self._is_whisper:
+            raise UserError(
+                f"weights={self.params.weights!r}: Whisper is not fine-tuned here, since it computes 30 s for every "
+                "utterance; wav2vec2, hubert, wavlm and data2vec-audio are"
+            )
+        network: Any = load_trainable(self._weights)
+        network.feature_extractor._freeze_parameters()
+        return network
+
+    def vectors(self, network: Any, inputs: Sequence[Any]) -> Tensor:
+        """[B, P] f4: the mean over frames; of a sound longer than `window` its first one counts."""
+        import torch
+
+        prepared = [self._prepare(samples[: self._window]) for samples in inputs]
+        groups = [prepared] if self._masks else [[one] for one in prepared]
+        return torch.stack([hidden.mean(0) for group in groups for hidden in self._hidden(network, group)])
+
+    def size(self, one: Any) -> int:
+        return min(len(one), self._window)
+
+    def save(self, network: Any, folder: Path) -> None:
+        network.save_pretrained(folder)
+        self._preprocessor.save_pretrained(folder)
 
     def _features(self, hidden: np.ndarray) -> Features:
         times = np.arange(len(hidden)) * (self._stride / self._rate)

@@ -24,18 +24,21 @@ import itertools
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
-from extract.contract import Encoder, Failure, Features, Item
+from extract.contract import Encoder, Failure, Features, Item, Trainable
 from extract.device import device
-from extract.pretrained import LOCAL, Precision, inference, load_config, load_model
+from extract.pretrained import LOCAL, Precision, inference, load_config, load_model, load_trainable
 from extract.weights import Weights, resolve
 from pipeline.errors import UserError
 from pipeline.params import StreamParams, Strict
 from pipeline.tables import Utterance
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 # Tokenised texts kept at hand: a turn is context of its neighbours, and items are asked for more than once.
 KNOWN = 50_000
@@ -59,7 +62,7 @@ class TextParams(StreamParams):
     precision: Precision = "fp32"
 
 
-class TextEncoder(Encoder[TextParams]):
+class TextEncoder(Encoder[TextParams], Trainable):
     """Pooled [P]: `cls` the first token, `mean` over the turn's own ones, `last4` that of four layers' mean.
 
     No frames: words carry no times. `Item.content` holds the token ids and the span of the turn's own
@@ -78,6 +81,9 @@ class TextEncoder(Encoder[TextParams]):
     def weights(self) -> dict[str, str]:
         found = self._weights
         return {"name": found.name, "revision": found.revision, "sha256": found.sha256}
+
+    def weights_saw(self) -> dict[str, str] | None:
+        return self._weights.saw
 
     def packages(self) -> tuple[str, ...]:
         return ("tokenizers", "torch", "transformers")
@@ -144,26 +150,40 @@ class TextEncoder(Encoder[TextParams]):
         return [features for batch in batches if batch for features in self._forward(batch)]
 
     def _forward(self, batch: Sequence[Any]) -> list[Features | Failure]:
+        with inference(device(), self.params.precision):
+            pooled = self.vectors(self._model, batch).cpu().numpy()
+        return [Features(np.array(row)) for row in pooled]
+
+    def vectors(self, network: Any, inputs: Sequence[Any]) -> Tensor:
+        """[B, P] f4, of sequences padded to the longest and masked."""
         import torch
 
-        longest = max(len(one["ids"]) for one in batch)
-        where = device()
+        longest = max(len(one["ids"]) for one in inputs)
+        where = next(network.parameters()).device
         pad = self._tokenizer.pad_token_id or 0
-        rows = [one["ids"] + [pad] * (longest - len(one["ids"])) for one in batch]
+        rows = [one["ids"] + [pad] * (longest - len(one["ids"])) for one in inputs]
         ids = torch.tensor(rows, device=where)
-        lengths = torch.tensor([len(one["ids"]) for one in batch], device=where)
+        lengths = torch.tensor([len(one["ids"]) for one in inputs], device=where)
         mask = (torch.arange(longest, device=where) < lengths[:, None]).long()
         layers = self.params.pooling == "last4"
-        with inference(where, self.params.precision):
-            out = self._model(input_ids=ids, attention_mask=mask, output_hidden_states=layers)
-            hidden = torch.stack(out.hidden_states[-4:]).mean(0) if layers else out.last_hidden_state
-            hidden = hidden.float()
-            vectors = [
+        out = network(input_ids=ids, attention_mask=mask, output_hidden_states=layers)
+        hidden = torch.stack(out.hidden_states[-4:]).mean(0) if layers else out.last_hidden_state
+        return torch.stack(
+            [
                 row[0] if self.params.pooling == "cls" else row[one["own"][0] : one["own"][1]].mean(0)
-                for row, one in zip(hidden, batch, strict=True)
+                for row, one in zip(hidden.float(), inputs, strict=True)
             ]
-            pooled = torch.stack(vectors).cpu().numpy()
-        return [Features(np.array(row)) for row in pooled]
+        )
+
+    def network(self) -> Any:
+        return load_trainable(self._weights)
+
+    def size(self, one: Any) -> int:
+        return len(one["ids"])
+
+    def save(self, network: Any, folder: Path) -> None:
+        network.save_pretrained(folder)
+        self._tokenizer.save_pretrained(folder)
 
     def _turns(self, turns: Sequence[Utterance]) -> list[tuple[list[int], list[int]]]:
         """(name, words) token ids of every turn.
