@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from extract.weights import Weights
@@ -74,10 +75,16 @@ def load_trainable(weights: Weights) -> PreTrainedModel:
         if name.startswith(UNUSED):
             parameter.requires_grad_(False)
     # SpecAugment fails on a sound of fewer than ten frames, and a skipped layer hangs processes that share gradients.
-    for setting, off in (("apply_spec_augment", False), ("layerdrop", 0.0)):
+    for setting in ("mask_time_prob", "mask_feature_prob", "layerdrop"):
         if hasattr(model.config, setting):
-            setattr(model.config, setting, off)
+            setattr(model.config, setting, 0.0)
     return model
+
+
+def save_model(network: Any, base: Weights, folder: Path) -> None:
+    """Save a fitted model with the config that it came with, where `load_trainable` has changed it."""
+    network.config = load_config(base)
+    network.save_pretrained(folder)
 
 
 @contextmanager

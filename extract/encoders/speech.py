@@ -33,7 +33,15 @@ from pydantic import Field, model_validator
 from extract.contract import Encoder, Failure, Features, Item, Trainable
 from extract.device import device
 from extract.media import MediaError, MediaParams, media_item, read_audio
-from extract.pretrained import LOCAL, Precision, inference, load_config, load_model, load_trainable
+from extract.pretrained import (
+    LOCAL,
+    Precision,
+    inference,
+    load_config,
+    load_model,
+    load_trainable,
+    save_model,
+)
 from extract.weights import Weights, resolve
 from pipeline.errors import UserError
 from pipeline.params import Positive, StreamParams, Strict
@@ -185,7 +193,7 @@ class SpeechEncoder(Encoder[SpeechParams], Trainable):
         return min(len(one), self._window)
 
     def save(self, network: Any, folder: Path) -> None:
-        network.save_pretrained(folder)
+        save_model(network, self._weights, folder)
         self._preprocessor.save_pretrained(folder)
 
     def _features(self, hidden: np.ndarray) -> Features:

@@ -31,7 +31,15 @@ from pydantic import Field
 
 from extract.contract import Encoder, Failure, Features, Item, Trainable
 from extract.device import device
-from extract.pretrained import LOCAL, Precision, inference, load_config, load_model, load_trainable
+from extract.pretrained import (
+    LOCAL,
+    Precision,
+    inference,
+    load_config,
+    load_model,
+    load_trainable,
+    save_model,
+)
 from extract.weights import Weights, resolve
 from pipeline.errors import UserError
 from pipeline.params import StreamParams, Strict
@@ -182,7 +190,7 @@ class TextEncoder(Encoder[TextParams], Trainable):
         return len(one["ids"])
 
     def save(self, network: Any, folder: Path) -> None:
-        network.save_pretrained(folder)
+        save_model(network, self._weights, folder)
         self._tokenizer.save_pretrained(folder)
 
     def _turns(self, turns: Sequence[Utterance]) -> list[tuple[list[int], list[int]]]:

@@ -1,0 +1,328 @@
+"""Fine-tuning: an encoder fitted to the train split, its features, and what they may be used for."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import transformers
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import silhouette_score
+
+from extract import run
+from extract.encoders.text import TextEncoder
+from extract.streams import base_of, encoder_of, load_checked
+from extract.weights import content_hash
+from pipeline.errors import UserError
+from pipeline.features import FeatureCache
+from pipeline.tables import read_labels, read_utterances, splits
+from tests.extract import tiny_models
+from tests.extract.project import inline
+from tests.train import tuned
+from train import encoder_loop
+from train.batches import ids_hash
+from train.batches import load as load_dataset
+from train.encoder_loop import Classifier, batches, slope
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory) -> Path:
+    return tiny_models.bert(
+        tmp_path_factory.mktemp("base") / "tiny", num_hidden_layers=2, initializer_range=0.1
+    )
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path, monkeypatch, bert) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EMOFUSE_DEVICE", "cpu")
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    monkeypatch.setattr(run.pool, "extract", inline)
+    tuned.make(tmp_path, bert)
+    return tmp_path
+
+
+def part_of(fold="none", seed=0) -> np.ndarray:
+    utterances = read_utterances()
+    return splits(read_labels(utterances, tuned.LABELS), utterances, fold, seed)
+
+
+def test_it_learns_and_leaves_a_folder_that_transformers_reads(monkeypatch, bert):
+    tuned.finetune(monkeypatch)
+    record = tuned.record()
+    scores = [row["val_weighted_f1"] for row in record["history"]]
+    assert max(scores) > 0.9
+    assert record["best_epoch"] == 1 + int(np.argmax(scores))
+    assert record["base"]["sha256"] == content_hash(bert)
+    assert record["training"]["lr"] == 3e-3
+    assert "weights" not in record["encoder"]
+    assert sorted(tuned.contents()) == [
+        "config.json", "finetune.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json",
+    ]  # fmt: skip
+    for name, content in tuned.contents().items():
+        assert str(Path.cwd()).encode() not in content, name
+    assert transformers.AutoModel.from_pretrained("weights/tuned").config.model_type == "bert"
+    assert not list(Path(".cache/train").iterdir())
+    assert not list(Path("weights").glob(".*"))
+
+
+def test_its_features_are_those_of_the_fitted_weights_and_say_what_they_saw(monkeypatch):
+    tuned.finetune(monkeypatch)
+    run.run("tuned")
+    params = load_checked()
+    base, _ = base_of("tuned", params)
+    encoder = encoder_of("tuned", params)
+    utterances = read_utterances()
+    model = transformers.AutoModel.from_pretrained("weights/tuned").eval()
+    with FeatureCache("data/features/tuned.h5") as cache:
+        meta, pooled = cache.meta, cache.pooled()
+    assert meta.weights == {"name": "tuned", "revision": "", "sha256": content_hash(Path("weights/tuned"))}
+    assert meta.weights_saw == {"fold": "none", "ids": ids_hash(utterances, part_of())}
+    assert meta.fingerprint == encoder.fingerprint() != base.fingerprint()
+    for i in range(4):
+        item = encoder.item(utterances[:4], i)
+        assert item == base.item(utterances[:4], i)
+        begin, end = item.content["own"]
+        with torch.no_grad():
+            states = model(torch.tensor([item.content["ids"]])).last_hidden_state[0]
+        np.testing.assert_allclose(pooled[i], states[begin:end].mean(0), rtol=1e-5, atol=1e-5)
+
+
+def test_utterances_of_one_emotion_move_together(monkeypatch):
+    tuned.finetune(monkeypatch)
+    params, talk, part = load_checked(), read_utterances(), part_of()
+    labels = read_labels(talk, tuned.LABELS)["emotion"][part == "test"]
+    found = []
+    for encoder in (base_of("tuned", params)[0], encoder_of("tuned", params)):
+        items = [encoder.item(talk[i - i % 4 : i - i % 4 + 4], i % 4) for i in np.flatnonzero(part == "test")]
+        found.append(silhouette_score(np.stack([f.pooled for f in encoder.extract(items)]), labels))
+    assert found[1] > found[0] + 0.2
+
+
+def test_same_seed_same_bytes_and_another_seed_others(monkeypatch):
+    made = []
+    for seed in (3, 3, 4):
+        tuned.change(Path(), "finetune", seed=seed, epochs=1)
+        tuned.finetune(monkeypatch)
+        made.append(tuned.contents())
+    assert made[0] == made[1]
+    assert made[0]["model.safetensors"] != made[2]["model.safetensors"]
+
+
+def test_the_test_split_is_not_read(monkeypatch, project):
+    tuned.change(project, "finetune", epochs=1)
+    tuned.finetune(monkeypatch)
+    before = tuned.contents()
+    for name, column, noise in (("utterances", "text", "really sorry ."), ("labels", "emotion", "joy")):
+        table = pd.read_csv(f"data/{name}.csv", dtype=str, keep_default_na=False)
+        table.loc[part_of() == "test", column] = noise
+        table.to_csv(f"data/{name}.csv", index=False, lineterminator="\n")
+    tuned.finetune(monkeypatch)
+    assert tuned.contents() == before
+
+
+@pytest.mark.parametrize("stop", [1, 6, 7, 20])
+def test_stopped_and_resumed_equals_uninterrupted(monkeypatch, project, stop):
+    """Within an epoch, at its end, at the next one's first step: six steps an epoch."""
+    tuned.change(project, "finetune", epochs=4)
+    monkeypatch.setattr(encoder_loop, "SAVE_RATIO", 0.0)
+    tuned.finetune(monkeypatch)
+    whole = tuned.contents()
+    write, steps = encoder_loop.write_state, []
+
+    def write_and_stop(path, state):
+        write(path, state)
+        steps.append(state["step"])
+        if len(steps) == stop:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(encoder_loop, "write_state", write_and_stop)
+    with pytest.raises(KeyboardInterrupt):
+        tuned.finetune(monkeypatch)
+    assert tuned.contents() == whole  # what was there stays until there is better
+    torch.rand(7)  # whatever else has used the generators since
+    tuned.finetune(monkeypatch)
+    assert steps == list(range(1, 25))
+    assert tuned.contents() == whole
+
+
+def test_a_loss_that_is_not_finite_stops_with_names(monkeypatch, project):
+    tuned.change(project, "finetune", lr=1e30, warmup=0.0)
+    with pytest.raises(
+        UserError, match=r"not finite in epoch 1 .*d\d\d_u\d.*lower finetune\.tuned\.training\.lr"
+    ):
+        tuned.finetune(monkeypatch)
+    assert not Path("weights/tuned").exists()
+
+
+def test_a_fold_is_kept_apart(monkeypatch, project):
+    tuned.change(project, "finetune", fold=2, epochs=1)
+    seen, whole = [], TextEncoder.item
+    monkeypatch.setattr(
+        TextEncoder, "item", lambda self, talk, i: seen.append(talk[i].session) or whole(self, talk, i)
+    )
+    tuned.finetune(monkeypatch)
+    assert set(seen) == {"1", "3"}
+    assert tuned.record()["fold"] == "2"
+    assert tuned.record()["ids"] == ids_hash(read_utterances(), part_of(2))
+
+
+def test_features_are_refused_where_their_weights_saw_the_test_part(monkeypatch, project):
+    from evaluate.load import load_run
+
+    tuned.change(project, "finetune", fold=2, epochs=1)
+    tuned.finetune(monkeypatch)
+    run.run("tuned")
+    tuned.change(project, "train", fold="2")
+    assert load_dataset(load_checked()).dims == {"text": 32}
+    for fold in ("none", "3"):
+        tuned.change(project, "train", fold=fold)
+        for refuses in (load_dataset, load_run):
+            with pytest.raises(UserError, match=r"tuned\.h5: .* were fitted with fold 2.*test utterances"):
+                refuses(load_checked())
+
+
+def test_weights_named_by_their_folder_still_say_what_they_saw(monkeypatch, project):
+    tuned.change(project, "finetune", epochs=1)
+    tuned.finetune(monkeypatch)
+    params = json.loads(Path("params.yaml").read_text())
+    params["extract"]["sly"] = {"encoder": "text", "weights": "weights/tuned", "context": {"tokens": 32}}
+    Path("params.yaml").write_text(json.dumps(params))
+    run.run("sly")
+    with FeatureCache("data/features/sly.h5") as cache:
+        assert cache.meta.weights_saw["fold"] == "none"
+    Path("weights/tuned/finetune.json").write_text("{}")
+    with pytest.raises(UserError, match=r"finetune\.json: damaged"):
+        run.run("sly")
+
+
+def test_without_its_weights_a_stream_says_which_stage_makes_them():
+    with pytest.raises(UserError, match=r"weights/tuned: .*`dvc repro finetune@tuned` makes them"):
+        run.run("tuned")
+
+
+def test_other_weights_are_other_features_and_the_same_ones_cost_a_merge(monkeypatch, project, capsys):
+    # Utterances with the same words in the same context are one item.
+    for seed, extracted in ((0, 74), (1, 74), (0, 0)):
+        tuned.change(project, "finetune", seed=seed, epochs=1)
+        tuned.finetune(monkeypatch)
+        capsys.readouterr()
+        run.run("tuned")
+        assert f"96 utterances: 96 ok; extracted {extracted} in" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"training": {"epoch": 3}}, "finetune.tuned.training.epoch: unknown key; did you mean `epochs`?"),
+        ({"training": {"epochs": 0}}, "finetune.tuned.training.epochs=0"),
+        ({"trainin": {"epochs": 3}}, "finetune.tuned.trainin: unknown key; did you mean `training`?"),
+        ({"poling": "cls"}, "finetune.tuned.poling: unknown key; did you mean `pooling`?"),
+        ({"pooling": "max"}, "finetune.tuned.pooling='max'"),
+        (
+            {"encoder": "opensmile"},
+            "finetune.tuned.encoder='opensmile': has no weights that can be fine-tuned",
+        ),
+        ({"encoder": "txt"}, "finetune.tuned.encoder: no encoder is called 'txt'; did you mean `text`?"),
+    ],
+)
+def test_mistakes_are_told_before_anything_runs(entry, said):
+    params = json.loads(Path("params.yaml").read_text())
+    params["finetune"]["tuned"] = {"encoder": "text", **entry}
+    Path("params.yaml").write_text(json.dumps(params))
+    with pytest.raises(UserError) as error:
+        load_checked()
+    assert said in str(error.value)
+
+
+def test_a_name_or_fold_that_is_not_there(monkeypatch, project):
+    with pytest.raises(UserError, match=r"no `tuend` under finetune; did you mean `tuned`\?"):
+        tuned.finetune(monkeypatch, "tuend")
+    tuned.change(project, "finetune", fold=7)
+    with pytest.raises(
+        UserError, match=r"finetune\.tuned\.training\.fold=7: no such session; .* has 1, 2, 3"
+    ):
+        tuned.finetune(monkeypatch)
+
+
+def test_bf16_is_other_weights_and_learns_too(monkeypatch, project):
+    tuned.finetune(monkeypatch)
+    full = tuned.contents()["model.safetensors"]
+    tuned.change(project, "finetune", precision="bf16")
+    tuned.finetune(monkeypatch)
+    assert tuned.contents()["model.safetensors"] != full
+    assert max(row["val_weighted_f1"] for row in tuned.record()["history"]) > 0.9
+
+
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_gradients_of_a_padded_batch_are_those_of_its_utterances(project, pooling):
+    params = json.loads(Path("params.yaml").read_text())
+    params["finetune"]["tuned"]["pooling"] = pooling
+    Path("params.yaml").write_text(json.dumps(params))
+    encoder, _ = base_of("tuned", load_checked())
+    model = Classifier(encoder, encoder.pooled_dim, 3).eval()
+    talk = read_utterances()[:4]
+    inputs = [encoder.item(talk, i).content for i in range(4)]
+    assert len({encoder.size(one) for one in inputs}) > 1
+    found = []
+    for groups in ([inputs], [[one] for one in inputs]):
+        model.zero_grad()
+        sum(model(group).square().sum() for group in groups).backward()
+        found.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-3, atol=1e-4 * float(b.abs().max() + 1))
+
+
+@given(
+    sizes=st.lists(st.integers(1, 90), min_size=1, max_size=700),
+    count=st.integers(1, 40),
+    epoch=st.integers(0, 3),
+)
+def test_every_utterance_is_in_one_batch_an_epoch(sizes, count, epoch):
+    found = batches(sizes, count, 5, epoch)
+    assert sorted(i for batch in found for i in batch) == list(range(len(sizes)))
+    assert len(found) == math.ceil(len(sizes) / count)
+    assert max(map(len, found)) <= count
+    assert found == batches(sizes, count, 5, epoch)
+
+
+def test_batches_of_like_length_pad_little():
+    sizes = np.random.default_rng(0).integers(10, 120, 2000).tolist()
+    padded = sum(len(batch) * max(sizes[i] for i in batch) for batch in batches(sizes, 32, 0, 0))
+    assert padded < 1.05 * sum(sizes)
+    assert batches(sizes, 32, 0, 0) != batches(sizes, 32, 0, 1)
+
+
+def test_the_learning_rate_rises_and_falls_in_lines():
+    rates = [slope(step, 20, 0.25) for step in range(20)]
+    assert rates[:6] == pytest.approx([0.2, 0.4, 0.6, 0.8, 1.0, 1.0])
+    assert np.diff(rates[5:]) == pytest.approx(-1 / 15)
+    assert rates[-1] > 0
+    assert [slope(s, 4, 0.0) for s in range(4)] == [1.0, 0.75, 0.5, 0.25]
+    assert [slope(s, 4, 1.0) for s in range(4)] == [0.25, 0.5, 0.75, 1.0]
+
+
+def test_the_command_line_knows_its_streams(monkeypatch, project, capsys):
+    from extract import __main__ as command
+
+    def said(*args: str) -> str:
+        monkeypatch.setattr("sys.argv", ["extract", *args])
+        command.main()
+        return capsys.readouterr().out
+
+    assert said("status") == "tuned: not extracted yet (`dvc repro extract_finetuned@tuned`)\n"
+    assert "deleted 0 journals" in said("clean")
+    tuned.change(project, "finetune", epochs=1)
+    tuned.finetune(monkeypatch)
+    said("tuned")
+    assert "dvc commit --force extract_finetuned@tuned && dvc repro" in said("retry", "tuned")
+    assert "1 left" in said("clean")
+    assert said("check") == "params.yaml: ok\n"
+    assert os.path.exists("data/features/tuned.h5")
