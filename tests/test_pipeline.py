@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 
 from tests.clone import clone, edit, git, ran, run
+from tests.extract import tiny_models
 
 STREAMS = ["extract@text", "extract@opensmile", "extract@face"]
 
@@ -127,6 +128,33 @@ def test_dropping_a_modality_is_one_param(project):
         "train",
         "evaluate",
     ]
+
+
+@pytest.mark.slow
+def test_a_fine_tuned_stream_is_one_param_and_its_weights_say_what_they_saw(project, tmp_path):
+    """docs/finetuning.md: added by -S, taken by -S, and refused as test what it was fitted to."""
+    annotations = project / "data/demo/annotations.csv"
+    table = pd.read_csv(annotations, dtype=str, keep_default_na=False)
+    table["session"] = table["dialogue"]
+    annotations.unlink()  # DVC's cache may share the file
+    table.to_csv(annotations, index=False, lineterminator="\n")
+    run(project, "dvc", "commit", "-f", "corpus@demo")
+    weights = tiny_models.bert(tmp_path / "tiny")
+    entry = (
+        f"{{encoder: text, weights: {weights}, context: {{past: 1, tokens: 48}}, training: {{epochs: 1}}}}"
+    )
+    added = ("-S", f"+finetune.text_ft={entry}", "-S", "train.streams.text=text_ft")
+    output = run(project, "dvc", "exp", "run", *added)
+    tuned = ["finetune@text_ft", "extract_finetuned@text_ft"]
+    assert sorted(ran(output)) == sorted(["check", "prepare", *STREAMS, *tuned, "train", "evaluate"])
+    fitted = (project / "weights/text_ft/model.safetensors").read_bytes()
+    assert fitted != (weights / "model.safetensors").read_bytes()
+    assert "fold" in run(project, "pipeline.features", "info", "data/features/text_ft.h5")
+    assert ran(run(project, "dvc", "exp", "run", "-S", "loss.mu1=0.4")) == ["check", "train", "evaluate"]
+    output = run(project, "dvc", "exp", "run", "-S", f"train.fold={table['dialogue'][0]}", code=255)
+    assert ran(output) == ["check", "train"]
+    assert "text_ft.h5: the weights behind it were fitted with fold none" in output
+    assert "Traceback" not in output
 
 
 @pytest.mark.parametrize(
