@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from extract.encoders import stream_params
+from extract.encoders import finetune_params, stream_params
+from extract.weights import COMMIT
 from pipeline.corpora import REGISTRY
 from pipeline.params import Params, load, read_yaml
 
@@ -15,16 +16,25 @@ PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
 
 
 def test_the_presets_are_there():
-    assert {path.stem for path in PRESETS} >= {"meld-text", "meld", "iemocap", "iemocap4-foalnet"}
+    names = {path.stem for path in PRESETS}
+    assert names >= {"meld-text", "meld-text-finetuned", "meld", "iemocap", "iemocap4-foalnet"}
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
 def test_a_preset_is_valid(path):
     params = load(path)
+    used = {name: modality for modality, name in params.train.streams.in_use().items()}
+    assert used.keys() == {*params.extract, *params.finetune}
     for stream, raw in params.extract.items():
         kind, _ = stream_params(stream, raw, path)
-        used = {name: modality for modality, name in params.train.streams.in_use().items()}
         assert kind.modality == used[stream]
+    for stream, raw in params.finetune.items():
+        kind, own, training = finetune_params(stream, raw, path)
+        assert kind.modality == used[stream]
+        assert str(training.fold) == str(params.train.fold)
+        # The fusion model is selected on dialogues that its encoder was not fitted to.
+        assert training.seed == params.train.seed
+        assert "/" not in own.weights or COMMIT.fullmatch(own.revision)
     assert params.corpus.name in REGISTRY
     if path.stem != "demo":
         assert not params.corpus.build

@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +18,7 @@ import torch
 import transformers
 from hypothesis import given
 from hypothesis import strategies as st
+from safetensors.torch import load_file
 from sklearn.metrics import silhouette_score
 
 from extract import run
@@ -23,6 +28,7 @@ from extract.weights import content_hash
 from pipeline.errors import UserError
 from pipeline.features import FeatureCache
 from pipeline.tables import read_labels, read_utterances, splits
+from tests.clone import ROOT
 from tests.extract import tiny_models
 from tests.extract.project import inline
 from tests.train import tuned
@@ -151,6 +157,44 @@ def test_stopped_and_resumed_equals_uninterrupted(monkeypatch, project, stop):
     tuned.finetune(monkeypatch)
     assert steps == list(range(1, 25))
     assert tuned.contents() == whole
+
+
+def stage(*launcher: str, **environment: str) -> subprocess.CompletedProcess:
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment}
+    words = [sys.executable, "-m", *launcher, "tests.train.tuned", "tuned"]
+    return subprocess.run(words, env=env, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+def test_killed_and_started_again_gives_the_same_bytes(project):
+    tuned.change(project, "finetune", epochs=2)
+    assert stage().returncode == 0
+    whole = tuned.contents()
+    shutil.rmtree("weights")
+    assert stage(KILL_AFTER="5").returncode == -signal.SIGKILL
+    assert not Path("weights").exists()
+    assert stage(KILL_AFTER="4").returncode == -signal.SIGKILL  # at the ninth of twelve steps
+    assert stage().returncode == 0
+    assert tuned.contents() == whole
+
+
+@pytest.mark.slow
+def test_two_processes_take_one_process_steps(project, tmp_path_factory):
+    base = tiny_models.bert(
+        tmp_path_factory.mktemp("still"), initializer_range=0.1, num_hidden_layers=2,
+        hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+    )  # fmt: skip
+    # The last batch of an epoch is one utterance, so that one process is left without any.
+    tuned.make(project, base, training={"epochs": 4, "batch_size": 47, "lr": 3e-3})
+    assert stage(NO_DROPOUT="1").returncode == 0
+    alone, record = load_file("weights/tuned/model.safetensors"), tuned.record()
+    done = stage("torch.distributed.run", "--nproc-per-node=2", "-m", NO_DROPOUT="1")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("epoch 4 of 4:") == 1
+    for a, b in zip(record["history"], tuned.record()["history"], strict=True):
+        assert b == pytest.approx(a, rel=1e-4)
+    for name, tensor in load_file("weights/tuned/model.safetensors").items():
+        torch.testing.assert_close(tensor, alone[name], rtol=1e-3, atol=1e-4)
 
 
 def test_a_loss_that_is_not_finite_stops_with_names(monkeypatch, project):

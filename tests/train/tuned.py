@@ -1,8 +1,15 @@
-"""A small corpus whose words (and sounds) tell the emotion, with params that fine-tune a tiny checkpoint on it."""
+"""A small corpus whose words (and sounds) tell the emotion, with params that fine-tune a tiny checkpoint on it.
+
+    python -m tests.train.tuned tuned      # `python -m train.finetune tuned`
+
+KILL_AFTER=k kills the process by SIGKILL once the state was written k times (after every step); NO_DROPOUT does what it says.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -87,3 +94,31 @@ def record() -> dict[str, Any]:
 
 def contents(folder: Path = Path("weights/tuned")) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def _kill_after(k: int) -> None:
+    from train import encoder_loop
+
+    write, count = encoder_loop.write_state, 0
+
+    def write_and_die(path: Path, state: dict[str, Any]) -> None:
+        nonlocal count
+        write(path, state)
+        count += 1
+        if count == k:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    encoder_loop.write_state = write_and_die
+    encoder_loop.SAVE_RATIO = 0.0
+
+
+if __name__ == "__main__":
+    from pipeline.errors import entry
+    from train import encoder_loop
+    from train import finetune as stage
+
+    if "KILL_AFTER" in os.environ:
+        _kill_after(int(os.environ["KILL_AFTER"]))
+    if "NO_DROPOUT" in os.environ:
+        encoder_loop.DROPOUT = 0.0
+    entry(stage.main)
