@@ -124,6 +124,15 @@ def test_a_feature_does_not_depend_on_its_neighbours(media: Path, folders: dict[
         assert alone.frames.tobytes() == features.frames.tobytes()
 
 
+def test_bf16_is_another_feature_near_the_first(media: Path, folders: dict[object, Path]) -> None:
+    full, half = (encoder(media, folders[clip], precision=p) for p in ("fp32", "bf16"))
+    (a,), (b,) = (e.extract([e.item([utterance("short.mp4")], 0)]) for e in (full, half))
+    assert full.fingerprint() != half.fingerprint()
+    assert b.frames.dtype == np.float32
+    assert not np.array_equal(a.frames, b.frames)
+    assert np.abs(a.frames - b.frames).max() < 0.1 * np.abs(a.frames).max()
+
+
 def test_failures_keep_their_place(media: Path, folders: dict[object, Path]) -> None:
     stream = encoder(media, folders[vit])
     items = [stream.item([utterance(n)], 0) for n in ("broken.mp4", "short.mp4", "absent.mp4")]

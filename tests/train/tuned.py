@@ -2,7 +2,8 @@
 
     python -m tests.train.tuned tuned      # `python -m train.finetune tuned`
 
-KILL_AFTER=k kills the process by SIGKILL once the state was written k times (after every step); NO_DROPOUT does what it says.
+KILL_AFTER=k kills the process by SIGKILL once the state was written k times, which is then done after every step;
+NO_DROPOUT=1 leaves the classifier's out.
 """
 
 from __future__ import annotations
