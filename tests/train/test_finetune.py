@@ -21,6 +21,8 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from sklearn.metrics import silhouette_score
 
+from evaluate.load import load_run
+from evaluate.trained import open_model
 from extract import run
 from extract.encoders.text import TextEncoder
 from extract.streams import base_of, encoder_of, load_checked
@@ -32,6 +34,7 @@ from tests.clone import ROOT
 from tests.extract import tiny_models
 from tests.extract.project import inline
 from tests.train import tuned
+from train import __main__ as train_stage
 from train import encoder_loop
 from train.batches import ids_hash
 from train.batches import load as load_dataset
@@ -218,8 +221,6 @@ def test_a_fold_is_kept_apart(monkeypatch, project):
 
 
 def test_features_are_refused_where_their_weights_saw_the_test_part(monkeypatch, project):
-    from evaluate.load import load_run
-
     tuned.change(project, "finetune", fold=2, epochs=1)
     tuned.finetune(monkeypatch)
     run.run("tuned")
@@ -244,6 +245,16 @@ def test_weights_named_by_their_folder_still_say_what_they_saw(monkeypatch, proj
     Path("weights/tuned/finetune.json").write_text("{}")
     with pytest.raises(UserError, match=r"finetune\.json: damaged"):
         run.run("sly")
+
+
+def test_a_model_on_its_features_finds_the_weights_again(monkeypatch, project):
+    """For `python -m evaluate.predict`: the stream's weights have no other name than the folder's."""
+    tuned.change(project, "finetune", epochs=1)
+    tuned.finetune(monkeypatch)
+    run.run("tuned")
+    train_stage.main()
+    model = open_model(Path("models/seed0"), {}, project)
+    assert model.encoders["text"].fingerprint() == encoder_of("tuned", load_checked()).fingerprint()
 
 
 def test_without_its_weights_a_stream_says_which_stage_makes_them():
