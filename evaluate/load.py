@@ -17,8 +17,10 @@ from pipeline.errors import UserError
 from pipeline.features import STATUSES, FeatureCache
 from pipeline.params import FEATURES, Params
 from pipeline.tables import read_labels
-from train import batches, predict
+from train import predict
+from train.build import read
 from train.checkpoint import read_model
+from train.corpus import Corpus
 
 MODELS = Path("models")
 
@@ -29,7 +31,7 @@ def load_run(params: Params, models: Path = MODELS) -> Run:
     Raises:
         UserError: a model is missing, damaged or trained with other params.
     """
-    data = batches.load(params)
+    data = read(params)
     predictions, oracle, history, best = [], [], {}, {}
     for seed in range(params.train.seed, params.train.seed + params.train.seeds):
         folder = models / f"seed{seed}"
@@ -62,19 +64,19 @@ def _history(path: Path) -> pd.DataFrame:
         raise UserError(f"{path}: missing or damaged ({error}); run `dvc repro --force train`") from None
 
 
-def _predict(model: nn.Module, data: batches.Dataset, seed: int) -> Prediction:
+def _predict(model: nn.Module, data: Corpus, seed: int) -> Prediction:
     device = pick_device()
     model.to(device)
-    hidden = list(data.features) if len(data.features) > 1 else []
+    hidden = list(data.dims) if len(data.dims) > 1 else []
     return Prediction(
         seed=seed,
         probabilities=predict.probabilities(model, data, device),
         without={m: predict.probabilities(model, data, device, hidden=m) for m in hidden},
-        attention=predict.attention(model, data, device, data.dialogues_of("test")),
+        attention=predict.attention(model, data, device, data.units("test")),
     )
 
 
-def _oracle(model: nn.Module, data: batches.Dataset, seed: int, folder: Path) -> Prediction:
+def _oracle(model: nn.Module, data: Corpus, seed: int, folder: Path) -> Prediction:
     """The published code's choice: the epoch with the best weighted F1 on test itself."""
     device = pick_device()
     labels = data.labels.numpy()

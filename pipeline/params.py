@@ -22,6 +22,8 @@ from pipeline.errors import UserError
 PARAMS = Path("params.yaml")
 FEATURES = Path("data/features")
 MODALITIES = ("text", "audio", "visual")
+# Models that read frames, and of which modalities; the others read pooled features of all three.
+FRAME_MODELS = {"foalnet": ("audio", "visual")}
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -105,10 +107,13 @@ class TrainParams(Strict):
     weight_decay: Annotated[float, Field(ge=0)] = 1e-5
     precision: Literal["fp32", "bf16"] = "fp32"
     keep_epochs: bool = False
+    frames: Literal["f2", "f4"] = "f2"
+    audio_seconds: Positive = 6.0
+    visual_frames: Count = 180
 
 
 class ModelParams(Strict):
-    name: Literal["multiemo", "majority", "logreg", "bclstm", "dialoguernn"]
+    name: Literal["multiemo", "foalnet", "majority", "logreg", "bclstm", "dialoguernn"]
     compat: Literal["default", "published"] = "default"
     dim: Count = 256
     heads: Count = 4
@@ -135,6 +140,8 @@ class LossParams(Strict):
     alpha: Annotated[float, Field(ge=0)] = 1.0
     soft_hgr: Literal["scaled", "exact"] = "scaled"
     swfc_weights: Literal["normalised", "raw"] = "normalised"
+    avel: Annotated[float, Field(ge=0)] = 1.0
+    mem: Annotated[float, Field(ge=0)] = 0.1
 
     @model_validator(mode="after")
     def _weights(self) -> LossParams:
@@ -173,9 +180,26 @@ class Params(Strict):
                 )
         if not self.train.streams.in_use():
             raise ValueError("train.streams: every modality is `none`; name a stream for at least one")
+        self._frames_exist()
         if self.evaluate.oracle_test and not self.train.keep_epochs:
             raise ValueError("evaluate.oracle_test=true needs train.keep_epochs=true")
         return self
+
+    def _frames_exist(self) -> None:
+        reads = FRAME_MODELS.get(self.model.name)
+        if reads is None:
+            return
+        used = {m: name for m, name in self.train.streams.in_use().items() if m in reads}
+        if not used:
+            raise ValueError(
+                f"model.name={self.model.name} reads {' and '.join(reads)}: name a stream in "
+                + " or ".join(f"train.streams.{m}" for m in reads)
+            )
+        for name in used.values():
+            if name in self.extract and self.extract[name].get("frames", "none") == "none":
+                raise ValueError(
+                    f"extract.{name}.frames=none: model.name={self.model.name} reads frames; set it to f2"
+                )
 
 
 def load(path: Path = PARAMS) -> Params:

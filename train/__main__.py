@@ -19,8 +19,9 @@ from extract.device import device as pick_device
 from pipeline.errors import entry
 from pipeline.params import FEATURES, Params, load
 from pipeline.tables import LABELS, UTTERANCES
-from train import batches
+from train.build import read
 from train.checkpoint import models_code, state_folder, write_model
+from train.corpus import Corpus
 from train.loop import Trained, fit
 
 MODELS = Path("models")
@@ -29,7 +30,7 @@ LIVE = Path("results/live")
 
 def main() -> None:
     params = load()
-    data = batches.load(params)
+    data = read(params)
     for modality, why in data.dropped.items():
         print(f"train: without {modality}: {why}")
     device = pick_device()
@@ -70,7 +71,7 @@ def _follow(run: Any, folder: Path) -> Trained:
     return done
 
 
-def _record(params: Params, data: batches.Dataset, seed: int, done: Trained) -> dict[str, Any]:
+def _record(params: Params, data: Corpus, seed: int, done: Trained) -> dict[str, Any]:
     return {
         "seed": seed,
         "params": params.model_dump(mode="json", include={"train", "model", "loss"}),

@@ -1,7 +1,7 @@
 """Caches and labels → one dataset in memory → padded batches of whole dialogues.
 
-Everything fusion training reads fits in memory (MELD's three pooled caches are 446 MB), so an epoch never
-touches a disk. Features are normalised once; a missing feature is a zero that `present` marks.
+Pooled features fit in memory (MELD's three caches are 446 MB), so an epoch never touches a disk. They are
+normalised once; a missing feature is a zero that `present` marks. train/frames.py does the same for frames.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -29,60 +30,50 @@ from pipeline.tables import (
     read_utterances,
     splits,
 )
+from train.corpus import Corpus, Statistics
 from train.models import Batch
 
 SHRINK = 10.0  # own statistics of a speaker count like this many utterances less (DESIGN: n·own + 10·global)
 TINY_SD = 1e-6
 
 
-@dataclass(frozen=True)
-class Statistics:
-    """Mean and standard deviation [D] of one modality over the train split's present features."""
-
-    mean: np.ndarray
-    sd: np.ndarray
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """All utterances of a corpus, row i = row i of utterances.csv.
+@dataclass(frozen=True, kw_only=True)
+class Dataset(Corpus):
+    """Whole dialogues of pooled features.
 
     Attributes:
         features: modality → [N, D] f4, normalised, 0 where missing.
         present: modality → [N] bool.
-        labels: [N] long, the place in `label_names`, -1 where unlabelled.
-        split: [N] of train, val, test.
         speakers: [N] long, the party's number in its dialogue.
         turns: for each dialogue the half-open range of its rows.
-        streams: modality → what its cache says of itself.
-        dropped: modality → why it is not used although params name a stream for it.
     """
 
-    utterances: list[Utterance]
-    label_names: list[str]
-    labels: Tensor
-    split: np.ndarray
+    kind = "dialogues"
+
     speakers: Tensor
     turns: list[tuple[int, int]]
-    features: dict[str, Tensor]
-    present: dict[str, Tensor]
-    statistics: dict[str, Statistics]
-    streams: dict[str, Meta]
-    counts: dict[str, dict[str, int]] = field(default_factory=dict)
-    dropped: dict[str, str] = field(default_factory=dict)
+    features: dict[str, Tensor] = field(default_factory=dict)
+    present: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def dims(self) -> dict[str, int]:
         return {modality: x.shape[1] for modality, x in self.features.items()}
 
-    def class_counts(self) -> Tensor:
-        """[C] labelled utterances of the train split per emotion (eq. 19's n_y)."""
-        train = torch.from_numpy(self.split == "train") & (self.labels >= 0)
-        return torch.bincount(self.labels[train], minlength=len(self.label_names))
+    def units(self, split: str | None = None) -> list[int]:
+        """Positions in `turns`."""
+        return [d for d, (start, _) in enumerate(self.turns) if split in (None, self.split[start])]
 
-    def dialogues_of(self, split: str) -> list[int]:
-        """Positions in `turns` of the dialogues of a split."""
-        return [d for d, (start, _) in enumerate(self.turns) if self.split[start] == split]
+    def rows(self, unit: int) -> slice:
+        return slice(*self.turns[unit])
+
+    def name(self, unit: int) -> str:
+        return self.utterances[self.turns[unit][0]].dialogue
+
+    def groups(
+        self, chosen: Sequence[int], size: int, generator: torch.Generator | None = None
+    ) -> Iterator[list[int]]:
+        """Shuffled by `generator`, or in order without one."""
+        return batches(chosen, size, generator)
 
     def batch(self, chosen: Sequence[int], device: torch.device | str = "cpu") -> Batch:
         """The given dialogues, padded at the end to the longest of them."""
@@ -106,23 +97,33 @@ class Dataset:
         )
 
 
+def tables(params: Params) -> dict[str, Any]:
+    """The fields of `Corpus` that come from the two tables.
+
+    Raises:
+        UserError: a table is damaged, or they do not belong together.
+    """
+    utterances = read_utterances(UTTERANCES)
+    table = read_labels(utterances, params.corpus.labels, LABELS)
+    number = {name: i for i, name in enumerate(params.corpus.labels)}
+    return {
+        "utterances": utterances,
+        "label_names": params.corpus.labels,
+        "labels": torch.tensor([number.get(emotion, -1) for emotion in table["emotion"]]),
+        "split": splits(table, utterances, params.train.fold, params.train.seed),
+    }
+
+
 def load(params: Params) -> Dataset:
     """Read tables and caches as params name them.
 
     Raises:
         UserError: a table or cache is damaged, or they do not belong together.
     """
-    utterances = read_utterances(UTTERANCES)
-    table = read_labels(utterances, params.corpus.labels, LABELS)
-    split = splits(table, utterances, params.train.fold, params.train.seed)
-    number = {name: i for i, name in enumerate(params.corpus.labels)}
-    labels = torch.tensor([number.get(emotion, -1) for emotion in table["emotion"]])
-    data = _without_features(utterances, params.corpus.labels, labels, split)
+    data = _without_features(**tables(params))
     for modality, name in params.train.streams.in_use().items():
         _add_stream(data, modality, FEATURES / f"{name}.h5", params.train.normalise)
-    if not data.features:
-        why = "; ".join(f"{m}: {reason}" for m, reason in data.dropped.items())
-        raise UserError(f"no modality has features to train on ({why})")
+    something_left(data)
     return data
 
 
@@ -142,29 +143,26 @@ def load_unlabelled(
     Raises:
         UserError: a cache is damaged, or not of these utterances.
     """
-    labels, split = torch.full((len(utterances),), -1), np.full(len(utterances), "test")
-    data = _without_features(utterances, label_names, labels, split)
+    data = _without_features(**unlabelled(utterances, label_names))
     for modality, path in caches.items():
         _add_stream(data, modality, path, normalise, statistics[modality])
     return data
 
 
-def _without_features(
-    utterances: list[Utterance], label_names: list[str], labels: Tensor, split: np.ndarray
-) -> Dataset:
+def unlabelled(utterances: list[Utterance], label_names: list[str]) -> dict[str, Any]:
+    """The fields of `Corpus` for recordings without a table of labels."""
+    labels, split = torch.full((len(utterances),), -1), np.full(len(utterances), "test")
+    return {"utterances": utterances, "label_names": label_names, "labels": labels, "split": split}
+
+
+def _without_features(utterances: list[Utterance], **fields: Any) -> Dataset:
     groups = list(dialogues(utterances))
     stops = np.cumsum([len(g) for g in groups]).tolist()
     return Dataset(
         utterances=utterances,
-        label_names=label_names,
-        labels=labels,
-        split=split,
+        **fields,
         speakers=torch.tensor([p for g in groups for p in parties(g)]),
         turns=list(zip([0, *stops[:-1]], stops, strict=True)),
-        features={},
-        present={},
-        statistics={},
-        streams={},
     )
 
 
@@ -172,27 +170,51 @@ def _add_stream(
     data: Dataset, modality: str, path: Path, normalise: str, known: Statistics | None = None
 ) -> None:
     with FeatureCache(path) as cache:
-        meta, counts = cache.meta, cache.counts()
-        if meta.modality != modality:
-            raise UserError(
-                f"train.streams.{modality}={meta.stream!r}: {path} holds a stream of modality {meta.modality}"
-            )
-        _same_rows(cache.utterances, data.utterances, path)
-        if known is None:
-            _unseen(meta, data, path)
+        if not admit(data, modality, cache, known is not None):
+            return
         pooled, present = cache.pooled(), cache.status == 0
-    data.counts[meta.stream] = counts
-    train = present & (data.split == "train")
-    if known is None and not train.any():
-        shown = ", ".join(f"{n} {status}" for status, n in counts.items())
-        data.dropped[modality] = f"no utterance of the train split has a feature in {path} ({shown})"
-        return
-    stats = known or _statistics(pooled[train])
-    speaker = [(u.session, u.speaker) for u in data.utterances] if normalise == "speaker" else None
+    stats = known or _statistics(pooled[present & (data.split == "train")])
+    speaker = speakers(data) if normalise == "speaker" else None
     data.features[modality] = torch.from_numpy(_normalised(pooled, present, stats, speaker))
     data.present[modality] = torch.from_numpy(present)
     data.statistics[modality] = stats
+
+
+def admit(data: Corpus, modality: str, cache: FeatureCache, known: bool = False) -> bool:
+    """Note a stream in `data`; False where the train split has nothing of it, so that it is dropped.
+
+    known: whether a trained model brings its own statistics, and the split means nothing.
+
+    Raises:
+        UserError: another modality, other rows, or weights that may have seen the test split.
+    """
+    meta, counts, path = cache.meta, cache.counts(), cache.path
+    if meta.modality != modality:
+        raise UserError(
+            f"train.streams.{modality}={meta.stream!r}: {path} holds a stream of modality {meta.modality}"
+        )
+    _same_rows(cache.utterances, data.utterances, path)
+    if not known:
+        _unseen(meta, data, path)
+    data.counts[meta.stream] = counts
+    if not known and not ((cache.status == 0) & (data.split == "train")).any():
+        shown = ", ".join(f"{n} {status}" for status, n in counts.items())
+        data.dropped[modality] = f"no utterance of the train split has a feature in {path} ({shown})"
+        return False
     data.streams[modality] = meta
+    return True
+
+
+def something_left(data: Corpus) -> None:
+    """Raises UserError where every modality was dropped."""
+    if not data.streams:
+        why = "; ".join(f"{m}: {reason}" for m, reason in data.dropped.items())
+        raise UserError(f"no modality has features to train on ({why})")
+
+
+def speakers(data: Corpus) -> list[tuple[str, str]]:
+    """[N] who spoke: `train.normalise: speaker` keeps statistics of each."""
+    return [(u.session, u.speaker) for u in data.utterances]
 
 
 def _same_rows(cached: Sequence[str], utterances: Sequence[Utterance], path: Path) -> None:
@@ -215,7 +237,7 @@ def ids_hash(utterances: Sequence[Utterance], split: np.ndarray) -> str:
     return hashlib.sha256("\n".join(seen).encode()).hexdigest()
 
 
-def _unseen(meta: Meta, data: Dataset, path: Path) -> None:
+def _unseen(meta: Meta, data: Corpus, path: Path) -> None:
     if meta.weights_saw and meta.weights_saw["ids"] != ids_hash(data.utterances, data.split):
         raise UserError(
             f"{path}: the weights behind it were fitted with fold {meta.weights_saw['fold']}, whose training part is "
@@ -239,14 +261,24 @@ def _normalised(
         for rows in groups.values():
             own = rows[present[rows]]
             if len(own):
-                s, n = _statistics(x[own]), len(own)
-                mean[rows] = (n * s.mean + SHRINK * stats.mean) / (n + SHRINK)
-                sd[rows] = (n * s.sd + SHRINK * stats.sd) / (n + SHRINK)
-    # A dimension that never varies in training carries nothing; dividing by its rounding noise would.
-    scale = np.where(sd > TINY_SD * np.maximum(1.0, np.abs(mean)), sd, np.inf)
-    out = ((x - mean) / scale).astype(np.float32)
+                shrunk = shrink(_statistics(x[own]), len(own), stats)
+                mean[rows], sd[rows] = shrunk.mean, shrunk.sd
+    out = ((x - mean) / scale(mean, sd)).astype(np.float32)
     out[~present] = 0.0
     return out
+
+
+def shrink(own: Statistics, n: int, every: Statistics) -> Statistics:
+    """A speaker's own statistics over `n` utterances, pulled towards everybody's."""
+    pulled = ((n * a + SHRINK * b) / (n + SHRINK) for a, b in ((own.mean, every.mean), (own.sd, every.sd)))
+    return Statistics(*pulled)
+
+
+def scale(mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
+    """What to divide by. A dimension that never varies in training carries nothing; dividing by its rounding noise
+    would.
+    """
+    return np.where(sd > TINY_SD * np.maximum(1.0, np.abs(mean)), sd, np.inf)
 
 
 def batches(

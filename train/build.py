@@ -1,4 +1,4 @@
-"""params → model and criterion; the one place that knows which loss belongs to which model."""
+"""params → dataset, model and criterion; the one place that knows what a model reads and which loss it has."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.params import LossParams, ModelParams
-from train.losses import MultiEMOLoss
-from train.models import MultiEMO, Output
+from pipeline.params import FRAME_MODELS, LossParams, ModelParams, Params
+from train import batches, frames
+from train.corpus import Corpus
+from train.losses import FoalNetLoss, MultiEMOLoss
+from train.models import FoalNet, MultiEMO, Output
 from train.models.bclstm import BCLSTM
 from train.models.dialogue_rnn_concat import DialogueRNNConcat
 from train.models.logreg import LogisticRegression
@@ -30,11 +32,21 @@ class CrossEntropy(nn.Module):
 
 MODELS: dict[str, tuple[type[nn.Module], type[nn.Module]]] = {
     "multiemo": (MultiEMO, MultiEMOLoss),
+    "foalnet": (FoalNet, FoalNetLoss),
     "majority": (Majority, CrossEntropy),
     "logreg": (LogisticRegression, CrossEntropy),
     "bclstm": (BCLSTM, CrossEntropy),
     "dialoguernn": (DialogueRNNConcat, CrossEntropy),
 }
+
+
+def read(params: Params) -> Corpus:
+    """The corpus as the model reads it: dialogues of pooled features, or utterances with their frames.
+
+    Raises:
+        UserError: a table or cache is damaged, or they do not belong together.
+    """
+    return (frames if params.model.name in FRAME_MODELS else batches).load(params)
 
 
 def build(

@@ -24,9 +24,10 @@ from tqdm import tqdm
 
 from pipeline.errors import UserError
 from pipeline.params import Params
-from train.batches import Dataset, batches
+from train.batches import Dataset
 from train.build import build
 from train.checkpoint import random_state, read_state, set_random_state, write_state
+from train.corpus import Corpus
 from train.models.contract import Solved
 from train.predict import BATCH
 
@@ -43,7 +44,7 @@ class Trained:
 
 
 def seed_everything(seed: int) -> torch.Generator:
-    """Seed python, numpy and torch, make torch deterministic; returns the generator that shuffles dialogues."""
+    """Seed python, numpy and torch, make torch deterministic; returns the generator that draws batches."""
     # Without it cuBLAS may sum in another order, and torch refuses; read when the first GPU product is computed.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     random.seed(seed)
@@ -55,7 +56,7 @@ def seed_everything(seed: int) -> torch.Generator:
 
 
 def fit(
-    data: Dataset, params: Params, seed: int, device: torch.device, state: Path, epochs: Path | None = None
+    data: Corpus, params: Params, seed: int, device: torch.device, state: Path, epochs: Path | None = None
 ) -> Iterator[Trained]:
     """Train one model, giving what is known after every epoch; the last one given is the result.
 
@@ -64,7 +65,7 @@ def fit(
         epochs: a folder for every epoch's weights (`train.keep_epochs`), or None.
 
     Raises:
-        UserError: nothing to train or select on, or a loss that is not finite (its dialogues are named).
+        UserError: nothing to train or select on, or a loss that is not finite (its batch is named).
     """
     train, val = (_labelled(data, split) for split in ("train", "val"))
     generator = seed_everything(seed)
@@ -111,7 +112,7 @@ def _solutions(
     model: Any, data: Dataset, train: list[int], val: list[int], epochs: Path | None
 ) -> Iterator[Trained]:
     """A solver's answers, one per regularisation strength, selected as epochs are."""
-    rows = torch.cat([torch.arange(*data.turns[d]) for d in train])
+    rows = torch.cat([torch.arange(len(data.labels))[data.rows(unit)] for unit in train])
     rows = rows[data.labels[rows] >= 0]
     done = Trained({}, 0, [])
     for strength in model.solutions({m: x[rows] for m, x in data.features.items()}, data.labels[rows]):
@@ -138,10 +139,10 @@ def _add(done: Trained, model: nn.Module, row: dict[str, float]) -> Trained:
 
 
 @torch.no_grad()
-def score(model: nn.Module, data: Dataset, chosen: list[int], device: torch.device) -> dict[str, float]:
-    """Cross-entropy and scores over the labelled utterances of the chosen dialogues, keys `val_…`."""
+def score(model: nn.Module, data: Corpus, chosen: list[int], device: torch.device) -> dict[str, float]:
+    """Cross-entropy and scores over the labelled utterances of the chosen units, keys `val_…`."""
     logits, labels = [], []
-    for group in batches(chosen, BATCH):
+    for group in data.groups(chosen, BATCH):
         batch = data.batch(group, device)
         logits.append(model.eval()(batch).logits.float().cpu())
         labels.append(batch.labels.cpu())
@@ -161,21 +162,21 @@ def scores(p: Tensor, y: Tensor) -> dict[str, float]:
 
 
 def _epoch(
-    model: nn.Module, criterion: nn.Module, optimiser: torch.optim.Optimizer, data: Dataset,
+    model: nn.Module, criterion: nn.Module, optimiser: torch.optim.Optimizer, data: Corpus,
     chosen: list[int], knobs: Any, generator: torch.Generator, device: torch.device, epoch: int,
 ) -> dict[str, float]:  # fmt: skip
     model.train()
     sums: dict[str, float] = {}
     seen = 0
-    for group in batches(chosen, knobs.batch_size, generator):
+    for group in data.groups(chosen, knobs.batch_size, generator):
         batch = data.batch(group, device)
         with torch.autocast(device.type, torch.bfloat16, enabled=knobs.precision == "bf16"):
             parts = criterion(model(batch), batch.labels)
         if not torch.isfinite(parts["total"]):
-            names = ", ".join(data.utterances[data.turns[d][0]].dialogue for d in group)
+            names = ", ".join(data.name(unit) for unit in group)
             shown = ", ".join(f"{k}={v.item():g}" for k, v in parts.items())
             raise UserError(
-                f"the loss is not finite in epoch {epoch} ({shown}) for the dialogues {names}; lower train.lr"
+                f"the loss is not finite in epoch {epoch} ({shown}) for the {data.kind} {names}; lower train.lr"
             )
         optimiser.zero_grad(set_to_none=True)
         parts["total"].backward()
@@ -187,8 +188,8 @@ def _epoch(
     return {f"train_{'loss' if k == 'total' else k}": v / seen for k, v in sums.items()}
 
 
-def _labelled(data: Dataset, split: str) -> list[int]:
-    chosen = [d for d in data.dialogues_of(split) if (data.labels[slice(*data.turns[d])] >= 0).any()]
+def _labelled(data: Corpus, split: str) -> list[int]:
+    chosen = [unit for unit in data.units(split) if (data.labels[data.rows(unit)] >= 0).any()]
     if not chosen:
         raise UserError(f"the {split} split has no labelled utterance; check data/labels.csv and train.fold")
     return chosen

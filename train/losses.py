@@ -1,5 +1,5 @@
 """Training objectives. MultiEMO's is mu1 SWFC + mu2 Soft-HGR + (1 - mu1 - mu2) CE (equations 18–22; the λ‖θ‖² of
-equation 22 is the optimiser's weight decay)."""
+equation 22 is the optimiser's weight decay); Foal-Net's is CE + avel AVEL + mem MEM."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from train.models.contract import Output
+from train.models.foalnet import Pairs
 
 BLOCK = 2**20  # numbers of the N x N similarities that exist at a time
 NO_DIRECTION = 1e-6  # a z shorter than this is not normalised: its gradient would be its noise times 1e6
@@ -28,6 +29,8 @@ class LossParams(Protocol):
     alpha: float  # α of equation 19
     soft_hgr: str  # scaled | exact
     swfc_weights: str  # normalised | raw
+    avel: float  # weight of AVEL beside CE
+    mem: float  # weight of MEM beside CE
 
 
 def class_weights(counts: Tensor, alpha: float, kind: str) -> Tensor:
@@ -152,7 +155,7 @@ class MultiEMOLoss(nn.Module):
         params, known = self.params, labels >= 0
 
         def labelled(x: Tensor) -> Tensor:
-            x = x.float() if x.dtype == torch.bfloat16 else x
+            x = _wide(x)
             return x if known.all() else x[known]
 
         with torch.autocast(labels.device.type, enabled=False):
@@ -170,3 +173,85 @@ class MultiEMOLoss(nn.Module):
                 "total": torch.stack([shares[name] * term for name, term in terms.items()]).sum(),
                 **terms,
             }
+
+
+def avel(audio: Tensor, visual: Tensor, labels: Tensor, scale: Tensor) -> Tensor:
+    """Audio-video emotion alignment (Foal-Net): a contrast both ways whose positives are all of the same emotion.
+
+    audio, visual [N, d] of unit length; labels [N]; scale, what similarities are multiplied by -> scalar. Summed
+    over an anchor's positives, its own pair among them; the mean over anchors and directions. A batch of one
+    emotion pulls all of it together, evenly; one without utterances gives 0.
+    """
+    scores = scale * audio @ visual.T
+    same = labels[:, None] == labels
+    both_ways = F.log_softmax(scores, 1) + F.log_softmax(scores, 0)
+    return -torch.where(same, both_ways, 0.0).sum() / (2 * max(1, len(labels)))
+
+
+def negatives(scores: Tensor, labels: Tensor) -> Tensor:
+    """[N, N] probabilities of each anchor's (row's) mismatched partner: the more similar, the likelier (Foal-Net).
+
+    Nobody of the anchor's own emotion: the published code draws from those too where a batch holds no other.
+
+    scores [N, N] similarities. A row without another emotion is 0.
+    """
+    other = labels[:, None] != labels
+    return scores.masked_fill(~other, -torch.inf).softmax(1).nan_to_num(0.0)
+
+
+def mem(pairs: Pairs, rows: Tensor, partners: Mapping[str, Tensor]) -> Tensor:
+    """Cross-modal emotion label matching (Foal-Net): tell own pairs from mismatched ones.
+
+    rows [n] of the batch; partners: asking modality -> [n] rows of the other modality, of another emotion. Mean
+    cross-entropy of n matched and n mismatched pairs, averaged over the two who ask. -> scalar.
+    """
+    truth = torch.cat([torch.ones_like(rows), torch.zeros_like(rows)])
+    terms = []
+    for m, other in partners.items():
+        judged = torch.cat([pairs.matched[m][rows], pairs.judge(m, rows, other)])
+        terms.append(F.cross_entropy(_wide(judged), truth))
+    return torch.stack(terms).mean()
+
+
+class FoalNetLoss(nn.Module):
+    """CE + avel·AVEL + mem·MEM.
+
+    forward: Pairs of U utterances and labels [U] -> {"total", "ce", "avel", "mem"}, scalars; a loss of weight 0 is
+    not computed. Utterances labelled -1 are left out; AVEL and MEM read those with both modalities. A batch of one
+    emotion has nothing mismatched to tell apart: its MEM is 0.
+    """
+
+    def __init__(self, params: LossParams, counts: Tensor) -> None:
+        super().__init__()
+        self.params = params
+
+    def forward(self, output: Pairs, labels: Tensor) -> dict[str, Tensor]:
+        params, known = self.params, labels >= 0
+        with torch.autocast(labels.device.type, enabled=False):
+            logits = _wide(output.logits)[known]
+            ce = F.cross_entropy(logits, labels[known], reduction="sum") / max(1, len(logits))
+        terms, shares = {"ce": ce}, {"ce": 1.0}
+        if output.aligned and (params.avel or params.mem):
+            rows = torch.nonzero(known & output.both).flatten()
+            labels = labels[rows]
+            with torch.autocast(labels.device.type, enabled=False):
+                audio, visual = (_wide(output.aligned[m])[rows] for m in ("audio", "visual"))
+                scale = _wide(output.scale)
+                scores = scale.detach() * audio.detach() @ visual.detach().T
+                if params.avel:
+                    terms["avel"], shares["avel"] = avel(audio, visual, labels, scale), params.avel
+            if params.mem:
+                terms["mem"], shares["mem"] = self._mem(output, rows, labels, scores), params.mem
+        return {"total": torch.stack([shares[name] * term for name, term in terms.items()]).sum(), **terms}
+
+    def _mem(self, output: Pairs, rows: Tensor, labels: Tensor, scores: Tensor) -> Tensor:
+        if len(torch.unique(labels)) < 2:
+            return 0 * output.logits.sum()
+        ways = {"audio": scores, "visual": scores.T}
+        drawn = {m: torch.multinomial(negatives(x, labels), 1)[:, 0] for m, x in ways.items()}
+        return mem(output, rows, {m: rows[x] for m, x in drawn.items()})
+
+
+def _wide(x: Tensor) -> Tensor:
+    """bfloat16 as float32: sums of exponentials need the digits."""
+    return x.float() if x.dtype == torch.bfloat16 else x

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from train.batches import Dataset, batches
-from train.models import Batch
+from train.corpus import Corpus
+from train.models import Batch, FrameBatch
 
-BATCH = 64  # dialogues; a prediction does not depend on it
+B = TypeVar("B", Batch, FrameBatch)
+
+BATCH = 64  # units; a prediction does not depend on it
 
 
 @torch.no_grad()
 def probabilities(
-    model: nn.Module, data: Dataset, device: torch.device, hidden: str | None = None
+    model: nn.Module, data: Corpus, device: torch.device, hidden: str | None = None
 ) -> np.ndarray:
     """[N, C] for every row of the dataset; `hidden` names a modality to treat as missing everywhere."""
     out = torch.empty(len(data.utterances), len(data.label_names))
     model.eval()
-    for group in batches(range(len(data.turns)), BATCH):
+    for group in data.groups(data.units(), BATCH):
         batch = data.batch(group, device)
         if hidden is not None:
             batch = hide(batch, hidden)
@@ -32,7 +35,7 @@ def probabilities(
 
 @torch.no_grad()
 def attention(
-    model: nn.Module, data: Dataset, device: torch.device, chosen: Sequence[int]
+    model: nn.Module, data: Corpus, device: torch.device, chosen: Sequence[int]
 ) -> dict[tuple[str, str], list[np.ndarray]] | None:
     """{(query modality, key modality): [T, T] per chosen dialogue}: the last layer's mean over heads.
 
@@ -49,7 +52,7 @@ def attention(
     return maps or None
 
 
-def hide(batch: Batch, modality: str) -> Batch:
+def hide(batch: B, modality: str) -> B:
     """The batch as if `modality` had failed for every utterance."""
     features, present = dict(batch.features), dict(batch.present)
     features[modality] = torch.zeros_like(features[modality])

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pipeline.params import MODALITIES
 
-__all__ = ["MODALITIES", "Batch", "Output", "Solved"]
+__all__ = ["MODALITIES", "Batch", "FrameBatch", "Output", "Solved"]
 
 
 @dataclass
@@ -31,6 +31,16 @@ class Batch:
         """[B, T] bool, False where padded; what it picks is in dialogue-then-turn order."""
         real = torch.arange(self.speakers.shape[1]) < self.lengths[:, None]
         return real.to(self.speakers.device)
+
+
+@dataclass
+class FrameBatch:
+    """U utterances, each modality's frames padded at the end to the longest of them."""
+
+    features: dict[str, Tensor]  # modality -> [U, T, D] float32, modalities in use only; 0 where padded
+    present: dict[str, Tensor]  # modality -> [U, T] bool; a row without any True is a missing feature
+    labels: Tensor  # [U] long, -1 where unlabelled
+    indices: Tensor  # [U] long, row numbers in the utterance table
 
 
 @dataclass

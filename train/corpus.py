@@ -1,0 +1,84 @@
+"""What training and evaluation know of a corpus, whatever a model reads of its streams.
+
+`batches.Dataset` has whole dialogues of pooled features, `frames.FrameDataset` utterances with their frames; the loop
+and evaluation see `Corpus` alone.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.features import Meta
+from pipeline.tables import Utterance
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean and standard deviation [D] of one modality over the train split's present features."""
+
+    mean: np.ndarray
+    sd: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class Corpus(ABC):
+    """What training and evaluation know of a corpus, row i = row i of utterances.csv. A *unit* is what batches are
+    made of: dialogues, or utterances with their frames.
+
+    Attributes:
+        labels: [N] long, the place in `label_names`, -1 where unlabelled.
+        split: [N] of train, val, test.
+        streams: modality → what its cache says of itself.
+        counts: stream → rows per status.
+        dropped: modality → why it is not used although params name a stream for it.
+    """
+
+    utterances: list[Utterance]
+    label_names: list[str]
+    labels: Tensor
+    split: np.ndarray
+    statistics: dict[str, Statistics] = field(default_factory=dict)
+    streams: dict[str, Meta] = field(default_factory=dict)
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    dropped: dict[str, str] = field(default_factory=dict)
+
+    kind: ClassVar[str]  # what the units are, in the plural
+
+    @property
+    @abstractmethod
+    def dims(self) -> dict[str, int]:
+        """{modality in use: feature size}."""
+
+    @abstractmethod
+    def units(self, split: str | None = None) -> list[int]:
+        """The units of a split, or all."""
+
+    @abstractmethod
+    def rows(self, unit: int) -> slice:
+        """A unit's rows."""
+
+    @abstractmethod
+    def name(self, unit: int) -> str:
+        """What a message calls the unit."""
+
+    @abstractmethod
+    def groups(
+        self, chosen: Sequence[int], size: int, generator: torch.Generator | None = None
+    ) -> Iterator[list[int]]:
+        """Units in groups of `size`: an epoch drawn by `generator`, or every one once without it."""
+
+    @abstractmethod
+    def batch(self, chosen: Sequence[int], device: torch.device | str = "cpu") -> Any:
+        """The given units as what the model's forward takes."""
+
+    def class_counts(self) -> Tensor:
+        """[C] labelled utterances of the train split per emotion (eq. 19's n_y)."""
+        train = torch.from_numpy(self.split == "train") & (self.labels >= 0)
+        return torch.bincount(self.labels[train], minlength=len(self.label_names))
