@@ -46,7 +46,7 @@ class Frames:
         self._held: np.ndarray | None = None
         self._starts = np.concatenate([[0], np.cumsum(kept)])
         every, own = _Moments(self.dim), {name: _Moments(self.dim) for name in sorted(set(who or []))}
-        for i in np.flatnonzero(kept):
+        for i in np.flatnonzero(kept).tolist():
             if train[i] or own:
                 x = self._raw(i)
                 if train[i]:
@@ -67,7 +67,7 @@ class Frames:
     def hold(self) -> None:
         """Read everything into memory, and close the file."""
         held = np.empty((int(self._starts[-1]), self.dim), self.dtype)
-        for i in np.flatnonzero(self.kept):
+        for i in np.flatnonzero(self.kept).tolist():
             held[self._starts[i] : self._starts[i + 1]] = self._normalised(i)
         self._held = held
         self._cache.close()
@@ -115,7 +115,7 @@ class FrameDataset(Corpus):
         """By length, so that little is padded. With a generator as many are drawn as there are, with replacement,
         every emotion equally likely (weights of 1 / its count, as published).
         """
-        lengths = sum(stream.kept for stream in self.frames.values())
+        lengths = np.sum([stream.kept for stream in self.frames.values()], axis=0)
         if generator is None:
             yield from batches(sorted(chosen, key=lambda i: lengths[i]), size)
             return
@@ -166,10 +166,11 @@ def load(params: Params) -> FrameDataset:
                 f"set extract.{name}.frames to f2, or import it once more with --frames f2"
             )
         if not admit(data, modality, cache):
+            cache.close()
             continue
         who = speakers(data) if params.train.normalise == "speaker" else None
         data.frames[modality] = Frames(
-            cache, _kept(cache, modality, params), data.split == "train", who, params.train.frames
+            cache, kept(cache, modality, params), data.split == "train", who, params.train.frames
         )
         data.statistics[modality] = data.frames[modality].statistics
     something_left(data)
@@ -184,16 +185,15 @@ def load(params: Params) -> FrameDataset:
     return data
 
 
-def _kept(cache: FeatureCache, modality: str, params: Params) -> np.ndarray:
+def kept(cache: FeatureCache, modality: str, params: Params) -> np.ndarray:
     """[N] how many frames of each row are used; a row that has any keeps one."""
     assert cache.offsets is not None
     lengths = np.diff(cache.offsets)
     if modality == "visual":
         return np.minimum(lengths, params.train.visual_frames)
-    kept = [
-        np.searchsorted(cache.times(i), params.train.audio_seconds) if n else 0 for i, n in enumerate(lengths)
-    ]
-    return np.maximum(kept, np.minimum(lengths, 1)).astype(np.int64)
+    seconds = params.train.audio_seconds
+    inside = [np.searchsorted(cache.times(i), seconds) if n else 0 for i, n in enumerate(lengths)]
+    return np.maximum(np.array(inside, dtype=np.int64), np.minimum(lengths, 1))
 
 
 class _Moments:
@@ -229,8 +229,6 @@ def _share() -> float:
 
 def _memory() -> int:
     """Bytes of memory this process may hope for."""
-    limits = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    for path in map(Path, CGROUP_LIMITS):
-        if path.exists() and (text := path.read_text().strip()).isdigit():
-            limits.append(int(text))
-    return min(limits)
+    physical = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    texts = [path.read_text().strip() for path in map(Path, CGROUP_LIMITS) if path.exists()]
+    return min([physical, *(int(text) for text in texts if text.isdigit())])

@@ -70,13 +70,15 @@ def fit(
     train, val = (_labelled(data, split) for split in ("train", "val"))
     generator = seed_everything(seed)
     model, criterion = build(params.model, params.loss, data.dims, data.class_counts())
-    if isinstance(model, Solved):
+    if isinstance(model, Solved) and isinstance(data, Dataset):
         yield from _solutions(model, data, train, val, epochs)
         return
     model.to(device)
     criterion.to(device)
     knobs = params.train
-    # Adam's weight decay is the paper's lambda (eq. 22): an L2 term in the gradient, not AdamW's decoupled one.
+    # Adam's weight decay is MultiEMO's lambda (eq. 22): an L2 term in the gradient, not AdamW's decoupled one. Foal-Net
+    # was published with AdamW; at its lr of 1e-4 a decoupled decay of 1e-5 would take 1e-9 of a weight a step, which
+    # is nothing, so that one optimiser serves both.
     optimiser = torch.optim.Adam(model.parameters(), lr=knobs.lr, weight_decay=knobs.weight_decay, fused=True)
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
         optimiser, factor=0.95, patience=10, threshold=1e-6

@@ -33,9 +33,9 @@ def both_precisions(test):
 
 
 def load(file: Path) -> SimpleNamespace:
-    """Arrays under their keys; `w/`, `g/` and `u/` as dicts."""
+    """Arrays of numbers under their keys; `w/`, `g/` and `u/` as dicts."""
     with np.load(file, allow_pickle=False) as npz:
-        data = {key: npz[key] for key in npz.files}
+        data = {key: npz[key] for key in npz.files if npz[key].dtype.kind != "U"}
     groups = {
         p: {k[2:]: torch.from_numpy(x) for k, x in data.items() if k.startswith(f"{p}/")} for p in "wgu"
     }

@@ -49,7 +49,7 @@ def test_it_learns_and_keeps_the_best_epoch(tmp_path):
     assert done.best_epoch == 1 + int(np.argmax(scores))
     model, _ = loop.build(params.model, params.loss, data.dims, data.class_counts())
     model.load_state_dict(done.weights)
-    again = loop.score(model, data, data.dialogues_of("val"), CPU)
+    again = loop.score(model, data, data.units("val"), CPU)
     assert again["val_weighted_f1"] == pytest.approx(max(scores), abs=1e-9)
 
 
