@@ -54,14 +54,17 @@ def test_every_recording_is_read_here():
 def test_cross_attention(file):
     data = load(file)
     width, asking = data.w["w_q.weight"].shape
-    stack = Stack(asking, data.kv.shape[-1], width, int(data.n_head), 1).eval()
+    stack = Stack(data.kv.shape[-1], width, int(data.n_head), 1).eval()
+    (block,) = stack.blocks
+    block.query = torch.nn.Linear(asking, width)
     fill(stack, foalnet_block(finder(data.w), stack.state_dict(), "", "", 0, 1))
-    if asking != width:  # published blocks have no residual there
-        torch.nn.init.zeros_(stack.blocks[0].carry.weight)
     keys = stack.keys(data.kv)
-    close(stack(data.q, keys, data.key_mask), data.out, 1e-5)
-    if hasattr(data, "out_nomask"):
-        close(stack(data.q, keys, None), data.out_nomask, 1e-5)
+    for mask, name in (data.key_mask, "out"), (None, "out_nomask"):
+        if hasattr(data, name):
+            # Where the widths differ published blocks have no residual; in the model they never do.
+            parts = keys[:, 0], keys[:, 1], mask
+            out = stack(data.q, keys, mask) if asking == width else block.norm(block.change(data.q, *parts))
+            close(out, getattr(data, name), 1e-5)
 
 
 @recordings("foal_projection*.npz")

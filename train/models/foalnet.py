@@ -4,6 +4,10 @@ Each modality's frames ask the other's through a stack of cross-attention blocks
 side by side, are classified. Two further outputs exist for the losses: the streams' means in one common space
 (AVEL compares them), and a judge that tells a pair that belongs together from one that does not (MEM).
 
+In the published model AVEL's gradient shapes the audio encoder. Frames from a cache have none behind them, and AVEL
+would shape nothing that the classifier reads; so a linear layer brings each stream to `dim` first, where all losses
+meet. `compat: published` leaves it out: those are the published heads over given frames.
+
 An utterance is all the model sees: what stands beside it in a batch, and how far it is padded, changes nothing.
 """
 
@@ -18,6 +22,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from pipeline.errors import UserError
 from train.models.contract import FrameBatch
 
 PAIR = ("audio", "visual")
@@ -29,7 +34,7 @@ LARGEST_SCALE = 100.0  # as in CLIP: beyond it a batch's nearest wrong pair is a
 class ModelParams(Protocol):
     """The part of params.yaml's `model` section that Foal-Net reads."""
 
-    dim: int  # width of a stack whose stream's size the heads do not divide
+    dim: int  # of both streams after their first layer; published: each stream's own
     heads: int
     layers: int  # published: two blocks each way
     head: int  # size of the space that AVEL compares in
@@ -69,24 +74,24 @@ class Projection(nn.Module):
 class Block(nn.Module):
     """One cross-attention: LN(x + dropout(W_o attention))."""
 
-    def __init__(self, asking: int, dim: int) -> None:
+    def __init__(self, dim: int) -> None:
         super().__init__()
-        self.query, self.project = nn.Linear(asking, dim), nn.Linear(dim, dim)
-        # Published blocks drop the residual where the sizes differ, and with it all that the asking stream knew.
-        self.carry = nn.Linear(asking, dim, bias=False) if asking != dim else nn.Identity()
+        self.query, self.project = nn.Linear(dim, dim), nn.Linear(dim, dim)
         self.norm, self.dropout = nn.LayerNorm(dim), nn.Dropout(BLOCK_DROPOUT)
 
     def forward(self, x: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        """x [B, Tq, D]; key, value [B, heads, Tk, d/heads]; mask [B, Tk] bool, None for all -> [B, Tq, d]."""
+        """x [B, Tq, d]; key, value [B, heads, Tk, d/heads]; mask [B, Tk] bool, None for all -> [B, Tq, d]."""
+        return self.norm(x + self.dropout(self.change(x, key, value, mask)))
+
+    def change(self, x: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+        """What attention adds; 0 where all keys are masked."""
         q = self.query(x).unflatten(-1, (key.shape[1], -1)).transpose(1, 2)
-        some = None
-        if mask is not None:
-            some = mask.any(1)[:, None, None]
-            mask = (mask[:, None] | ~some)[:, None]  # a softmax over nothing has no value
-        change = self.project(F.scaled_dot_product_attention(q, key, value, mask).transpose(1, 2).flatten(2))
-        # Where all keys are masked attention adds 0.
-        change = change if some is None else change * some
-        return self.norm(self.carry(x) + self.dropout(change))
+        if mask is None:
+            return self.project(F.scaled_dot_product_attention(q, key, value).transpose(1, 2).flatten(2))
+        some = mask.any(1)[:, None, None]
+        mask = (mask[:, None] | ~some)[:, None]  # a softmax over nothing has no value
+        answer = F.scaled_dot_product_attention(q, key, value, mask).transpose(1, 2).flatten(2)
+        return self.project(answer) * some
 
 
 class Stack(nn.Module):
@@ -95,18 +100,18 @@ class Stack(nn.Module):
     They are projected once for all blocks, and once for matched and mismatched pairs alike.
     """
 
-    def __init__(self, asking: int, asked: int, dim: int, heads: int, layers: int) -> None:
+    def __init__(self, asked: int, dim: int, heads: int, layers: int) -> None:
         super().__init__()
         self.heads, self.layers = heads, layers
-        self.blocks = nn.ModuleList(Block(dim if i else asking, dim) for i in range(layers))
+        self.blocks = nn.ModuleList(Block(dim) for _ in range(layers))
         self.memory = nn.Linear(asked, layers * 2 * dim)  # rows: layer, (key, value), heads
 
     def keys(self, x: Tensor) -> Tensor:
-        """[B, Tk, D'] -> [B, 2·layers, heads, Tk, d/heads]."""
+        """[B, Tk, d'] -> [B, 2·layers, heads, Tk, d/heads]."""
         return self.memory(x).unflatten(-1, (2 * self.layers, self.heads, -1)).permute(0, 2, 3, 1, 4)
 
     def forward(self, x: Tensor, keys: Tensor, mask: Tensor | None) -> Tensor:
-        """x [B, Tq, D], keys of the same B, mask [B, Tk] bool or None -> [B, Tq, d]."""
+        """x [B, Tq, d], keys of the same B, mask [B, Tk] bool or None -> [B, Tq, d]."""
         for i, block in enumerate(self.blocks):
             x = block(x, keys[:, 2 * i], keys[:, 2 * i + 1], mask)
         return x
@@ -120,24 +125,31 @@ class FoalNet(nn.Module):
         self.published = params.compat == "published"
         self.modalities = [m for m in PAIR if m in dims]
         self.other = {m: o for m in self.modalities for o in self.modalities if o != m}
-        # Asks in place of a missing stream's frames: zeros would be a frame like any other.
-        self.missing = nn.ParameterDict({m: nn.Parameter(torch.zeros(dims[m])) for m in self.modalities})
         self.dropout = nn.Dropout(params.dropout)
-        width = {m: dims[m] for m in self.modalities}
+        width = {m: dims[m] if self.published else params.dim for m in self.modalities}
+        self.enter = nn.ModuleDict(
+            {} if self.published else {m: nn.Linear(dims[m], width[m]) for m in self.modalities}
+        )
+        # Asks in place of a missing stream's frames: zeros would be a frame like any other.
+        self.missing = nn.ParameterDict({m: nn.Parameter(torch.zeros(width[m])) for m in self.modalities})
         if self.other:
-            width = {m: d if d % params.heads == 0 else params.dim for m, d in width.items()}
-            self.align = nn.ModuleDict({m: Projection(dims[m], params.head) for m in self.modalities})
+            for m, d in width.items():
+                if d % params.heads:
+                    raise UserError(
+                        f"model.heads={params.heads} does not divide the {d} numbers of a {m} frame"
+                    )
+            self.align = nn.ModuleDict({m: Projection(width[m], params.head) for m in self.modalities})
             # The published code stores the logarithm CLIP starts from and divides by it: its temperature is 2.66.
             self.temperature = nn.Parameter(torch.tensor(math.log(1 / TEMPERATURE)))
             self.match = nn.ModuleDict({m: nn.Linear(width[m], 2) for m in self.modalities})
         self.stacks = nn.ModuleDict(
-            {m: Stack(dims[m], dims[o], width[m], params.heads, params.layers) for m, o in self.other.items()}
+            {m: Stack(width[o], width[m], params.heads, params.layers) for m, o in self.other.items()}
         )
         self.classify = nn.Linear(sum(width.values()), classes)
 
     def forward(self, batch: FrameBatch) -> Pairs:
         """The U utterances of the batch, in its order."""
-        frames = {m: self.dropout(batch.features[m]) for m in self.modalities}
+        frames = {m: self._frames(m, batch.features[m]) for m in self.modalities}
         present = {m: batch.present[m] for m in self.modalities}
         here = {m: x.any(1) for m, x in present.items()}
         masks = {m: None if bool(x.all()) else x for m, x in present.items()}
@@ -170,6 +182,10 @@ class FoalNet(nn.Module):
             {m: self.match[m](x) for m, x in fused.items()},
             judge,
         )
+
+    def _frames(self, m: str, x: Tensor) -> Tensor:
+        x = self.dropout(x)
+        return x if self.published else self.enter[m](x)
 
     def _stack(self, m: str) -> Stack:
         return cast(Stack, self.stacks[m])
