@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.features import Meta, Row, write
+from pipeline.features import FeatureCache, Meta, Row, write
 from pipeline.params import Params, validate
 from pipeline.tables import LABEL_COLUMNS, UTTERANCE_COLUMNS, write_table
 
@@ -50,28 +50,53 @@ def make(root: Path, dialogues: int = 20, seed: int = 0, missing: float = 0.1) -
         cache(root, modality, names, x, here)
 
 
-def cache(root: Path, modality: str, names: list[str], x: np.ndarray, here: np.ndarray) -> None:
-    """Write one stream's cache; `here` [N] is False where the feature is missing."""
+def cache(
+    root: Path,
+    modality: str,
+    names: list[str],
+    x: np.ndarray,
+    here: np.ndarray,
+    frames: list[np.ndarray] | None = None,
+    rate: float = 10.0,
+) -> None:
+    """Write one stream's cache; `here` [N] is False where the feature is missing; `frames` [T, D] of each row."""
+    kind = "none" if frames is None else frames[0].dtype.str[1:]
     meta = Meta(
         stream=STREAM[modality], modality=modality, corpus="small", licence="none", encoder={"encoder": modality},
         weights={"name": "", "revision": "", "sha256": ""}, weights_saw=None, packages={}, code="",
         fingerprint="0" * 64,
-        pooled_dim=x.shape[1], frames_dim=0, frames="none", pooled_names=(), frames_names=(),
+        pooled_dim=x.shape[1], frames_dim=0 if frames is None else frames[0].shape[1], frames=kind,
+        pooled_names=(), frames_names=(),
     )  # fmt: skip
-    rows = [
-        Row(f"{i:064x}", "ok", "", x[i], None, None)
-        if here[i]
-        else Row(f"{i:064x}", "failed", "made so", None, None, None)
-        for i in range(len(names))
-    ]
-    write(root / f"data/features/{STREAM[modality]}.h5", meta, names, rows)
+
+    def row(i: int) -> Row:
+        if not here[i]:
+            return Row(f"{i:064x}", "failed", "made so", None, None, None)
+        if frames is None:
+            return Row(f"{i:064x}", "ok", "", x[i], None, None)
+        return Row(f"{i:064x}", "ok", "", x[i], frames[i], np.arange(len(frames[i])) / rate)
+
+    write(root / f"data/features/{STREAM[modality]}.h5", meta, names, [row(i) for i in range(len(names))])
+
+
+def add_frames(root: Path, longest: int = 9, dtype: str = "f4", seed: int = 1) -> None:
+    """Give audio and visual frames that scatter around their pooled vectors, 10 a second."""
+    rng = np.random.default_rng(seed)
+    for modality in ("audio", "visual"):
+        with FeatureCache(root / f"data/features/{STREAM[modality]}.h5") as there:
+            names, x, here = there.utterances, there.pooled(), there.status == 0
+        x = np.where(here[:, None], x, 0).astype(np.float32)
+        frames = [
+            (row + rng.normal(size=(rng.integers(1, longest + 1), len(row))) * 5).astype(dtype) for row in x
+        ]
+        cache(root, modality, names, x, here, frames)
 
 
 def params(**sections: dict) -> Params:
     """Valid params for the small corpus; `train={"epochs": 3}` changes single values."""
     base = {
         "corpus": {"name": "small", "watch": ".", "root": ".", "labels": LABELS},
-        "extract": {name: {"encoder": "text"} for name in STREAM.values()},
+        "extract": {name: {"encoder": "text", "frames": "f4"} for name in STREAM.values()},
         "train": {"streams": dict(STREAM), "epochs": 4, "batch_size": 5, "lr": 1e-3},
         "model": {"name": "multiemo", "dim": 16, "heads": 2, "ffn": 24, "layers": 2, "head": 12},
         "loss": {},
