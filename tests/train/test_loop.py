@@ -15,6 +15,7 @@ from pipeline.features import FeatureCache
 from tests.train import small
 from train import loop
 from train.batches import load
+from train.build import read
 from train.checkpoint import read_state
 from train.loop import fit
 
@@ -26,6 +27,12 @@ def corpus(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
     small.make(tmp_path)
+
+
+def foalnet(**train):
+    return small.params(
+        model={"name": "foalnet", "dropout": 0.3}, train={"lr": 3e-3, **train}, loss={"avel": 0.1}
+    )
 
 
 def last(runs):
@@ -53,6 +60,14 @@ def test_it_learns_and_keeps_the_best_epoch(tmp_path):
     assert again["val_weighted_f1"] == pytest.approx(max(scores), abs=1e-9)
 
 
+def test_foalnet_learns_in_the_same_loop(tmp_path):
+    small.add_frames(tmp_path)
+    params = foalnet(epochs=15, lr=1e-2)
+    done = last(fit(read(params), params, 0, CPU, tmp_path / "state"))
+    assert max(row["val_weighted_f1"] for row in done.history) > 0.8
+    assert {"train_ce", "train_avel", "train_mem"} <= set(done.history[0])
+
+
 def test_patience_ends_the_run(tmp_path):
     params = small.params(train={"epochs": 100, "patience": 2, "lr": 1e-9})
     done = last(fit(load(params), params, 0, CPU, tmp_path / "state"))
@@ -66,11 +81,18 @@ def test_same_seed_same_bytes_and_another_seed_others(tmp_path):
     assert runs[0] == runs[1] != runs[2]
 
 
+RESUMED = {
+    "multiemo": small.params(),
+    "multiemo dropout": small.params(model={"dropout": 0.3}),
+    "foalnet": foalnet(),
+}
+
+
 @pytest.mark.parametrize("stop", [1, 2, 3])
-@pytest.mark.parametrize("dropout", [0.0, 0.3])
-def test_stopped_and_resumed_equals_uninterrupted(tmp_path, stop, dropout):
-    params = small.params(model={"dropout": dropout})
-    data = load(params)
+@pytest.mark.parametrize("params", RESUMED.values(), ids=RESUMED)
+def test_stopped_and_resumed_equals_uninterrupted(tmp_path, stop, params):
+    small.add_frames(tmp_path)
+    data = read(params)
     whole = last(fit(data, params, 5, CPU, tmp_path / "whole"))
     list(itertools.islice(fit(data, params, 5, CPU, tmp_path / "cut"), stop))
     torch.rand(7)  # whatever else has used the generators since
@@ -92,9 +114,10 @@ def test_a_damaged_state_is_set_aside(tmp_path, capsys):
     assert hashed(last(fit(data, params, 5, CPU, state))) == hashed(whole)
 
 
-def test_the_model_does_not_see_the_test_split(tmp_path):
-    params = small.params()
-    before = last(fit(load(params), params, 0, CPU, tmp_path / "a"))
+@pytest.mark.parametrize("params", [small.params(), foalnet()], ids=["multiemo", "foalnet"])
+def test_the_model_does_not_see_the_test_split(tmp_path, params):
+    small.add_frames(tmp_path)
+    before = last(fit(read(params), params, 0, CPU, tmp_path / "a"))
     table = pd.read_csv("data/labels.csv")
     test = (table["split"] == "test").to_numpy()
     rng = np.random.default_rng(9)
@@ -103,18 +126,44 @@ def test_the_model_does_not_see_the_test_split(tmp_path):
     for modality, name in small.STREAM.items():
         with FeatureCache(tmp_path / f"data/features/{name}.h5") as cache:
             names, x, here = cache.utterances, cache.pooled(), cache.status == 0
+            frames = [cache.frames(i) for i in range(len(names))] if cache.has_frames else None
         x[test] = rng.normal(size=x[test].shape) * 100
         here = here | test
-        small.cache(tmp_path, modality, names, np.where(here[:, None], x, 0).astype(np.float32), here)
-    after = last(fit(load(params), params, 0, CPU, tmp_path / "b"))
+        x = np.where(here[:, None], x, 0).astype(np.float32)
+        for i in np.flatnonzero(test) if frames else ():
+            frames[i] = (rng.normal(size=(rng.integers(1, 30), x.shape[1])) * 100).astype(np.float32)
+        small.cache(tmp_path, modality, names, x, here, frames)
+    after = last(fit(read(params), params, 0, CPU, tmp_path / "b"))
     assert hashed(before) == hashed(after)
     assert before.history == after.history
 
 
 def test_a_loss_that_is_not_finite_names_its_dialogues(tmp_path):
     params = small.params(train={"lr": 1e30})
-    with pytest.raises(UserError, match=r"not finite in epoch .* dialogues d0\d\d"):
+    with pytest.raises(UserError, match=r"not finite in epoch .* for the dialogues d0\d\d"):
         last(fit(load(params), params, 0, CPU, tmp_path / "state"))
+
+
+def test_frames_whose_loss_is_not_finite_are_named_too(tmp_path):
+    small.add_frames(tmp_path)
+    params = foalnet(lr=1e30)
+    with pytest.raises(UserError, match=r"not finite in epoch .* for the utterances d0\d\d_u"):
+        last(fit(read(params), params, 0, CPU, tmp_path / "state"))
+
+
+@pytest.mark.parametrize("share", ["0", "1"])
+def test_frames_on_disk_train_to_the_same_bytes(tmp_path, monkeypatch, share):
+    small.add_frames(tmp_path)
+    params = foalnet(epochs=2)
+    expected = hashed(last(fit(read(params), params, 0, CPU, tmp_path / "state")))
+    monkeypatch.setenv("EMOFUSE_FRAMES_SHARE", share)
+    assert hashed(last(fit(read(params), params, 0, CPU, tmp_path / share))) == expected
+
+
+def test_foalnet_trains_in_bf16_and_with_statistics_of_speakers(tmp_path):
+    small.add_frames(tmp_path)
+    params = foalnet(epochs=1, precision="bf16", normalise="speaker")
+    assert np.isfinite(last(fit(read(params), params, 0, CPU, tmp_path / "state")).history[0]["train_loss"])
 
 
 def test_a_split_without_labels_is_refused(tmp_path):

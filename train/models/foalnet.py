@@ -136,7 +136,7 @@ class FoalNet(nn.Module):
             for m, d in width.items():
                 if d % params.heads:
                     raise UserError(
-                        f"model.heads={params.heads} does not divide the {d} numbers of a {m} frame"
+                        f"model.heads={params.heads} does not divide {d}, the size of the {m} frames"
                     )
             self.align = nn.ModuleDict({m: Projection(width[m], params.head) for m in self.modalities})
             # The published code stores the logarithm CLIP starts from and divides by it: its temperature is 2.66.
