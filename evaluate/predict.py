@@ -70,7 +70,7 @@ def answer(model: Trained, recordings: Recordings, scratch: Path) -> Answers:
     from extract.run import Plan, fill, meta
     from pipeline.features import STATUSES, FeatureCache
     from pipeline.params import CorpusParams
-    from train.batches import load_unlabelled
+    from train.build import read_unlabelled
     from train.predict import probabilities
 
     corpus = CorpusParams(name="csv", watch=".", root=str(recordings.media), labels=model.labels)
@@ -85,7 +85,9 @@ def answer(model: Trained, recordings: Recordings, scratch: Path) -> Answers:
             reasons += [f"{modality}: {why}" for why in cache.errors if why][:1]
     if all(status != "ok" for statuses in missing.values() for status in statuses):
         raise UserError(f"no utterance has anything for the model to go by ({'; '.join(reasons)})")
-    data = load_unlabelled(recordings.utterances, model.labels, caches, model.statistics, model.normalise)
+    data = read_unlabelled(
+        model.model, model.train, recordings.utterances, model.labels, caches, model.statistics
+    )
     if data.dims != model.dims:
         raise UserError(f"features here are of {data.dims} numbers, the model was trained on {model.dims}")
     where = device()

@@ -18,10 +18,10 @@ from torch import nn
 from extract import encoders
 from extract.contract import Encoder
 from pipeline.errors import UserError
-from pipeline.params import PARAMS, LossParams, ModelParams, read_yaml, validate
-from train.batches import Statistics
+from pipeline.params import PARAMS, LossParams, ModelParams, TrainParams, read_yaml, validate
 from train.build import build
 from train.checkpoint import models_code, read_model
+from train.corpus import Statistics
 
 
 @dataclass(frozen=True)
@@ -40,10 +40,14 @@ class Trained:
     encoders: dict[str, Encoder]
     streams: dict[str, str]
     statistics: dict[str, Statistics]
-    normalise: str
-    name: str
+    model: ModelParams
+    train: TrainParams
     corpus: str
     warnings: list[str]
+
+    @property
+    def name(self) -> str:
+        return self.model.name
 
 
 def open_model(folder: Path, weights: Mapping[str, str], media: Path) -> Trained:
@@ -71,11 +75,12 @@ def open_model(folder: Path, weights: Mapping[str, str], media: Path) -> Trained
     if record.get("code") != models_code():
         warnings.append("train/models is not as it was in training")
     params = record["params"]
+    model = validate(ModelParams, params["model"], path, "model")
     return Trained(
         network=restored(
             folder,
             state,
-            validate(ModelParams, params["model"], path, "model"),
+            model,
             validate(LossParams, params["loss"], path, "loss"),
             record["dims"],
             torch.tensor(record["class_counts"]),
@@ -85,8 +90,8 @@ def open_model(folder: Path, weights: Mapping[str, str], media: Path) -> Trained
         encoders=found,
         streams=streams,
         statistics={m: Statistics(np.array(s["mean"]), np.array(s["sd"])) for m, s in record["statistics"].items()},
-        normalise=params["train"]["normalise"],
-        name=params["model"]["name"],
+        model=model,
+        train=validate(TrainParams, params["train"], path, "train"),
         corpus=next(iter(record["streams"].values()))["corpus"],
         warnings=warnings,
     )  # fmt: skip

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.params import FRAME_MODELS, LossParams, ModelParams, Params
+from pipeline.params import FRAME_MODELS, LossParams, ModelParams, Params, TrainParams
+from pipeline.tables import Utterance
 from train import batches, frames
-from train.corpus import Corpus
+from train.corpus import Corpus, Statistics
 from train.losses import FoalNetLoss, MultiEMOLoss
 from train.models import FoalNet, MultiEMO, Output
 from train.models.bclstm import BCLSTM
@@ -47,6 +49,24 @@ def read(params: Params) -> Corpus:
         UserError: a table or cache is damaged, or they do not belong together.
     """
     return (frames if params.model.name in FRAME_MODELS else batches).load(params)
+
+
+def read_unlabelled(
+    model: ModelParams,
+    train: TrainParams,
+    utterances: list[Utterance],
+    label_names: list[str],
+    caches: Mapping[str, Path],
+    statistics: Mapping[str, Statistics],
+) -> Corpus:
+    """New recordings as a trained model reads them; caches and statistics: modality → the stream's.
+
+    Raises:
+        UserError: a cache is damaged, or not of these utterances.
+    """
+    if model.name in FRAME_MODELS:
+        return frames.load_unlabelled(utterances, label_names, caches, statistics, train)
+    return batches.load_unlabelled(utterances, label_names, caches, statistics, train.normalise)
 
 
 def build(

@@ -9,7 +9,7 @@ at a time: the numbers are the same, only slower to come by.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,8 +18,9 @@ import torch
 
 from pipeline.errors import UserError
 from pipeline.features import FeatureCache
-from pipeline.params import FEATURES, FRAME_MODELS, Params
-from train.batches import admit, batches, scale, shrink, something_left, speakers, tables
+from pipeline.params import FEATURES, FRAME_MODELS, Params, TrainParams
+from pipeline.tables import Utterance
+from train.batches import admit, batches, scale, shrink, something_left, speakers, tables, unlabelled
 from train.corpus import Corpus, Statistics
 from train.models import FrameBatch
 
@@ -39,7 +40,13 @@ class Frames:
     """
 
     def __init__(
-        self, cache: FeatureCache, kept: np.ndarray, train: np.ndarray, who: list | None, dtype: str
+        self,
+        cache: FeatureCache,
+        kept: np.ndarray,
+        train: np.ndarray,
+        who: list | None,
+        dtype: str,
+        known: Statistics | None,
     ) -> None:
         self.kept, self.dim, self.dtype = kept, cache.meta.frames_dim, np.dtype(dtype)
         self._cache = cache
@@ -53,7 +60,7 @@ class Frames:
                     every.add(x)
                 if who is not None:
                     own[who[i]].add(x)
-        self.statistics = every.statistics()
+        self.statistics = known or every.statistics()
         groups = {
             name: shrink(m.statistics(), m.utterances, self.statistics) for name, m in own.items() if m.frames
         }
@@ -156,23 +163,10 @@ def load(params: Params) -> FrameDataset:
     data = FrameDataset(**tables(params))
     reads = FRAME_MODELS[params.model.name]
     for modality, name in params.train.streams.in_use().items():
-        if modality not in reads:
+        if modality in reads:
+            _add_stream(data, modality, FEATURES / f"{name}.h5", params.train)
+        else:
             data.dropped[modality] = f"{params.model.name} reads the frames of {' and '.join(reads)} alone"
-            continue
-        cache = FeatureCache(FEATURES / f"{name}.h5")
-        if cache.offsets is None:
-            raise UserError(
-                f"train.streams.{modality}={name}: {cache.path} holds no frames, which {params.model.name} reads; "
-                f"set extract.{name}.frames to f2, or import it once more with --frames f2"
-            )
-        if not admit(data, modality, cache):
-            cache.close()
-            continue
-        who = speakers(data) if params.train.normalise == "speaker" else None
-        data.frames[modality] = Frames(
-            cache, kept(cache, modality, params), data.split == "train", who, params.train.frames
-        )
-        data.statistics[modality] = data.frames[modality].statistics
     something_left(data)
     total, most = sum(stream.nbytes for stream in data.frames.values()), _share() * _memory()
     if total <= most:
@@ -185,13 +179,51 @@ def load(params: Params) -> FrameDataset:
     return data
 
 
-def kept(cache: FeatureCache, modality: str, params: Params) -> np.ndarray:
+def load_unlabelled(
+    utterances: list[Utterance],
+    label_names: list[str],
+    caches: Mapping[str, Path],
+    statistics: Mapping[str, Statistics],
+    train: TrainParams,
+) -> FrameDataset:
+    """New recordings for a trained model, as `batches.load_unlabelled`; they are read once, from disk.
+
+    Raises:
+        UserError: a cache is damaged, or not of these utterances.
+    """
+    data = FrameDataset(**unlabelled(utterances, label_names))
+    for modality, path in caches.items():
+        _add_stream(data, modality, path, train, statistics[modality])
+    return data
+
+
+def _add_stream(
+    data: FrameDataset, modality: str, path: Path, train: TrainParams, known: Statistics | None = None
+) -> None:
+    cache = FeatureCache(path)
+    stream = cache.meta.stream
+    if cache.offsets is None:
+        raise UserError(
+            f"train.streams.{modality}={stream}: {path} holds no frames, which the model reads; "
+            f"set extract.{stream}.frames to f2, or import it once more with --frames f2"
+        )
+    if not admit(data, modality, cache, known is not None):
+        cache.close()
+        return
+    who = speakers(data) if train.normalise == "speaker" else None
+    data.frames[modality] = Frames(
+        cache, kept(cache, modality, train), data.split == "train", who, train.frames, known
+    )
+    data.statistics[modality] = data.frames[modality].statistics
+
+
+def kept(cache: FeatureCache, modality: str, train: TrainParams) -> np.ndarray:
     """[N] how many frames of each row are used; a row that has any keeps one."""
     assert cache.offsets is not None
     lengths = np.diff(cache.offsets)
     if modality == "visual":
-        return np.minimum(lengths, params.train.visual_frames)
-    seconds = params.train.audio_seconds
+        return np.minimum(lengths, train.visual_frames)
+    seconds = train.audio_seconds
     inside = [np.searchsorted(cache.times(i), seconds) if n else 0 for i, n in enumerate(lengths)]
     return np.maximum(np.array(inside, dtype=np.int64), np.minimum(lengths, 1))
 

@@ -15,7 +15,7 @@ from evaluate import predict
 from extract import encoders
 from pipeline.corpora.subtitles import read_srt
 from pipeline.errors import UserError
-from pipeline.params import LossParams, ModelParams
+from pipeline.params import FRAME_MODELS, LossParams, ModelParams
 from tests.evaluate.test_report import Page
 from tests.extract.make_clips import clip
 from tests.extract.project import inline
@@ -38,14 +38,23 @@ Morning, "Anna" <3 &amp; so on.
 """
 
 
-def make_model(folder: Path, modalities=("audio",), seed: int = 0, **train) -> Path:
+def make_model(folder: Path, modalities=("audio",), seed: int = 0, name: str = "multiemo", **train) -> Path:
     """models/seedN as `train` leaves it, with random weights."""
-    built = {m: encoders.build(*STREAMS[m], Path("params.yaml"), Path()) for m in modalities}
-    dims = {m: encoder.pooled_dim for m, encoder in built.items()}
+    frames = name in FRAME_MODELS
+    kind = {"frames": "f4"} if frames else {}
+    built = {
+        m: encoders.build(STREAMS[m][0], {**STREAMS[m][1], **kind}, Path("params.yaml"), Path())
+        for m in modalities
+    }
+    dims = {m: encoder.frames_dim if frames else encoder.pooled_dim for m, encoder in built.items()}
     params = {
-        "model": {"name": "multiemo", "dim": 8, "heads": 2, "ffn": 8, "layers": 1, "head": 8},
+        "model": {"name": name, "dim": 8, "heads": 2, "ffn": 8, "layers": 1, "head": 8},
         "loss": {},
-        "train": {"normalise": "global", **train},
+        "train": {
+            "streams": dict.fromkeys(("text", "audio", "visual"), "none"),
+            "normalise": "global",
+            **train,
+        },
     }
     torch.manual_seed(seed)
     network, _ = build(ModelParams(**params["model"]), LossParams(), dims, torch.tensor([3, 2, 1]))
@@ -188,6 +197,30 @@ def test_it_answers_as_training_did(here, monkeypatch):
     expected = network.eval()(given).logits.softmax(1).detach().numpy()
     found = [[float(r[f"p_{name}"]) for name in LABELS] for r in rows(here / "out")]
     assert np.allclose(found, expected, atol=1e-6)
+
+
+def test_a_model_of_frames_answers_too(here, monkeypatch):
+    folder = make_model(here / "models/seed0", name="foalnet", audio_seconds=0.5)
+    clip(here / "talk.mp4", 2.0)
+    (here / "talk.srt").write_text(SRT)
+    video(monkeypatch)
+    encoder = encoders.build("voice", {"encoder": "opensmile", "frames": "f4"}, Path("params.yaml"), here)
+    state, record = read_model(folder)
+    network, _ = build(ModelParams(**record["params"]["model"]), LossParams(), record["dims"], torch.ones(3))
+    network.load_state_dict(state)
+    from train.models import FrameBatch
+
+    for row, span in zip(rows(here / "out"), [(0.1, 0.9), (1.0, 1.8)], strict=True):
+        made = encoder.encode([encoder.read(item(encoder, *span))])[0]
+        x = made.frames[made.times < 0.5]
+        assert 0 < len(x) < len(made.frames)
+        given = FrameBatch(
+            {"audio": torch.from_numpy(((x - 0.5) / 2.0).astype(np.float16).astype(np.float32))[None]},
+            {"audio": torch.ones(1, len(x), dtype=torch.bool)},
+            torch.tensor([-1]), torch.arange(1),
+        )  # fmt: skip
+        expected = network.eval()(given).logits.softmax(1)[0].detach().numpy()
+        assert np.allclose([float(row[f"p_{name}"]) for name in LABELS], expected, atol=1e-6)
 
 
 def item(encoder, start, end):

@@ -144,7 +144,7 @@ def test_metrics(file):
 def test_frames_are_cut_where_it_was_cut(file):
     """But for the clip without frames, which has a full mask there and none here (tests/known_issues)."""
     data = load(file)
-    params = SimpleNamespace(train=SimpleNamespace(visual_frames=180, audio_seconds=6.0))
+    params = SimpleNamespace(visual_frames=180, audio_seconds=6.0)
     recorded, lengths = data.vmask_sum.numpy(), data.vlen.numpy()
     ours = kept(SimpleNamespace(offsets=np.concatenate([[0], np.cumsum(lengths)])), "visual", params)
     assert np.array_equal(ours, np.where(lengths > 0, recorded, 0))
