@@ -6,7 +6,7 @@ PYTEST := python -m pytest
 
 SEEDS ?= 3
 
-.PHONY: repro test test-slow lint clean
+.PHONY: repro folds test test-slow lint clean
 
 repro: .venv/installed
 	dvc repro
@@ -17,6 +17,17 @@ table-%: .venv/installed
 	python -m evaluate.tables queue $* --seeds $(SEEDS)
 	dvc exp run --run-all
 	@python -m evaluate.tables show $*
+
+# Every session held out once: folds for params.yaml as it is, folds-foalnet for the paper's table.
+folds: .venv/installed
+	python -m evaluate.folds queue
+	dvc exp run --run-all
+	@python -m evaluate.folds show
+
+folds-%: .venv/installed
+	python -m evaluate.folds queue $*
+	dvc exp run --run-all
+	@python -m evaluate.folds show $*
 
 test: .venv/installed
 	$(PYTEST) -m "not slow"

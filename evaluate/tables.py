@@ -50,6 +50,7 @@ def _only(*modalities: str) -> tuple[str, ...]:
     return tuple(f"train.streams.{m}=none" for m in ("text", "audio", "visual") if m not in modalities)
 
 
+FOALNET = "model.name=foalnet"
 # The last row of a grid is what the others are compared with.
 GRIDS = {
     "baselines": (
@@ -77,6 +78,14 @@ GRIDS = {
         Row("MultiEMO w/o Soft-HGR", ("loss.mu2=0",)),
         Row("MultiEMO", (), "MultiEMO"),
     ),
+    "foalnet": (
+        Row("audio alone", (FOALNET, *_only("audio")), "WavLM audio alone"),
+        Row("video alone", (FOALNET, *_only("visual")), "CLIP video alone"),
+        Row("fusion baseline", (FOALNET, "loss.avel=0", "loss.mem=0"), "fusion baseline"),
+        Row("fusion + AVEL", (FOALNET, "loss.mem=0"), "fusion + AVEL"),
+        Row("fusion + MEM", (FOALNET, "loss.avel=0"), "fusion + MEM"),
+        Row("Foal-Net", (FOALNET,), "Foal-Net"),
+    ),
 }
 
 
@@ -87,17 +96,17 @@ def experiment(grid: str, row: Row) -> str:
 
 def queue(grid: str, seeds: int) -> None:
     """Queue one experiment per row with `seeds` seeds each; one of the same name is replaced."""
-    there = _dvc("exp", "list", "--name-only", capture=True).split()
+    there = run_dvc("exp", "list", "--name-only", capture=True).split()
     for row in GRIDS[grid]:
         name = experiment(grid, row)
         # Not `exp run --force`: that would also run every stage again.
         if name in there:
-            _dvc("exp", "remove", name)
+            run_dvc("exp", "remove", name)
         changes = [word for change in (f"train.seeds={seeds}", *row.changes) for word in ("-S", change)]
-        _dvc("exp", "run", "--queue", "-n", name, *changes)
+        run_dvc("exp", "run", "--queue", "-n", name, *changes)
 
 
-def _dvc(*words: str, capture: bool = False) -> str:
+def run_dvc(*words: str, capture: bool = False) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "dvc", *words], stdout=subprocess.PIPE if capture else None, text=True
     )
@@ -115,8 +124,8 @@ def collect(grid: str) -> pd.DataFrame:
     known = _published(load().corpus.name)
     hint = f"run `python -m evaluate.tables queue {grid}` and then `dvc exp run --run-all`; `dvc queue status` and "
     hint += "`dvc queue logs` tell what became of it"
-    runs = {row.title: _results(experiment(grid, row), hint) for row in GRIDS[grid]}
-    table = _table(runs, GRIDS[grid][-1].title)
+    runs = {row.title: results(experiment(grid, row), hint) for row in GRIDS[grid]}
+    table = table_of(runs, GRIDS[grid][-1].title)
     table["published"] = [known.get(row.published, np.nan) for row in GRIDS[grid]]
     return table
 
@@ -128,10 +137,11 @@ def compare(names: Sequence[str], against: str) -> pd.DataFrame:
         UserError: an experiment is not there, or was scored on other utterances than `against`.
     """
     hint = "`dvc exp list` names those there are"
-    return _table({name: _results(name, hint) for name in dict.fromkeys([*names, against])}, against)
+    return table_of({name: results(name, hint) for name in dict.fromkeys([*names, against])}, against)
 
 
-def _table(runs: Mapping[str, Results], against: str) -> pd.DataFrame:
+def table_of(runs: Mapping[str, Results], against: str) -> pd.DataFrame:
+    """One row per title: mean and sd per metric in points, p against the row `against`."""
     table = []
     for title, (test, answers) in runs.items():
         record: dict[str, object] = {"row": title, "seeds": len(test["weighted_f1"]["seeds"])}
@@ -179,12 +189,12 @@ def paired_bootstrap(a: pd.DataFrame, b: pd.DataFrame, resamples: int = RESAMPLE
     return float(min(1.0, 2 * min(below, above) / (resamples + 1)))
 
 
-def render(table: pd.DataFrame, form: str) -> str:
+def render(table: pd.DataFrame, form: str, published_metric: str = "weighted F1") -> str:
     """The table as csv (unrounded), Markdown or LaTeX (mean ± sd, one decimal more than the papers)."""
     if form == "csv":
         return table.to_csv(index=False, lineterminator="\n")
     published = "published" in table and bool(table["published"].notna().any())
-    head = ["", "weighted F1", "macro F1", "WA", "UA", *["published weighted F1"] * published, "p"]
+    head = ["", "weighted F1", "macro F1", "WA", "UA", *[f"published {published_metric}"] * published, "p"]
     plus = " ± " if form == "markdown" else r" $\pm$ "
     rows = []
     for record in table.to_dict("records"):
@@ -213,7 +223,12 @@ def _tex(text: str) -> str:
     return "".join(f"\\{c}" if c in "_&%#$" else c for c in text)
 
 
-def _results(name: str, hint: str) -> Results:
+def results(name: str, hint: str) -> Results:
+    """What an experiment found.
+
+    Raises:
+        UserError: there is no such experiment, which `hint` says how to come by, or nothing of it was scored.
+    """
     rev = None if name == "workspace" else name
     try:
         details = json.loads(dvc.api.read("results/details.json", rev=rev, encoding="utf-8"))

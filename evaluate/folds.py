@@ -1,0 +1,112 @@
+"""Leave one session out: every fold of a model, or of a grid of evaluate/tables.py, queued and collected.
+
+    python -m evaluate.folds queue                 # params.yaml as it is, one experiment a session
+    python -m evaluate.folds queue foalnet         # or each row of a grid, one experiment a row and session
+    dvc exp run --run-all                          # or `dvc queue start -j N`, one worker a GPU
+    python -m evaluate.folds show foalnet          # mean ± sd over the folds; --format markdown | latex | csv
+
+`make folds` and `make folds-foalnet` do all three. A fold's score is the mean of its seeds'; the sd is that between
+folds. The p of a grid's row is a paired bootstrap over the dialogues of all folds' test sessions.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from evaluate.metrics import METRICS
+from evaluate.tables import GRIDS, PUBLISHED, Results, Row, experiment, render, results, run_dvc, table_of
+from pipeline.errors import UserError, entry
+from pipeline.tables import read_utterances
+
+ALONE = (Row("all folds"),)
+
+
+def sessions() -> list[str]:
+    """The sessions of data/utterances.csv, each of them a fold.
+
+    Raises:
+        UserError: there is no table yet, or fewer than two sessions in it.
+    """
+    found = sorted({u.session for u in read_utterances()} - {""})
+    if len(found) < 2:
+        raise UserError(f"data/utterances.csv: {len(found)} sessions; leaving one out takes at least two")
+    return found
+
+
+def name_of(grid: str, row: Row, fold: str) -> str:
+    """The experiment's name."""
+    return experiment(grid, Row(f"{row.title} fold {fold}"))
+
+
+def queue(grid: str, rows: Sequence[Row], seeds: int) -> None:
+    """Queue an experiment per row and session with `seeds` seeds each; one of the same name is replaced."""
+    there = run_dvc("exp", "list", "--name-only", capture=True).split()
+    for row in rows:
+        for fold in sessions():
+            name = name_of(grid, row, fold)
+            if name in there:
+                run_dvc("exp", "remove", name)
+            words = [f"train.seeds={seeds}", f"train.fold={fold}", *row.changes]
+            run_dvc("exp", "run", "--queue", "-n", name, *(part for word in words for part in ("-S", word)))
+
+
+def collect(grid: str, rows: Sequence[Row]) -> pd.DataFrame:
+    """One row per row of the grid; of a single model one per fold, and their mean last.
+
+    Raises:
+        UserError: an experiment is not there.
+    """
+    hint = f"run `python -m evaluate.folds queue{'' if rows is ALONE else f' {grid}'}` and then `dvc exp run --run-all`"
+    found = {
+        row.title: {fold: results(name_of(grid, row, fold), hint) for fold in sessions()} for row in rows
+    }
+    if rows is ALONE:
+        (folds,) = found.values()
+        each = [table_of({f"fold {fold}": result}, f"fold {fold}") for fold, result in folds.items()]
+        table = pd.concat(
+            [*each, table_of({"mean": over_folds(list(folds.values()))}, "mean")], ignore_index=True
+        )
+    else:
+        table = table_of(
+            {title: over_folds(list(folds.values())) for title, folds in found.items()}, rows[-1].title
+        )
+    known = pd.read_csv(PUBLISHED)
+    known = known[(known["dataset"] == "IEMOCAP-4") & (known["metric"] == "unweighted_accuracy")]
+    if grid == "foalnet":
+        table["published"] = [
+            dict(zip(known["system"], known["value"], strict=True))[r.published] for r in rows
+        ]
+    return table
+
+
+def over_folds(folds: Sequence[Results]) -> Results:
+    """All folds as one result: means of means, sd between folds, and every fold's test utterances."""
+    tests, answers = zip(*folds, strict=True)
+    summary = {}
+    for metric in METRICS:
+        means = [test[metric]["mean"] for test in tests]
+        summary[metric] = {"mean": float(np.mean(means)), "sd": float(np.std(means, ddof=1)), "seeds": means}
+    scored = [frame[frame["split"] == "test"] for frame in answers]
+    return summary, pd.concat(scored, ignore_index=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m evaluate.folds", description=__doc__.split("\n\n")[0])
+    parser.add_argument("do", choices=("queue", "show"))
+    parser.add_argument("grid", nargs="?", choices=sorted(GRIDS), help="default: params.yaml as it is")
+    parser.add_argument("--seeds", type=int, default=1, help="seeds per row and fold (queue)")
+    parser.add_argument("--format", choices=("markdown", "latex", "csv"), default="markdown")
+    words = parser.parse_args()
+    grid, rows = (words.grid, GRIDS[words.grid]) if words.grid else ("model", ALONE)
+    if words.do == "queue":
+        queue(grid, rows, words.seeds)
+    else:
+        print(render(collect(grid, rows), words.format, "UA of IEMOCAP-4"), end="")
+
+
+if __name__ == "__main__":
+    entry(main)
