@@ -35,18 +35,19 @@ ROOT = Path(__file__).parents[1]
 EMOTIONS = ["neutral", "calm", "happiness", "sadness", "anger", "fear", "disgust", "surprise"]
 ACTORS_A_FOLD = 4
 STREAMS = {"audio": "mfcc", "visual": "au"}
-# Chosen on val.
+# Chosen on actors that neither train nor test has (the next group of four): val clips are of actors the model knows,
+# which is enough to choose an epoch by, but rewards settings that learn actors by heart.
 SETTINGS: dict[str, dict[str, Any]] = {
     "logreg": {},
     "multiemo": {
-        "train": {"epochs": 60, "patience": 15, "batch_size": 64, "lr": 1e-3},
+        "train": {"epochs": 40, "patience": 40, "batch_size": 64, "lr": 1e-3},
         "model": {"dim": 64, "ffn": 128, "head": 64, "layers": 1, "dropout": 0.5},
         "loss": {"mu1": 0.3, "mu2": 0.1},
     },
     "foalnet": {
-        "train": {"epochs": 60, "patience": 15, "batch_size": 64, "lr": 1e-3},
-        "model": {"dim": 64, "head": 64, "layers": 1, "dropout": 0.5},
-        "loss": {"avel": 1.0, "mem": 0.1},
+        "train": {"epochs": 40, "patience": 40, "batch_size": 64, "lr": 1e-3},
+        "model": {"dim": 64, "head": 64, "layers": 1, "dropout": 0.3},
+        "loss": {"avel": 0.05, "mem": 0.1},
     },
 }
 
@@ -59,7 +60,7 @@ def main() -> None:
     )
     parser.add_argument("--prepare", action="store_true", help="stop when they are there")
     parser.add_argument("--models", nargs="+", choices=SETTINGS, default=list(SETTINGS))
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=1)
     words = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = words.to or Path(scratch)

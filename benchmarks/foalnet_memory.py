@@ -1,0 +1,134 @@
+"""How much memory Foal-Net takes on a set of IEMOCAP's size, and what a step costs.
+
+    python benchmarks/foalnet_memory.py                          # 5 GB in a temporary folder, some minutes
+    python benchmarks/foalnet_memory.py --utterances 300         # a smaller set
+    EMOFUSE_FRAMES_SHARE=0 python benchmarks/foalnet_memory.py   # frames stay on disk
+
+5,531 utterances of 300 x 1024 audio and 180 x 768 video frames in half precision (WavLM-large and CLIP-large), noise.
+The caches are written by one process, read and trained on by another, whose peak is what is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+sys.path.insert(0, str(Path(__file__).parents[1]))
+
+from pipeline.features import Meta, Row, write
+from pipeline.params import Params, validate
+from pipeline.tables import LABEL_COLUMNS, UTTERANCE_COLUMNS, write_table
+from train.build import build, read
+
+FRAMES = {"audio": (300, 1024), "visual": (180, 768)}
+LABELS = ["happiness", "neutral", "sadness", "anger"]
+SESSIONS = 5
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--utterances", type=int, default=5531)
+    parser.add_argument("--steps", type=int, default=3)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--train", type=Path, help=argparse.SUPPRESS)  # the second process
+    words = parser.parse_args()
+    if words.train:
+        os.chdir(words.train)
+        print(json.dumps(train(words.steps)))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        make(Path(folder), words.utterances)
+        size = sum(p.stat().st_size for p in Path(folder).rglob("*.h5")) / 1e9
+        command = [sys.executable, __file__, "--train", folder, "--steps", str(words.steps)]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    found = {"utterances": words.utterances, "caches_gb": size, **json.loads(done.stdout.splitlines()[-1])}
+    print("\n".join(f"{name:14} {value:8.2f}" for name, value in found.items()))
+    if words.json:
+        words.json.write_text(json.dumps(found))
+
+
+def make(root: Path, count: int) -> None:
+    """Tables and two caches; every utterance's frames are one block of noise, shifted, so that writing is quick."""
+    names = [f"u{i:05}" for i in range(count)]
+    table = pd.DataFrame(
+        {"utterance": names, "dialogue": names, "turn": 0, "speaker": "a", "text": "", "media": ""}
+    )
+    table = table.assign(
+        session=[str(1 + i % SESSIONS) for i in range(count)], start=None, end=None, media_hash=""
+    )
+    write_table(table, UTTERANCE_COLUMNS, root / "data/utterances.csv")
+    labels = pd.DataFrame({"utterance": names, "emotion": [LABELS[i % 4] for i in range(count)]})
+    labels["split"] = [
+        "test" if i % SESSIONS == 4 else "val" if i % 20 == 0 else "train" for i in range(count)
+    ]
+    write_table(labels, LABEL_COLUMNS, root / "data/labels.csv")
+    (root / "data/features").mkdir()
+    rng = np.random.default_rng(0)
+    for modality, (length, dim) in FRAMES.items():
+        noise = rng.normal(size=(length + 50, dim)).astype(np.float16)
+        times = (np.arange(length) * 6 / length).astype(np.float32)
+        meta = Meta(
+            stream=modality, modality=modality, corpus="noise", licence="none", encoder={"encoder": "noise"},
+            weights={"name": "", "revision": "", "sha256": ""}, weights_saw=None, packages={}, code="",
+            fingerprint="0" * 64, pooled_dim=1, frames_dim=dim, frames="f2",
+        )  # fmt: skip
+        rows = (
+            Row(f"{i:064x}", "ok", "", np.zeros(1, np.float32), noise[i % 50 : i % 50 + length], times)
+            for i in range(count)
+        )
+        write(root / f"data/features/{modality}.h5", meta, names, rows)
+
+
+def train(steps: int) -> dict[str, float]:
+    """Load, and take some steps; peak memory of this process in GB, processor seconds a step (the first not counted)."""
+    sections = {
+        "corpus": {"name": "iemocap", "watch": ".", "root": ".", "labels": LABELS},
+        "extract": {m: {"encoder": "noise", "frames": "f2"} for m in FRAMES},
+        "train": {"streams": {"text": "none", **{m: m for m in FRAMES}}, "batch_size": 16},
+        "model": {"name": "foalnet", "dim": 512, "heads": 4, "layers": 2, "head": 512},
+        "loss": {},
+        "evaluate": {},
+    }
+    params = validate(Params, sections, Path("benchmark"))
+    begin = time.process_time()
+    data = read(params)
+    loaded = time.process_time() - begin
+    after_loading = peak()
+    torch.manual_seed(0)
+    model, criterion = build(params.model, params.loss, data.dims, data.class_counts())
+    optimiser = torch.optim.Adam(model.parameters(), lr=1e-4, fused=True)
+    times: list[float] = []
+    for step, group in enumerate(data.groups(data.units("train"), 16, torch.Generator().manual_seed(0))):
+        if step > steps:
+            break
+        begin = time.process_time()
+        batch = data.batch(group)
+        optimiser.zero_grad()
+        criterion(model(batch), batch.labels)["total"].backward()
+        optimiser.step()
+        times.append(time.process_time() - begin)
+    return {
+        "load_cpu_s": loaded,
+        "peak_gb_load": after_loading,
+        "peak_gb": peak(),
+        "step_cpu_s": float(np.median(times[1:])),
+    }
+
+
+def peak() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
+
+
+if __name__ == "__main__":
+    main()
