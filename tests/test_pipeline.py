@@ -122,6 +122,31 @@ def test_a_corrected_label_runs_no_stream(project):
 
 
 @pytest.mark.slow
+def test_foalnet_is_one_param_in_the_same_stages_and_metrics(project):
+    before = json.loads((project / "results/metrics.json").read_text())
+    output = run(project, "dvc", "exp", "run", "-n", "frames", "-S", "model.name=foalnet")
+    assert ran(output) == ["check", "train", "evaluate"]
+    after = json.loads((project / "results/metrics.json").read_text())
+    assert {split: set(row) for split, row in after.items()} == {s: set(row) for s, row in before.items()}
+    details = json.loads((project / "results/details.json").read_text())
+    assert set(details["modalities"]) == {"audio", "visual"}
+    assert "foalnet" in details["dropped"]["text"]
+    shown = run(project, "dvc", "exp", "show", "--csv")
+    assert "frames" in shown
+    assert "foalnet" in shown
+
+
+@pytest.mark.slow
+def test_a_preset_of_foalnet_runs_with_the_streams_it_names(project):
+    preset = (project / "presets/demo-foalnet.yaml").read_text(encoding="utf-8")
+    for old, new in ("epochs: 40", "epochs: 2"), ("count: 6", "count: 2"):
+        assert preset.count(old) == 1
+        preset = preset.replace(old, new)
+    (project / "params.yaml").write_text(preset, encoding="utf-8")
+    assert ran(run(project, "dvc", "repro")) == ["check", "train", "evaluate"]
+
+
+@pytest.mark.slow
 def test_dropping_a_modality_is_one_param(project):
     assert ran(run(project, "dvc", "exp", "run", "-S", "train.streams.visual=none")) == [
         "check",
