@@ -195,11 +195,12 @@ class Params(Strict):
                 f"model.name={self.model.name} reads {' and '.join(reads)}: name a stream in "
                 + " or ".join(f"train.streams.{m}" for m in reads)
             )
-        for name in used.values():
-            if name in self.extract and self.extract[name].get("frames", "none") == "none":
-                raise ValueError(
-                    f"extract.{name}.frames=none: model.name={self.model.name} reads frames; set it to f2"
-                )
+        for section, streams in (("extract", self.extract), ("finetune", self.finetune)):
+            for name in used.values():
+                if name in streams and streams[name].get("frames", "none") == "none":
+                    raise ValueError(
+                        f"{section}.{name}.frames=none: model.name={self.model.name} reads frames; set it to f2"
+                    )
 
 
 def load(path: Path = PARAMS) -> Params:

@@ -118,5 +118,7 @@ def test_the_documented_command_had_an_option_that_does_not_exist(name):
         assert section in Params.model_fields
         value = params[section]
         for part in rest:
+            if part.isupper():  # a name of the reader's own
+                break
             assert part in value, dotted
             value = value[part]
