@@ -10,6 +10,8 @@ from pipeline.errors import UserError
 if TYPE_CHECKING:
     import torch
 
+ENGINES = ("local", "ray")
+
 
 def device() -> torch.device:
     """The device encoders compute on: EMOFUSE_DEVICE (`cpu`, `cuda`, `cuda:1`), else a GPU where there is one.
@@ -29,15 +31,52 @@ def device() -> torch.device:
     return chosen
 
 
-def workers() -> int:
-    """How many worker processes: EMOFUSE_WORKERS, else one for each core this process may use.
+def workers() -> int | None:
+    """How many workers: EMOFUSE_WORKERS; None where it is not set: as many as the engine has room for.
 
     Raises:
         UserError: the variable is no whole number from 1 up.
     """
     value = os.environ.get("EMOFUSE_WORKERS", "")
     if not value:
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return None
     if not value.isdecimal() or int(value) < 1:
         raise UserError(f"EMOFUSE_WORKERS={value!r}: must be a whole number from 1 up")
     return int(value)
+
+
+def cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def engine() -> str:
+    """What runs the workers: EMOFUSE_ENGINE, `local` (the default) or `ray`.
+
+    Raises:
+        UserError: the variable names no engine.
+    """
+    name = os.environ.get("EMOFUSE_ENGINE") or "local"
+    if name not in ENGINES:
+        raise UserError(f"EMOFUSE_ENGINE={name!r}: must be one of {', '.join(ENGINES)}")
+    return name
+
+
+def gpus() -> float | None:
+    """GPUs for each worker of the Ray engine: EMOFUSE_GPUS, a share such as 0.25 too; None where it is not set.
+
+    Raises:
+        UserError: the variable is no number from 0 up, or a fraction of more than one GPU.
+    """
+    value = os.environ.get("EMOFUSE_GPUS", "")
+    if not value:
+        return None
+    try:
+        share = float(value)
+        if share >= 0 and (share < 1 or share.is_integer()):
+            return share
+    except (ValueError, OverflowError):
+        pass
+    raise UserError(
+        f"EMOFUSE_GPUS={value!r}: must be a share of a GPU below 1 (0.25), or a whole number of GPUs"
+    )

@@ -1,6 +1,6 @@
 """One stream's extraction: plan → work → journal → merge.
 
-    python -m extract STREAM       # EMOFUSE_WORKERS, EMOFUSE_DEVICE and EMOFUSE_MEDIA say where and how
+    python -m extract STREAM       # EMOFUSE_ENGINE, _WORKERS, _DEVICE and _MEDIA say where and how
 
 What the journal holds is not done again, so a killed run goes on where it was, an edited sentence costs the
 utterances whose context it enters, and going back to old params costs a merge. The file is the same, byte
@@ -23,7 +23,7 @@ import safetensors.numpy
 
 from extract import pool
 from extract.contract import Encoder, Failure, Item
-from extract.device import workers
+from extract.device import engine, workers
 from extract.journal import Damaged, Entry, Journal, journal_path, set_aside
 from extract.progress import Progress
 from extract.streams import encoder_of, load_checked
@@ -35,6 +35,7 @@ from pipeline.tables import Utterance, dialogues, read_utterances
 # Each repair costs a pass over the journal; a disk that damages it again and again needs a person.
 REPAIRS = 5
 T = TypeVar("T")
+Engine = Callable[[Encoder, Iterator[list[Item]], int | None, float], Generator[list[Entry], None, None]]
 
 
 def run(stream: str) -> None:
@@ -44,6 +45,7 @@ def run(stream: str) -> None:
         UserError: a mistake in params or tables, a full disk, or more failures than `max_failed` allows; what
             was extracted until then is in the journal.
     """
+    engine()  # a misspelt one is told before the tables are read
     params = load_checked()
     encoder = encoder_of(stream, params)
     plan = Plan(encoder, read_utterances())
@@ -204,7 +206,7 @@ def _work(stream: str, plan: Plan, journal: Journal) -> int:
     done = 0
     with (
         closing(_undone(plan, journal, missing)) as batches,
-        closing(pool.extract(plan.encoder, batches, workers(), plan.encoder.params.timeout)) as outcomes,
+        closing(_engine()(plan.encoder, batches, workers(), plan.encoder.params.timeout)) as outcomes,
         Progress(stream, len(missing)) as progress,
     ):
         for entries in outcomes:
@@ -222,6 +224,14 @@ def _work(stream: str, plan: Plan, journal: Journal) -> int:
             "`dvc repro prepare` if they are gone; all others are extracted"
         )
     return done
+
+
+def _engine() -> Engine:
+    if engine() == "ray":
+        from extract import ray_engine
+
+        return ray_engine.extract
+    return pool.extract
 
 
 def _undone(plan: Plan, journal: Journal, rows: Sequence[int]) -> Generator[list[Item], None, None]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from extract import pool
+from extract import crew, pool
 from extract.contract import Item
 from extract.journal import Entry
 from pipeline.errors import UserError
@@ -30,12 +30,16 @@ def items(texts: Sequence[str]) -> list[Item]:
 
 
 def extract(
-    encoder: FakeEncoder, texts: Sequence[str], workers: int = 1, timeout: float = 60
+    encoder: FakeEncoder,
+    texts: Sequence[str],
+    workers: int = 1,
+    timeout: float = 60,
+    engine: Callable[..., Iterator[list[Entry]]] = pool.extract,
 ) -> dict[str, Entry]:
     """Outcomes by text, batches of four in the order given; every item must come back exactly once."""
     made = items(texts)
     batches = iter([made[i : i + 4] for i in range(0, len(made), 4)])
-    entries = [entry for chunk in pool.extract(encoder, batches, workers, timeout) for entry in chunk]
+    entries = [entry for chunk in engine(encoder, batches, workers, timeout) for entry in chunk]
     text_of = {item.key: item.content["texts"][0] for item in made}
     assert sorted(entry.key for entry in entries) == sorted(text_of)
     return {text_of[entry.key]: entry for entry in entries}
@@ -64,7 +68,7 @@ def test_crashes_cost_one_item_each(encoder: FakeEncoder, workers: int) -> None:
 
 @pytest.mark.slow
 def test_hangs_cost_one_item_each(encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool, "LOADING_SECONDS", 0.5)
+    monkeypatch.setattr(crew, "LOADING_SECONDS", 0.5)
     texts = [*sentences(6), "hang", *sentences(20)[6:], "read-hang"]
     assert failures(extract(encoder, texts, timeout=1.5)) == dict.fromkeys(
         ("hang", "read-hang"), "failed: took longer than 1.5 s"
@@ -77,7 +81,7 @@ def test_items_beside_a_crash_are_done_at_most_twice(encoder: FakeEncoder, tmp_p
     lines = (tmp_path / "extracted.log").read_text().split()
     assert {lines.count(text) for text in sentences(40) if text in lines} <= {1, 2}
     # Only what was encoded, decoded ahead or on its way when the worker died.
-    assert sum(lines.count(text.split()[0]) == 2 for text in sentences(40)) <= 4 * pool.AHEAD
+    assert sum(lines.count(text.split()[0]) == 2 for text in sentences(40)) <= 4 * crew.AHEAD
 
 
 def test_a_worker_killed_from_outside_costs_nothing(
@@ -113,7 +117,7 @@ def test_where_every_item_kills_its_worker_the_run_stops(encoder: FakeEncoder) -
 
     with pytest.raises(UserError, match="rather this machine"):
         drain()
-    assert pool.HOPELESS <= len(seen) <= pool.HOPELESS + 1
+    assert crew.HOPELESS <= len(seen) <= crew.HOPELESS + 1
 
 
 def test_a_worker_that_cannot_begin_ends_the_run(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
@@ -139,7 +143,7 @@ def test_workers_end_with_the_engine_and_it_asks_for_no_more_batches_than_it_giv
     outcomes = pool.extract(encoder, endless(), 2, 60)
     while done < 30:
         chunk = len(next(outcomes))
-        assert asked <= done + chunk + 2 * pool.AHEAD
+        assert asked <= done + chunk + 2 * crew.AHEAD
         done += chunk
     workers = [w.process.pid for w in outcomes.gi_frame.f_locals["pool"].workers]
     outcomes.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from extract import pool
+from extract import crew
 from tests.extract.project import Project, sentences
 
 COUNT, BATCH = 60, 2
@@ -37,7 +37,7 @@ def killed_after(made: Project, k: int, workers: int) -> str:
     again = made.extracted()[len(before) :]
     assert len(again) == len(set(again)) == COUNT - k
     twice = len(set(again) & set(before))
-    assert twice == len(before) - k <= workers * pool.AHEAD * BATCH
+    assert twice == len(before) - k <= workers * crew.AHEAD * BATCH
     return f"killed after row {k:2} of {COUNT}, {workers} workers: {len(again)} left, {twice} of them again"
 
 
@@ -71,7 +71,7 @@ def test_kill_9_at_any_time_again_and_again(tmp_path: Path, whole: str) -> None:
     print(f"{kills} kills at random moments: {extracted} extractions of {COUNT} items")
     assert made.sha256 == whole
     assert kills >= 5
-    assert extracted <= COUNT + kills * 2 * pool.AHEAD * BATCH
+    assert extracted <= COUNT + kills * 2 * crew.AHEAD * BATCH
 
 
 @pytest.mark.parametrize("workers", [2, pytest.param(4, marks=pytest.mark.slow)])
@@ -121,7 +121,7 @@ def test_ctrl_c_keeps_what_is_done_and_leaves_no_process(tmp_path: Path) -> None
     assert err.strip().splitlines() == [
         "interrupted; what is done is in the journal, and the next run goes on from there"
     ]
-    assert len(made.journalled()) >= 10 - 2 * pool.AHEAD * BATCH
+    assert len(made.journalled()) >= 10 - 2 * crew.AHEAD * BATCH
 
 
 def test_workers_end_when_their_run_is_killed_alone(tmp_path: Path) -> None:

@@ -1,0 +1,100 @@
+"""A Ray cluster of several nodes on this machine, its nodes' processes known, so that they can be killed."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+WAIT_SECONDS = 60.0
+
+
+class Cluster:
+    """A head that does no work, and nodes of one core each; all end with it.
+
+    Attributes:
+        environment: what a driver needs to find the cluster and to be let in.
+    """
+
+    def __init__(self, nodes: int, **environment: str) -> None:
+        # Not pytest's folder: a socket's path may have 107 bytes.
+        self.folder = Path(tempfile.mkdtemp(prefix="ray-"))
+        with socket.socket() as probe:
+            probe.bind(("", 0))
+            port = probe.getsockname()[1]
+        self.environment = {
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(16),
+            "RAY_USAGE_STATS_ENABLED": "0",
+        }
+        self.own = {**os.environ, **self.environment, **environment}
+        self.nodes: list[subprocess.Popen] = []
+        try:
+            here = ("--head", f"--port={port}", f"--temp-dir={self.folder}", "--include-dashboard=false")
+            self.head = self._start(*here, "--num-cpus=0")
+            written = self.folder / "ray_current_cluster"
+            deadline = time.monotonic() + WAIT_SECONDS
+            while not written.exists():
+                assert self.head.poll() is None, "the head ended"
+                assert time.monotonic() < deadline, "no head"
+                time.sleep(0.1)
+            self.address = written.read_text().strip()
+            self.environment["RAY_ADDRESS"] = self.address
+            for _ in range(nodes):
+                self.add()
+        except BaseException:
+            self.close()
+            raise
+
+    def add(self) -> None:
+        self.nodes.append(self._start(f"--address={self.address}", "--num-cpus=1"))
+
+    def kill(self, node: subprocess.Popen) -> None:
+        """End a node as a power cut would: all its processes at once, without a goodbye."""
+        for pid in members(node.pid):
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        node.wait()
+
+    def close(self) -> None:
+        for node in [*self.nodes, *([self.head] if hasattr(self, "head") else [])]:
+            self.kill(node)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self) -> Cluster:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def _start(self, *args: str) -> subprocess.Popen:
+        ray = Path(sys.executable).with_name("ray")
+        return subprocess.Popen(
+            [ray, "start", *args, "--object-store-memory=80000000", "--block"],
+            env=self.own,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+
+
+def members(session: int) -> list[int]:
+    """The processes of a session, its leader last."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if int(fields[3]) == session and int(stat.parent.name) != session:
+            found.append(int(stat.parent.name))
+    return [*found, session]

@@ -1,0 +1,52 @@
+"""Resources from the environment: what is misspelt is one message, and told first."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from extract import device, ray_engine, run
+from pipeline.errors import UserError
+
+
+@pytest.mark.parametrize("name", ["Ray", "rya", "dask", "local "])
+def test_an_unknown_engine_is_told_before_anything_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.chdir(tmp_path)  # nothing is here: params.yaml would be the next complaint
+    monkeypatch.setenv("EMOFUSE_ENGINE", name)
+    with pytest.raises(UserError, match=f"EMOFUSE_ENGINE='{name}': must be one of local, ray"):
+        run.run("text")
+
+
+@pytest.mark.parametrize("value", ["1.5", "-1", "half", "nan", "inf"])
+def test_gpus_are_a_share_or_a_whole_number(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("EMOFUSE_GPUS", value)
+    with pytest.raises(UserError, match="EMOFUSE_GPUS="):
+        device.gpus()
+
+
+@pytest.mark.parametrize(("value", "gpus"), [("", None), ("0", 0.0), ("0.25", 0.25), ("2", 2.0)])
+def test_gpus(monkeypatch: pytest.MonkeyPatch, value: str, gpus: float | None) -> None:
+    monkeypatch.setenv("EMOFUSE_GPUS", value)
+    assert device.gpus() == gpus
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "two", "1.5"])
+def test_workers_are_a_whole_number(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("EMOFUSE_WORKERS", value)
+    with pytest.raises(UserError, match="EMOFUSE_WORKERS="):
+        device.workers()
+
+
+def test_where_ray_is_not_installed_one_message_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from tests.extract.fake_encoders import FakeEncoder, FakeParams
+
+    monkeypatch.setitem(sys.modules, "ray", None)
+    encoder = FakeEncoder(FakeParams(encoder="fake"), tmp_path)
+    with pytest.raises(UserError, match=r"Ray is not installed here: pip install -r requirements-ray\.txt"):
+        next(ray_engine.extract(encoder, iter([]), 1, 60))
