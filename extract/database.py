@@ -16,6 +16,7 @@ from pipeline.errors import UserError
 
 SCHEMA = 1
 BUSY_SECONDS = 120.0
+CACHE_KIB = 64 << 10
 # SQLite's answers that are about the disk or the other processes, not about the database's content.
 _OUTSIDE = {
     sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN,
@@ -52,6 +53,9 @@ def connect(path: Path) -> sqlite3.Connection:
         try:
             # A flipped bit may make text invalid UTF-8: as bytes it fails its checksum, and nothing else.
             db.text_factory = bytes
+            # Keys are hashes, so every row touches another page of the index: with SQLite's 2 MB it is read from
+            # the disk over and over once there are 100,000.
+            db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
             db.execute("BEGIN IMMEDIATE")
             if db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
                 if emptied:

@@ -19,7 +19,7 @@ import itertools
 import os
 import sqlite3
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,8 @@ __all__ = ["Damaged", "Entry", "Journal", "delete", "folder", "journal_path", "s
 # a few times what the last one cost; workers go on meanwhile.
 COMMIT_SECONDS = 0.5
 COMMIT_COSTS = 4
+READ_SECONDS = 0.05
+QUERY_KEYS = 500
 
 
 def folder() -> Path:
@@ -102,6 +104,47 @@ class Journal:
         """Whether there is a row; its content is checked when it is read."""
         with errors(self.path):
             return self._db.execute("SELECT 1 FROM rows WHERE key = ?", (key,)).fetchone() is not None
+
+    def known(self, keys: Iterable[str]) -> set[str]:
+        """Those of the keys for which there is a row."""
+        found: set[str] = set()
+        # In the index's own order, so that neighbours are read together, and not one query (one lock) a key.
+        ordered = iter(sorted(keys))
+        with errors(self.path):
+            while some := list(itertools.islice(ordered, QUERY_KEYS)):
+                marks = ",".join("?" * len(some))
+                rows = self._db.execute(f"SELECT key FROM rows WHERE key IN ({marks})", some)
+                found.update(key.decode("utf-8", "replace") for (key,) in rows)
+        return found
+
+    def read(self, keys: Iterable[str]) -> Generator[Entry | None, None, None]:
+        """`get` of many, in their order.
+
+        In transactions of a moment each, since to take the lock costs more than to read a row; who writes
+        meanwhile waits that long, or for what is made of one row.
+        """
+        due = 0.0
+        try:
+            for key in keys:
+                with errors(self.path):
+                    if not self._db.in_transaction:
+                        self._db.execute("BEGIN")
+                        due = time.monotonic() + READ_SECONDS
+                    row = self._db.execute(f"{SELECT} WHERE key = ?", (key,)).fetchone()
+                entry = checked(row) if row else None
+                if entry is None or entry.key != key:
+                    self._end_reading()
+                    entry = self.get(key)  # which drops it, says so, and may find more amiss
+                yield entry
+                if time.monotonic() >= due:
+                    self._end_reading()
+        finally:
+            self._end_reading()
+
+    def _end_reading(self) -> None:
+        if self._db.in_transaction:
+            with errors(self.path):
+                self._db.execute("ROLLBACK")
 
     def get(self, key: str) -> Entry | None:
         """An item's outcome, or None; a row whose checksum fails is dropped with a message."""

@@ -119,13 +119,12 @@ class Plan:
 
     def missing(self, journal: Journal) -> list[int]:
         """Rows whose items are not in the journal, each item once."""
-        found, seen = [], set()
+        first: dict[str, int] = {}
         for i, place in enumerate(self.places):
-            if place.key and place.key not in seen:
-                seen.add(place.key)
-                if not journal.has(place.key):
-                    found.append(i)
-        return found
+            if place.key:
+                first.setdefault(place.key, i)
+        known = journal.known(first)
+        return [i for key, i in first.items() if key not in known]
 
     def batches(self, rows: Sequence[int]) -> list[list[int]]:
         """Rows in batches of equal length; an item of unknown length (0) goes alone.
@@ -237,7 +236,8 @@ def _engine() -> Engine:
 def _undone(plan: Plan, journal: Journal, rows: Sequence[int]) -> Generator[list[Item], None, None]:
     """Batches of what is missing still: another process may have been faster."""
     for batch in plan.batches(rows):
-        if items := [plan.item(i) for i in batch if not journal.has(plan.places[i].key)]:
+        known = journal.known(plan.places[i].key for i in batch)
+        if items := [plan.item(i) for i in batch if plan.places[i].key not in known]:
             yield items
 
 
@@ -262,17 +262,18 @@ class _Lost(Exception):
 
 
 def _rows(plan: Plan, journal: Journal, counts: Counter[str]) -> Iterator[Row]:
-    for place in plan.places:
-        if place.failure:
-            row = Row("", place.failure.status, place.failure.reason)
-        else:
-            entry = journal.get(place.key)
-            if entry is None:
-                raise _Lost
-            arrays = safetensors.numpy.load(entry.payload) if entry.status == "ok" else {}
-            row = Row(place.key, entry.status, entry.error or place.note, **arrays)
-        counts[row.status] += 1
-        yield row
+    with closing(journal.read(place.key for place in plan.places if place.key)) as entries:
+        for place in plan.places:
+            if place.failure:
+                row = Row("", place.failure.status, place.failure.reason)
+            else:
+                entry = next(entries)
+                if entry is None:
+                    raise _Lost
+                arrays = safetensors.numpy.load(entry.payload) if entry.status == "ok" else {}
+                row = Row(place.key, entry.status, entry.error or place.note, **arrays)
+            counts[row.status] += 1
+            yield row
 
 
 @contextmanager

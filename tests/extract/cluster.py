@@ -39,13 +39,7 @@ class Cluster:
         try:
             here = ("--head", f"--port={port}", f"--temp-dir={self.folder}", "--include-dashboard=false")
             self.head = self._start(*here, "--num-cpus=0")
-            written = self.folder / "ray_current_cluster"
-            deadline = time.monotonic() + WAIT_SECONDS
-            while not written.exists():
-                assert self.head.poll() is None, "the head ended"
-                assert time.monotonic() < deadline, "no head"
-                time.sleep(0.1)
-            self.address = written.read_text().strip()
+            self.address = (self.folder / "ray_current_cluster").read_text().strip()
             self.environment["RAY_ADDRESS"] = self.address
             for _ in range(nodes):
                 self.add()
@@ -54,6 +48,7 @@ class Cluster:
             raise
 
     def add(self) -> None:
+        """One more node."""
         self.nodes.append(self._start(f"--address={self.address}", "--num-cpus=1"))
 
     def kill(self, node: subprocess.Popen) -> None:
@@ -77,14 +72,25 @@ class Cluster:
         self.close()
 
     def _start(self, *args: str) -> subprocess.Popen:
-        ray = Path(sys.executable).with_name("ray")
-        return subprocess.Popen(
-            [ray, "start", *args, "--object-store-memory=80000000", "--block"],
-            env=self.own,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        ray, sockets = Path(sys.executable).with_name("ray"), self._sockets()
+        log = self.folder / f"start-{time.monotonic_ns()}.log"
+        with log.open("w") as file:
+            node = subprocess.Popen(
+                [ray, "start", *args, "--object-store-memory=80000000", "--block"],
+                env=self.own,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+            )
+        # Two that start at once on one machine would take the same name for their sockets.
+        deadline = time.monotonic() + WAIT_SECONDS
+        while self._sockets() <= sockets or not (self.folder / "ray_current_cluster").exists():
+            assert node.poll() is None and time.monotonic() < deadline, log.read_text()  # noqa: PT018
+            time.sleep(0.1)
+        return node
+
+    def _sockets(self) -> int:
+        return len(list(self.folder.glob("session_2*/sockets/plasma_store*")))
 
 
 def members(session: int) -> list[int]:

@@ -1,0 +1,233 @@
+"""What one more utterance costs, from 10,000 to 1,000,000 of them, and what a second worker or node brings.
+
+    python -m benchmarks.scale sizes                        # 10k, 100k and 1M utterances: half an hour, 3 GB of disk
+    python -m benchmarks.scale sizes --utterances 10000 100000 --json rows.json
+    python -m benchmarks.scale engines                      # local 1 and 2, Ray with 1 and 2 nodes: some minutes
+
+`sizes`: tables as a corpus would give them, an encoder of 64 floats without a model, two local workers; every
+stage in a process of its own, so that its peak memory is its own. `extract` and `merge` do not count the
+planning that they begin with. `engines`: an encoder that keeps a core busy for so many milliseconds an
+utterance; starting up is counted apart. The nodes are two `ray start` on this machine, each with one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import random
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from extract import encoders
+from extract.contract import Item
+from pipeline.tables import LABEL_COLUMNS, UTTERANCE_COLUMNS
+
+ENCODER = "benchmarks.synthetic:SyntheticEncoder"
+STAGES = ("plan", "extract", "merge", "verify", "load")
+EMOTIONS = ("anger", "joy", "neutral", "sadness")
+TURNS = 10
+WORDS = [
+    "I",
+    "you",
+    "we",
+    "they",
+    "never",
+    "always",
+    "see",
+    "saw",
+    "know",
+    "think",
+    "that",
+    "this",
+    "it",
+    "is",
+    "was",
+    "not",
+    "so",
+    "well",
+    "now",
+    "here",
+    "there",
+]
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def write_project(folder: Path, count: int) -> None:
+    """params.yaml and the two tables of `count` utterances: dialogues of ten turns, sentences of 1 to 20 words."""
+    rng = random.Random(0)
+    sections = {
+        "corpus": {"name": "demo", "watch": "data/demo", "root": "data/demo", "labels": list(EMOTIONS)},
+        "extract": {"synthetic": {"encoder": "synthetic"}},
+        "train": {"streams": {"text": "synthetic", "audio": "none", "visual": "none"}},
+        "model": {"name": "multiemo"},
+        "loss": {},
+        "evaluate": {},
+    }
+    (folder / "data").mkdir(parents=True)
+    (folder / "params.yaml").write_text(json.dumps(sections))
+    with (
+        (folder / "data/utterances.csv").open("w", newline="") as a,
+        (folder / "data/labels.csv").open("w", newline="") as b,
+    ):
+        utterances, labels = csv.writer(a, lineterminator="\n"), csv.writer(b, lineterminator="\n")
+        utterances.writerow(UTTERANCE_COLUMNS)
+        labels.writerow(LABEL_COLUMNS)
+        for i in range(count):
+            dialogue, turn = divmod(i, TURNS)
+            name, text = f"d{dialogue:07}_{turn}", " ".join(rng.choices(WORDS, k=rng.randint(1, 20)))
+            media, begin = f"clips/d{dialogue:07}.mp4", 4.0 * turn
+            speaker = f"speaker {rng.randrange(3)} of {dialogue}"
+            media_hash = f"{dialogue:064x}"
+            utterances.writerow(
+                (name, f"d{dialogue:07}", turn, speaker, "", text, media, begin, begin + 3.5, media_hash)
+            )
+            split = "train" if dialogue % 10 < 8 else "val" if dialogue % 10 == 8 else "test"
+            labels.writerow((name, split, rng.choice(EMOTIONS)))
+
+
+def stage(name: str) -> float:
+    """Do a stage of the project in this folder; its seconds."""
+    from extract import run
+    from extract.journal import Journal, journal_path
+    from extract.streams import encoder_of, load_checked
+    from pipeline.features import FeatureCache
+    from pipeline.params import FEATURES
+    from pipeline.tables import read_utterances
+
+    params, out = load_checked(), FEATURES / "synthetic.h5"
+    begin = time.perf_counter()
+    if name == "verify":
+        with FeatureCache(out) as cache:
+            cache.verify()
+    elif name == "load":
+        from train import batches  # and PyTorch with it
+
+        batches.load(params)
+    else:
+        encoder = encoder_of("synthetic", params)
+        about = run.meta("synthetic", params, encoder)
+        with Journal(journal_path(about.fingerprint)) as journal:
+            plan = run.Plan(encoder, read_utterances())
+            plan.missing(journal)
+            begin = begin if name == "plan" else time.perf_counter()
+            if name == "extract":
+                run._work("synthetic", plan, journal)
+            elif name == "merge":
+                counts: Counter[str] | None = run._merge(plan, journal, out, about)
+                assert counts == {"ok": len(plan)}
+    return time.perf_counter() - begin
+
+
+def sizes(counts: Sequence[int]) -> Iterator[dict[str, Any]]:
+    print(f"{'utterances':>10} {'stage':8}{'seconds':>9}{'µs each':>9}{'CPU µs':>8}{'peak MB':>9}")
+    for count in counts:
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            write_project(folder / "project", count)
+            for one in STAGES:
+                row = {"utterances": count, "stage": one, **measured(folder / "project", one)}
+                print(
+                    f"{count:10,} {one:8}{row['seconds']:9.1f}{row['seconds'] / count * 1e6:9.1f}"
+                    f"{row['cpu_seconds'] / count * 1e6:8.1f}{row['peak_mb']:9.0f}",
+                    flush=True,
+                )
+                yield row
+            for what, pattern in (
+                ("tables", "data/*.csv"),
+                ("journal", ".cache/journal/*.sqlite"),
+                ("features", "data/features/*.h5"),
+            ):
+                size = sum(path.stat().st_size for path in (folder / "project").glob(pattern))
+                print(f"{count:10,} {what:8}{size / 1e6:9.1f} MB {size / count:8.0f} bytes each", flush=True)
+                yield {"utterances": count, "disk": what, "bytes": size}
+
+
+def measured(folder: Path, name: str) -> dict[str, float]:
+    """A stage in a process of its own: its seconds, those of the processor (workers too), and its peak memory."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "EMOFUSE_WORKERS": "2", "OMP_NUM_THREADS": "1"}
+    environment.pop("DVC_ROOT", None)
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.scale", "stage", name],
+        cwd=folder, env=environment, check=True, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    return json.loads(done.stdout)
+
+
+def engines(count: int, work: float) -> Iterator[dict[str, Any]]:
+    from tests.extract.cluster import Cluster
+
+    print(f"{'':22}{'begins after s':>15}{'utterances/s':>14}")
+    for workers in (1, 2):
+        yield _rate(f"local, {workers} workers", count, work, {"EMOFUSE_WORKERS": str(workers)})
+    for nodes in (1, 2):
+        with Cluster(nodes) as cluster:
+            environment = {**cluster.environment, "EMOFUSE_ENGINE": "ray", "EMOFUSE_WORKERS": str(nodes)}
+            yield _rate(f"Ray, {nodes} nodes", count, work, environment)
+
+
+def _rate(name: str, count: int, work: float, environment: dict[str, str]) -> dict[str, Any]:
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.scale", "rate", str(count), str(work)],
+        cwd=ROOT, env={**os.environ, **environment}, check=True, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    row = {"engine": name, "work_ms": work, **json.loads(done.stdout)}
+    print(f"{name:22}{row['begin_seconds']:15.1f}{row['per_second']:14.1f}", flush=True)
+    return row
+
+
+def rate(count: int, work: float) -> dict[str, float]:
+    """Utterances a second once the first batch is back, and the seconds until then."""
+    from benchmarks.synthetic import SyntheticEncoder, SyntheticParams
+    from extract import run
+    from extract.device import workers
+
+    encoder = SyntheticEncoder(SyntheticParams(encoder="synthetic", work=work), Path())
+    items = [Item({"text": str(i)}, length=1) for i in range(count)]
+    size = encoder.batch_size
+    batches = iter([items[i : i + size] for i in range(0, count, size)])
+    begin, first, done = time.perf_counter(), 0.0, 0
+    for entries in run._engine()(encoder, batches, workers(), 600):
+        if entries and not first:
+            first, done = time.perf_counter(), -len(entries)
+        done += len(entries)
+    return {"begin_seconds": first - begin, "per_second": done / (time.perf_counter() - first)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("what", choices=("sizes", "engines", "stage", "rate"))
+    parser.add_argument("values", nargs="*", help=argparse.SUPPRESS)
+    parser.add_argument("--utterances", type=int, nargs="+")
+    parser.add_argument("--work", type=float, default=5.0, help="milliseconds of a core for each utterance")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    encoders.REGISTRY["synthetic"] = ENCODER
+    if args.what == "stage":
+        seconds = stage(args.values[0])
+        own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        cpu = sum(usage.ru_utime + usage.ru_stime for usage in (own, children))
+        print(json.dumps({"seconds": seconds, "cpu_seconds": cpu, "peak_mb": own.ru_maxrss / 1024}))
+    elif args.what == "rate":
+        print(json.dumps(rate(int(args.values[0]), float(args.values[1]))))
+    else:
+        rows = (
+            sizes(args.utterances or (10_000, 100_000, 1_000_000))
+            if args.what == "sizes"
+            else engines((args.utterances or (2_000,))[0], args.work)
+        )
+        found = list(rows)
+        if args.json:
+            args.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
