@@ -35,29 +35,7 @@ ENCODER = "benchmarks.synthetic:SyntheticEncoder"
 STAGES = ("plan", "extract", "merge", "verify", "load")
 EMOTIONS = ("anger", "joy", "neutral", "sadness")
 TURNS = 10
-WORDS = [
-    "I",
-    "you",
-    "we",
-    "they",
-    "never",
-    "always",
-    "see",
-    "saw",
-    "know",
-    "think",
-    "that",
-    "this",
-    "it",
-    "is",
-    "was",
-    "not",
-    "so",
-    "well",
-    "now",
-    "here",
-    "there",
-]
+WORDS = [f"word{k}" for k in range(50)]
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -94,8 +72,8 @@ def write_project(folder: Path, count: int) -> None:
             labels.writerow((name, split, rng.choice(EMOTIONS)))
 
 
-def stage(name: str) -> float:
-    """Do a stage of the project in this folder; its seconds."""
+def stage(name: str) -> dict[str, float]:
+    """Do a stage of the project in this folder; its seconds, the processor's, and the process's peak memory."""
     from extract import run
     from extract.journal import Journal, journal_path
     from extract.streams import encoder_of, load_checked
@@ -103,14 +81,15 @@ def stage(name: str) -> float:
     from pipeline.params import FEATURES
     from pipeline.tables import read_utterances
 
+    if name == "load":
+        from train import batches  # and PyTorch with it
+
     params, out = load_checked(), FEATURES / "synthetic.h5"
-    begin = time.perf_counter()
+    begin = _clock()
     if name == "verify":
         with FeatureCache(out) as cache:
             cache.verify()
     elif name == "load":
-        from train import batches  # and PyTorch with it
-
         batches.load(params)
     else:
         encoder = encoder_of("synthetic", params)
@@ -118,13 +97,20 @@ def stage(name: str) -> float:
         with Journal(journal_path(about.fingerprint)) as journal:
             plan = run.Plan(encoder, read_utterances())
             plan.missing(journal)
-            begin = begin if name == "plan" else time.perf_counter()
+            begin = begin if name == "plan" else _clock()
             if name == "extract":
                 run._work("synthetic", plan, journal)
             elif name == "merge":
                 counts: Counter[str] | None = run._merge(plan, journal, out, about)
                 assert counts == {"ok": len(plan)}
-    return time.perf_counter() - begin
+    seconds, cpu = (now - then for now, then in zip(_clock(), begin, strict=True))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"seconds": seconds, "cpu_seconds": cpu, "peak_mb": peak}
+
+
+def _clock() -> tuple[float, float]:
+    """Seconds by the wall, and of the processor for this process and its children that have ended."""
+    return time.perf_counter(), sum(os.times()[:4])
 
 
 def sizes(counts: Sequence[int]) -> Iterator[dict[str, Any]]:
@@ -212,10 +198,7 @@ def main() -> None:
     args = parser.parse_args()
     encoders.REGISTRY["synthetic"] = ENCODER
     if args.what == "stage":
-        seconds = stage(args.values[0])
-        own, children = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
-        cpu = sum(usage.ru_utime + usage.ru_stime for usage in (own, children))
-        print(json.dumps({"seconds": seconds, "cpu_seconds": cpu, "peak_mb": own.ru_maxrss / 1024}))
+        print(json.dumps(stage(args.values[0])))
     elif args.what == "rate":
         print(json.dumps(rate(int(args.values[0]), float(args.values[1]))))
     else:
