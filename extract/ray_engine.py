@@ -27,7 +27,6 @@ import time
 from collections import deque
 from collections.abc import Generator, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
 from pathlib import Path
@@ -37,7 +36,7 @@ from extract.contract import Encoder, Item
 from extract.crew import ONE_THREAD, Crew, Worker
 from extract.device import cores, gpus
 from extract.journal import Entry
-from extract.worker import serve
+from extract.ray_actor import Actor, Order, watch
 from pipeline.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -47,8 +46,7 @@ OBJECT_STORE_BYTES = 100_000_000
 STILLBORN = 5
 CAPACITY_SECONDS = 5.0
 WAITING_SECONDS = 60.0
-# A machine that loses its power says no goodbye: it counts as gone after 25 seconds of silence.
-SILENCE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 25_000}
+CONNECT_SECONDS = 10.0
 # What an encoder or a library may read of the environment beside its params.
 INHERITED = ("EMOFUSE_DEVICE", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE")
 
@@ -69,47 +67,6 @@ def extract(
         cluster.close()
 
 
-@dataclass(frozen=True)
-class Order:
-    """All that an actor needs to make the encoder anew on its node: weights and packages are found there."""
-
-    kind: type[Encoder]
-    params: Any
-    media: str
-    folder: str
-    provenance: dict[str, Any]
-
-
-class Actor:
-    """One encoder with its two threads (extract/worker.py)."""
-
-    def run(self, number: int, address: tuple[str, int], secret: bytes, order: Order) -> None:
-        """Serve the engine at `address` until it hangs up.
-
-        Raises:
-            UserError: this node would compute other values.
-        """
-        import ray
-
-        # Where the project lies on a shared disk, relative paths in params mean what they mean there.
-        if os.path.isdir(order.folder):
-            os.chdir(order.folder)
-        where = ray.util.get_node_ip_address()
-        encoder = order.kind(order.params, Path(order.media))
-        if differences := list(_differences(order.provenance, encoder.provenance())):
-            raise UserError(
-                f"node {where} would compute other features than this machine: {'; '.join(differences)}; install the "
-                "same packages and weights on both"
-            )
-        link = socket.create_connection(address)
-        _watch(link)
-        conn = Connection(link.detach())
-        answer_challenge(conn, secret)
-        deliver_challenge(conn, secret)
-        conn.send((number, f"node {where}"))
-        serve(conn, encoder)
-
-
 class _Cluster(Crew):
     # A node that goes takes innocent items with it; three in a row are no coincidence.
     chances = 3
@@ -120,13 +77,12 @@ class _Cluster(Crew):
         super().__init__(encoder, batches, timeout)
         share, self.wanted = gpus(), workers
         self.count, self.counted = workers or 0, -CAPACITY_SECONDS
-        self.order = Order(
-            type(encoder), encoder.params, os.path.abspath(encoder.media), os.getcwd(), encoder.provenance()
-        )
         self.ray = _connect({"extract", "pipeline", type(encoder).__module__.partition(".")[0]})
         if share is None:
             share = 1.0 if os.environ.get("EMOFUSE_DEVICE") != "cpu" and self._total("GPU") else 0.0
         self.share = share
+        media, folder = os.path.abspath(encoder.media), os.getcwd()
+        self.order = Order(type(encoder), encoder.params, media, folder, encoder.provenance(), share)
         if not os.environ.get("RAY_ADDRESS") and self._total("GPU") < share:  # no other machine will join
             self.ray.shutdown()
             raise UserError(f"EMOFUSE_GPUS={share:g}: this machine has {self._total('GPU'):g} GPUs")
@@ -241,6 +197,7 @@ def _connect(packages: set[str]) -> Any:
         raise UserError(
             "EMOFUSE_ENGINE=ray: Ray is not installed here: pip install -r requirements-ray.txt"
         ) from None
+    _knock(address)
     # Under `ray job submit --working-dir` the job has code of its own; what counts is what this process runs.
     os.environ["RAY_OVERRIDE_JOB_RUNTIME_ENV"] = "1"
     begun_here: dict[str, Any] = {}
@@ -268,6 +225,19 @@ def _connect(packages: set[str]) -> Any:
     return ray
 
 
+def _knock(address: str) -> None:
+    """Fail within seconds where no cluster is: Ray itself would go on trying for minutes."""
+    host, _, port = address.rpartition(":")
+    if address in ("local", "auto"):
+        return
+    if "/" in host or not port.isdecimal():
+        raise UserError(f"RAY_ADDRESS={address}: must be HOST:PORT as `ray start --head` says it (no ray://)")
+    try:
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        raise UserError(f"RAY_ADDRESS={address}: nobody answers there: {error}") from None
+
+
 def _accept(server: socket.socket, secret: bytes, callers: queue.SimpleQueue) -> None:
     with suppress(OSError):  # closed by the engine
         while True:
@@ -277,7 +247,7 @@ def _accept(server: socket.socket, secret: bytes, callers: queue.SimpleQueue) ->
 
 
 def _greet(caller: socket.socket, secret: bytes, callers: queue.SimpleQueue) -> None:
-    _watch(caller)
+    watch(caller)
     conn = Connection(caller.detach())
     try:
         deliver_challenge(conn, secret)
@@ -287,20 +257,3 @@ def _greet(caller: socket.socket, secret: bytes, callers: queue.SimpleQueue) -> 
         conn.close()
         return
     callers.put((conn, number, where))
-
-
-def _watch(link: socket.socket) -> None:
-    """Have the system notice that the other side's machine is gone."""
-    link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in SILENCE.items():
-        if hasattr(socket, name):  # macOS has other names for some
-            link.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-
-
-def _differences(here: Any, there: Any, at: str = "") -> Iterator[str]:
-    """What differs between two provenances, one line each."""
-    if isinstance(here, dict) and isinstance(there, dict):
-        for name in sorted({*here, *there}):
-            yield from _differences(here.get(name), there.get(name), f"{at}.{name}" if at else name)
-    elif here != there:
-        yield f"{at} is {there!r} there, {here!r} here"

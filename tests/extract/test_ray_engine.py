@@ -25,7 +25,7 @@ from tests.extract.test_engine_faults import extract, failures, items
 
 # Not imported here: Ray reads how to be let into a cluster when it is.
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")]
-COUNT, BATCH, SLEEP = 60, 2, 0.1
+COUNT, BATCH, SLEEP = 60, 2, 0.05
 
 
 @pytest.fixture(scope="module")
@@ -235,10 +235,15 @@ def test_ray_local_pool_and_one_process_agree_on_the_built_in_corpus(
     assert files(**on(cluster)) == one
 
 
-def test_an_address_where_no_cluster_is_gives_one_message(tmp_path: Path) -> None:
-    result = Project(tmp_path, sentences(4)).run(EMOFUSE_ENGINE="ray", RAY_ADDRESS="nowhere:1")
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [("127.0.0.1:1", "nobody answers"), ("ray://127.0.0.1:10001", "HOST:PORT"), ("cluster", "HOST:PORT")],
+)
+def test_an_address_without_a_cluster_gives_one_message(tmp_path: Path, address: str, says: str) -> None:
+    result = Project(tmp_path, sentences(4)).run(EMOFUSE_ENGINE="ray", RAY_ADDRESS=address)
     assert result.returncode == 2
-    assert "RAY_ADDRESS=nowhere:1: no cluster to work with" in result.stderr
+    assert result.stderr.startswith(f"error: RAY_ADDRESS={address}: ")
+    assert says in result.stderr
     assert "Traceback" not in result.stderr
 
 
