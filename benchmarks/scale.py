@@ -165,7 +165,7 @@ def _rate(name: str, count: int, work: float, environment: dict[str, str]) -> di
         [sys.executable, "-m", "benchmarks.scale", "rate", str(count), str(work)],
         cwd=ROOT, env={**os.environ, **environment}, check=True, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
-    row = {"engine": name, "work_ms": work, **json.loads(done.stdout)}
+    row = {"engine": name, "work_ms": work, **json.loads(done.stdout.splitlines()[-1])}
     print(f"{name:22}{row['begin_seconds']:15.1f}{row['per_second']:14.1f}", flush=True)
     return row
 

@@ -78,14 +78,15 @@ class _Cluster(Crew):
         share, self.wanted = gpus(), workers
         self.count, self.counted = workers or 0, -CAPACITY_SECONDS
         self.ray = _connect({"extract", "pipeline", type(encoder).__module__.partition(".")[0]})
+        there = self._total("GPU")
         if share is None:
-            share = 1.0 if os.environ.get("EMOFUSE_DEVICE") != "cpu" and self._total("GPU") else 0.0
+            share = 1.0 if there and os.environ.get("EMOFUSE_DEVICE") != "cpu" else 0.0
+        if there < share and not os.environ.get("RAY_ADDRESS"):  # no other machine will join
+            self.ray.shutdown()
+            raise UserError(f"EMOFUSE_GPUS={share:g}: this machine has {there:g} GPUs")
         self.share = share
         media, folder = os.path.abspath(encoder.media), os.getcwd()
         self.order = Order(type(encoder), encoder.params, media, folder, encoder.provenance(), share)
-        if not os.environ.get("RAY_ADDRESS") and self._total("GPU") < share:  # no other machine will join
-            self.ray.shutdown()
-            raise UserError(f"EMOFUSE_GPUS={share:g}: this machine has {self._total('GPU'):g} GPUs")
         self.actor = self.ray.remote(num_cpus=1, num_gpus=share, max_restarts=0, max_task_retries=0)(Actor)
         self.secret = secrets.token_bytes(32)
         self.server = socket.create_server((self.ray.util.get_node_ip_address(), 0), backlog=128)
