@@ -35,6 +35,7 @@ from train.models import Batch
 
 SHRINK = 10.0  # own statistics of a speaker count like this many utterances less (DESIGN: n·own + 10·global)
 TINY_SD = 1e-6
+COLUMNS, ROWS = 64, 4096  # worked on at a time, so that doubles of a whole stream never stand in memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,7 +174,7 @@ def _add_stream(
         if not admit(data, modality, cache, known is not None):
             return
         pooled, present = cache.pooled(), cache.status == 0
-    stats = known or _statistics(pooled[present & (data.split == "train")])
+    stats = known or _statistics(pooled, present & (data.split == "train"))
     speaker = speakers(data) if normalise == "speaker" else None
     data.features[modality] = torch.from_numpy(_normalised(pooled, present, stats, speaker))
     data.present[modality] = torch.from_numpy(present)
@@ -246,9 +247,16 @@ def _unseen(meta: Meta, data: Corpus, path: Path) -> None:
         )
 
 
-def _statistics(x: np.ndarray) -> Statistics:
-    # In double precision: openSMILE's dimensions span nine orders of magnitude.
-    return Statistics(x.mean(0, dtype=np.float64), x.std(0, dtype=np.float64))
+def _statistics(x: np.ndarray, rows: np.ndarray) -> Statistics:
+    # In double precision: openSMILE's dimensions span nine orders of magnitude. Some columns at a time, never
+    # one alone (NumPy would add it up in another order): copies of all would be five times the features.
+    count = x.shape[1]
+    mean, sd = np.empty(count), np.empty(count)
+    for part in np.array_split(np.arange(count), -(-count // COLUMNS)):
+        columns = slice(part[0], part[-1] + 1)
+        some = x[rows, columns]
+        mean[columns], sd[columns] = some.mean(0, dtype=np.float64), some.std(0, dtype=np.float64)
+    return Statistics(mean, sd)
 
 
 def _normalised(
@@ -261,9 +269,14 @@ def _normalised(
         for rows in groups.values():
             own = rows[present[rows]]
             if len(own):
-                shrunk = shrink(_statistics(x[own]), len(own), stats)
+                shrunk = shrink(_statistics(x, own), len(own), stats)
                 mean[rows], sd[rows] = shrunk.mean, shrunk.sd
-    out = ((x - mean) / scale(mean, sd)).astype(np.float32)
+    divisor = scale(mean, sd)
+    out = np.empty(x.shape, np.float32)
+    for start in range(0, len(x), ROWS):
+        some = slice(start, start + ROWS)
+        own_rows = some if len(mean) == len(x) else slice(None)
+        out[some] = (x[some] - mean[own_rows]) / divisor[own_rows]
     out[~present] = 0.0
     return out
 
