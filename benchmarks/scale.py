@@ -93,7 +93,7 @@ def stage(name: str) -> dict[str, float]:
         batches.load(params)
     else:
         encoder = encoder_of("synthetic", params)
-        about = run.meta("synthetic", params, encoder)
+        about = run.meta("synthetic", params.corpus, encoder)
         with Journal(journal_path(about.fingerprint)) as journal:
             plan = run.Plan(encoder, read_utterances())
             plan.missing(journal)

@@ -26,7 +26,8 @@ LISTED = 20
 def extract(stream: str) -> None:
     """Extract what is missing of a stream and write data/features/STREAM.h5.
 
-    EMOFUSE_WORKERS (processes; default: one a core), EMOFUSE_DEVICE (cpu, cuda, cuda:1) and EMOFUSE_MEDIA
+    EMOFUSE_ENGINE (local, or ray for a cluster: docs/scale.md), EMOFUSE_WORKERS (processes; default: one a core
+    here, or as many as fit on the cluster), EMOFUSE_DEVICE (cpu, cuda, cuda:1) and EMOFUSE_MEDIA
     (the folder of the media) say where and how; they change no value. Interrupt it at will: what is done is
     in the journal, and the next run goes on from there.
     """

@@ -135,9 +135,9 @@ class Journal:
                 if entry is None or entry.key != key:
                     self._end_reading()
                     entry = self.get(key)  # which drops it, says so, and may find more amiss
-                yield entry
                 if time.monotonic() >= due:
                     self._end_reading()
+                yield entry
         finally:
             self._end_reading()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from extract import device, ray_engine, run
 from pipeline.errors import UserError
+from tests.extract.project import REPOSITORY
 
 
 @pytest.mark.parametrize("name", ["Ray", "rya", "dask", "local "])
@@ -32,6 +34,12 @@ def test_gpus_are_a_share_or_a_whole_number(monkeypatch: pytest.MonkeyPatch, val
 def test_gpus(monkeypatch: pytest.MonkeyPatch, value: str, gpus: float | None) -> None:
     monkeypatch.setenv("EMOFUSE_GPUS", value)
     assert device.gpus() == gpus
+
+
+def test_ray_is_imported_by_the_ray_engine_alone() -> None:
+    program = "import sys, extract.run, extract.ray_engine; print('ray' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True)
+    assert told.stdout == "False\n", told.stderr
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "two", "1.5"])

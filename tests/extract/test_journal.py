@@ -41,17 +41,66 @@ def recovered(path: Path, entries: list[Entry]) -> int:
     for _ in range(4):
         try:
             with Journal(path) as db:
-                found = {e.key: db.get(e.key) for e in entries}
+                keys = [e.key for e in entries]
+                found = dict(zip(keys, db.read(keys), strict=True))
                 assert all(found[e.key] in (e, None) for e in entries)
                 lost = [e for e in entries if found[e.key] is None]
                 kept = len(entries) - len(lost) if kept is None else kept
                 if not lost:
                     return kept
                 # As a run does: what the journal says it has is not done again.
-                db.put([e for e in lost if not db.has(e.key)])
+                known = db.known(e.key for e in lost)
+                db.put([e for e in lost if e.key not in known])
         except Damaged:
             set_aside(path)
     raise AssertionError("still not whole after four rounds")
+
+
+def test_many_are_known_and_read_as_each_would_be(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "QUERY_KEYS", 7)
+    monkeypatch.setattr(journal, "READ_SECONDS", 0.0)
+    entries = rows(40, 20)
+    fill(path, entries)
+    keys = [e.key for e in entries]
+    random.Random(0).shuffle(keys)
+    with Journal(path) as db:
+        assert db.known([*keys, "absent", *keys[:3]]) == set(keys)
+        assert db.known([]) == set()
+        asked = [*keys, "absent", keys[0]]
+        assert list(db.read(asked)) == [db.get(key) for key in asked]
+
+
+def test_asking_for_many_takes_few_queries_and_locks(path: Path) -> None:
+    entries = rows(2000, 10)
+    fill(path, entries)
+    said: list[str] = []
+    with Journal(path) as db:
+        db._db.set_trace_callback(said.append)
+        db.known(e.key for e in entries)
+        assert len(said) == 2000 / journal.QUERY_KEYS
+        said.clear()
+        begin = time.monotonic()
+        assert sum(1 for _ in db.read(e.key for e in entries)) == 2000
+        transactions = sum(line == "BEGIN" for line in said)
+        assert transactions <= 1 + (time.monotonic() - begin) / journal.READ_SECONDS
+
+
+def test_a_reader_in_no_hurry_lets_others_write(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "BUSY_SECONDS", 5.0)
+    entries, late = rows(20), Entry("d" * 64, "ok", "", b"late")
+    fill(path, entries)
+    with Journal(path) as slow:
+        reading = slow.read([e.key for e in entries])
+        next(reading)
+        time.sleep(2 * journal.READ_SECONDS)
+        assert next(reading)
+        fill(path, [late])  # the reader is between two transactions now
+        assert len(list(reading)) == 18
+        # One that stops in the middle, as a merge does on a full disk, holds nothing any more.
+        broken_off = slow.read([e.key for e in entries])
+        next(broken_off)
+        broken_off.close()
+        fill(path, [late])
 
 
 def test_what_is_put_comes_back(path: Path) -> None:
