@@ -91,7 +91,7 @@ def make(root: Path, count: int) -> None:
 
 
 def train(steps: int) -> dict[str, float]:
-    """Load, and take some steps; peak memory of this process in GB, processor seconds a step but the first."""
+    """Load, and take some steps: this process's peak in GB, processor seconds a step (the first not counted)."""
     sections = {
         "corpus": {"name": "iemocap", "watch": ".", "root": ".", "labels": LABELS},
         "extract": {m: {"encoder": "noise", "frames": "f2"} for m in FRAMES},

@@ -40,9 +40,9 @@ STREAMS = {"audio": "mfcc", "visual": "au"}
 SETTINGS: dict[str, dict[str, Any]] = {
     "logreg": {},
     "multiemo": {
-        "train": {"epochs": 40, "patience": 40, "batch_size": 64, "lr": 1e-3},
+        "train": {"epochs": 30, "patience": 30, "batch_size": 64, "lr": 1e-3},
         "model": {"dim": 64, "ffn": 128, "head": 64, "layers": 1, "dropout": 0.5},
-        "loss": {"mu1": 0.3, "mu2": 0.1},
+        "loss": {"mu1": 0.0, "mu2": 0.0},
     },
     "foalnet": {
         "train": {"epochs": 40, "patience": 40, "batch_size": 64, "lr": 1e-3},
