@@ -21,16 +21,12 @@ from pipeline.errors import UserError
 from pipeline.features import FeatureCache, Meta
 from pipeline.params import FEATURES, Params
 from pipeline.tables import (
-    LABELS,
     UTTERANCES,
     Utterance,
     dialogues,
     parties,
-    read_labels,
-    read_utterances,
-    splits,
 )
-from train.corpus import Corpus, Statistics
+from train.corpus import Corpus, Statistics, something_left, speakers, tables, unlabelled
 from train.models import Batch
 
 SHRINK = 10.0  # own statistics of a speaker count like this many utterances less (DESIGN: n·own + 10·global)
@@ -98,23 +94,6 @@ class Dataset(Corpus):
         )
 
 
-def tables(params: Params) -> dict[str, Any]:
-    """The fields of `Corpus` that come from the two tables.
-
-    Raises:
-        UserError: a table is damaged, or they do not belong together.
-    """
-    utterances = read_utterances(UTTERANCES)
-    table = read_labels(utterances, params.corpus.labels, LABELS)
-    number = {name: i for i, name in enumerate(params.corpus.labels)}
-    return {
-        "utterances": utterances,
-        "label_names": params.corpus.labels,
-        "labels": torch.tensor([number.get(emotion, -1) for emotion in table["emotion"]]),
-        "split": splits(table, utterances, params.train.fold, params.train.seed),
-    }
-
-
 def load(params: Params) -> Dataset:
     """Read tables and caches as params name them.
 
@@ -148,12 +127,6 @@ def load_unlabelled(
     for modality, path in caches.items():
         _add_stream(data, modality, path, normalise, statistics[modality])
     return data
-
-
-def unlabelled(utterances: list[Utterance], label_names: list[str]) -> dict[str, Any]:
-    """The fields of `Corpus` for recordings without a table of labels."""
-    labels, split = torch.full((len(utterances),), -1), np.full(len(utterances), "test")
-    return {"utterances": utterances, "label_names": label_names, "labels": labels, "split": split}
 
 
 def _without_features(utterances: list[Utterance], **fields: Any) -> Dataset:
@@ -204,18 +177,6 @@ def admit(data: Corpus, modality: str, cache: FeatureCache, known: bool = False)
         return False
     data.streams[modality] = meta
     return True
-
-
-def something_left(data: Corpus) -> None:
-    """Raises UserError where every modality was dropped."""
-    if not data.streams:
-        why = "; ".join(f"{m}: {reason}" for m, reason in data.dropped.items())
-        raise UserError(f"no modality has features to train on ({why})")
-
-
-def speakers(data: Corpus) -> list[tuple[str, str]]:
-    """[N] who spoke: `train.normalise: speaker` keeps statistics of each."""
-    return [(u.session, u.speaker) for u in data.utterances]
 
 
 def _same_rows(cached: Sequence[str], utterances: Sequence[Utterance], path: Path) -> None:

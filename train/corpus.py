@@ -15,8 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.errors import UserError
 from pipeline.features import Meta
-from pipeline.tables import Utterance
+from pipeline.params import Params
+from pipeline.tables import LABELS, UTTERANCES, Utterance, read_labels, read_utterances, splits
 
 
 @dataclass(frozen=True)
@@ -82,3 +84,38 @@ class Corpus(ABC):
         """[C] labelled utterances of the train split per emotion (eq. 19's n_y)."""
         train = torch.from_numpy(self.split == "train") & (self.labels >= 0)
         return torch.bincount(self.labels[train], minlength=len(self.label_names))
+
+
+def tables(params: Params) -> dict[str, Any]:
+    """The fields of `Corpus` that come from the two tables.
+
+    Raises:
+        UserError: a table is damaged, or they do not belong together.
+    """
+    utterances = read_utterances(UTTERANCES)
+    table = read_labels(utterances, params.corpus.labels, LABELS)
+    number = {name: i for i, name in enumerate(params.corpus.labels)}
+    return {
+        "utterances": utterances,
+        "label_names": params.corpus.labels,
+        "labels": torch.tensor([number.get(emotion, -1) for emotion in table["emotion"]]),
+        "split": splits(table, utterances, params.train.fold, params.train.seed),
+    }
+
+
+def unlabelled(utterances: list[Utterance], label_names: list[str]) -> dict[str, Any]:
+    """The fields of `Corpus` for recordings without a table of labels."""
+    labels, split = torch.full((len(utterances),), -1), np.full(len(utterances), "test")
+    return {"utterances": utterances, "label_names": label_names, "labels": labels, "split": split}
+
+
+def something_left(data: Corpus) -> None:
+    """Raises UserError where every modality was dropped."""
+    if not data.streams:
+        why = "; ".join(f"{m}: {reason}" for m, reason in data.dropped.items())
+        raise UserError(f"no modality has features to train on ({why})")
+
+
+def speakers(data: Corpus) -> list[tuple[str, str]]:
+    """[N] who spoke: `train.normalise: speaker` keeps statistics of each."""
+    return [(u.session, u.speaker) for u in data.utterances]

@@ -20,8 +20,8 @@ from pipeline.errors import UserError
 from pipeline.features import FeatureCache
 from pipeline.params import FEATURES, FRAME_MODELS, Params, TrainParams
 from pipeline.tables import Utterance
-from train.batches import admit, batches, scale, shrink, something_left, speakers, tables, unlabelled
-from train.corpus import Corpus, Statistics
+from train.batches import admit, batches, scale, shrink
+from train.corpus import Corpus, Statistics, something_left, speakers, tables, unlabelled
 from train.models import FrameBatch
 
 POOL = 16  # batches' worth of draws that are sorted by length together
