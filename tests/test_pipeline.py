@@ -186,7 +186,7 @@ def test_a_fine_tuned_stream_is_one_param_and_its_weights_say_what_they_saw(proj
     ("old", "new", "said"),
     [
         ("  mu1: 0.3", "  mu_1: 0.3", "params.yaml: loss.mu_1: unknown key; did you mean `mu1`?"),
-        ("  mu1: 0.3", "  mu1: 0.95", "loss.mu1=0.95 + loss.mu2=0.1 = 1.05 > 1"),
+        ("  mu1: 0.3", "  mu1: 0.99", "loss.mu1=0.99 + loss.mu2=0.02 = 1.01 > 1"),
         ("visual: face}", "visual: fase}", "did you mean `face`?"),
         ("    feature_set:", "    featureset:", "extract.opensmile.featureset: unknown key"),
     ],
