@@ -41,6 +41,7 @@ from extract.encoders import build
 from extract.encoders.face import FaceEncoder
 from extract.pool import extract
 from extract.weights import resolve
+from pipeline.errors import entry
 from pipeline.tables import Utterance, dialogues, read_utterances
 
 Script = Callable[[Any], np.ndarray]
@@ -278,4 +279,4 @@ def _line(row: Row) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    entry(main)
