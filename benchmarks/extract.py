@@ -93,10 +93,10 @@ def ours(encoder: Encoder, items: Sequence[Item]) -> tuple[np.ndarray, np.ndarra
     def run(batches: list[list[Item]]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         clock, vectors = Clock(), {}
         for entries in extract(encoder, iter(batches), CORES, timeout=600):
-            for entry in entries:
-                if entry.status != "ok":
-                    raise SystemExit(f"{entry.status}: {entry.error}")
-                vectors[entry.key] = safetensors.numpy.load(entry.payload)["pooled"]
+            for one in entries:
+                if one.status != "ok":
+                    raise SystemExit(f"{one.status}: {one.error}")
+                vectors[one.key] = safetensors.numpy.load(one.payload)["pooled"]
         return clock.read(), vectors
 
     warm = [[item] for item in items[:CORES]]
