@@ -43,7 +43,7 @@ def test_the_projects_own_file_is_valid():
             "\nevaluation:",
             ["evaluation: unknown key; did you mean `evaluate`?", "evaluate: missing"],
         ),
-        ("  mu1: 0.3", "  mu1: 0.95", ["loss.mu1=0.95 + loss.mu2=0.1 = 1.05 > 1"]),
+        ("  mu1: 0.3", "  mu1: 0.99", ["loss.mu1=0.99 + loss.mu2=0.02 = 1.01 > 1"]),
         ("  mu1: 0.3", "  mu1: -0.1", ["loss.mu1=-0.1"]),
         ("  heads: 4", "  heads: 3", ["model.dim=64 is not divisible by model.heads=3"]),
         ("  epochs: 60", "  epochs: many", ["train.epochs='many'"]),
