@@ -72,7 +72,7 @@ class Cluster:
         self.close()
 
     def _start(self, *args: str) -> subprocess.Popen:
-        ray, sockets = Path(sys.executable).with_name("ray"), self._sockets()
+        ray = Path(sys.executable).with_name("ray")
         log = self.folder / f"start-{time.monotonic_ns()}.log"
         with log.open("w") as file:
             node = subprocess.Popen(
@@ -82,15 +82,12 @@ class Cluster:
                 stderr=file,
                 start_new_session=True,
             )
-        # Two that start at once on one machine would take the same name for their sockets.
+        # Only then are its sockets bound: of two that start at once both would take the same names, and one would die.
         deadline = time.monotonic() + WAIT_SECONDS
-        while self._sockets() <= sockets or not (self.folder / "ray_current_cluster").exists():
+        while "Ray runtime started" not in log.read_text():
             assert node.poll() is None and time.monotonic() < deadline, log.read_text()  # noqa: PT018
             time.sleep(0.1)
         return node
-
-    def _sockets(self) -> int:
-        return len(list(self.folder.glob("session_2*/sockets/plasma_store*")))
 
 
 def members(session: int) -> list[int]:
