@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 
 from evaluate.metrics import METRICS
-from evaluate.tables import GRIDS, PUBLISHED, Results, Row, experiment, render, results, run_dvc, table_of
+from evaluate.tables import GRIDS, Results, Row, enqueue, experiment, published, render, results, table_of
 from pipeline.errors import UserError, entry
 from pipeline.tables import read_utterances
 
@@ -43,15 +43,14 @@ def name_of(grid: str, row: Row, fold: str) -> str:
 
 
 def queue(grid: str, rows: Sequence[Row], seeds: int) -> None:
-    """Queue an experiment per row and session with `seeds` seeds each; one of the same name is replaced."""
-    there = run_dvc("exp", "list", "--name-only", capture=True).split()
-    for row in rows:
-        for fold in sessions():
-            name = name_of(grid, row, fold)
-            if name in there:
-                run_dvc("exp", "remove", name)
-            words = [f"train.seeds={seeds}", f"train.fold={fold}", *row.changes]
-            run_dvc("exp", "run", "--queue", "-n", name, *(part for word in words for part in ("-S", word)))
+    """Queue an experiment per row and session with `seeds` seeds each."""
+    enqueue(
+        {
+            name_of(grid, row, fold): (f"train.seeds={seeds}", f"train.fold={fold}", *row.changes)
+            for row in rows
+            for fold in sessions()
+        }
+    )
 
 
 def collect(grid: str, rows: Sequence[Row]) -> pd.DataFrame:
@@ -74,12 +73,9 @@ def collect(grid: str, rows: Sequence[Row]) -> pd.DataFrame:
         table = table_of(
             {title: over_folds(list(folds.values())) for title, folds in found.items()}, rows[-1].title
         )
-    known = pd.read_csv(PUBLISHED)
-    known = known[(known["dataset"] == "IEMOCAP-4") & (known["metric"] == "unweighted_accuracy")]
     if grid == "foalnet":
-        table["published"] = [
-            dict(zip(known["system"], known["value"], strict=True))[r.published] for r in rows
-        ]
+        known = published("IEMOCAP-4", "unweighted_accuracy")
+        table["published"] = [known[row.published] for row in rows]
     return table
 
 

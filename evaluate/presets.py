@@ -9,12 +9,10 @@ from __future__ import annotations
 from pathlib import Path, PurePath
 from typing import Any
 
-from pipeline.params import Params, load, read_yaml
+from pipeline.params import INERT, Params, read_yaml, validate
 
 PRESETS = Path("presets")
 SECTIONS = ("train", "model", "loss", "evaluate")
-# What a stream may change without changing a feature.
-INERT = {"max_failed", "timeout"}
 
 
 def changed(params: Params, folder: Path = PRESETS) -> dict[str, Any]:
@@ -25,9 +23,10 @@ def changed(params: Params, folder: Path = PRESETS) -> dict[str, Any]:
     here = _flat(params)
     best: tuple[str | None, dict[str, Any]] = None, {k: {"value": v, "preset": None} for k, v in here.items()}
     for path in sorted(folder.glob("*.yaml")):
-        if (read_yaml(path).get("corpus") or {}).get("name") != params.corpus.name:
+        raw = read_yaml(path)
+        if (raw.get("corpus") or {}).get("name") != params.corpus.name:
             continue
-        there = _flat(load(path))
+        there = _flat(validate(Params, raw, path))
         differing = {
             k: {"value": v, "preset": there.get(k)}
             for k, v in here.items()

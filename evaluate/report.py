@@ -9,13 +9,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from evaluate import charts
@@ -40,9 +40,10 @@ STYLES: dict[str, Callable[[Any], str]] = {
 
 def render(run: Run, found: dict[str, Any]) -> str:
     """The page, from a run and what `evaluate.details.details` found in it; the same run gives the same text."""
-    script = (HERE / "report.js").read_text(encoding="utf-8")
     test = found["seeds"][0]["splits"].get("test")
-    return template("report.html.j2").render(
+    return page(
+        "report",
+        ["report.css"],
         run=run,
         params=run.params,
         found=found,
@@ -59,14 +60,12 @@ def render(run: Run, found: dict[str, Any]) -> str:
         dialogues=_dialogues(run),
         speakers=sorted({run.utterances[i].speaker for rows in run.test_dialogues() for i in rows}),
         data=_data(run),
-        style=Markup((HERE / "report.css").read_text(encoding="utf-8")),
-        script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
 
 
-def template(name: str) -> Template:
-    """A page's template in this folder; whatever it is given is escaped."""
+def page(name: str, styles: Sequence[str], **values: Any) -> str:
+    """NAME.html.j2 of this folder with NAME.js and the style sheets inside; whatever `values` bring is escaped."""
+    script = (HERE / f"{name}.js").read_text(encoding="utf-8")
     environment = Environment(
         autoescape=True,
         loader=FileSystemLoader(HERE),
@@ -75,7 +74,13 @@ def template(name: str) -> Template:
         lstrip_blocks=True,
     )
     environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
-    return environment.get_template(name)
+    return environment.get_template(f"{name}.html.j2").render(
+        **values,
+        style=Markup("".join((HERE / sheet).read_text(encoding="utf-8") for sheet in styles)),
+        script=Markup(script),
+        # The page's own policy runs this script and no other.
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
 
 
 def _number(found: dict[str, Any], style: str, path: tuple[Any, ...]) -> Markup:

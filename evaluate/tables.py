@@ -95,15 +95,18 @@ def experiment(grid: str, row: Row) -> str:
 
 
 def queue(grid: str, seeds: int) -> None:
-    """Queue one experiment per row with `seeds` seeds each; one of the same name is replaced."""
+    """Queue one experiment per row with `seeds` seeds each."""
+    enqueue({experiment(grid, row): (f"train.seeds={seeds}", *row.changes) for row in GRIDS[grid]})
+
+
+def enqueue(experiments: Mapping[str, Sequence[str]]) -> None:
+    """Queue experiments, name → changed params; one of the same name is replaced."""
     there = run_dvc("exp", "list", "--name-only", capture=True).split()
-    for row in GRIDS[grid]:
-        name = experiment(grid, row)
+    for name, changes in experiments.items():
         # Not `exp run --force`: that would also run every stage again.
         if name in there:
             run_dvc("exp", "remove", name)
-        changes = [word for change in (f"train.seeds={seeds}", *row.changes) for word in ("-S", change)]
-        run_dvc("exp", "run", "--queue", "-n", name, *changes)
+        run_dvc("exp", "run", "--queue", "-n", name, *(word for change in changes for word in ("-S", change)))
 
 
 def run_dvc(*words: str, capture: bool = False) -> str:
@@ -121,7 +124,8 @@ def collect(grid: str) -> pd.DataFrame:
     Raises:
         UserError: an experiment is not there.
     """
-    known = _published(load().corpus.name)
+    dataset = {"meld": "MELD", "iemocap": "IEMOCAP-6"}.get(load().corpus.name)
+    known = published(dataset, "weighted_f1")
     hint = f"run `python -m evaluate.tables queue {grid}` and then `dvc exp run --run-all`; `dvc queue status` and "
     hint += "`dvc queue logs` tell what became of it"
     runs = {row.title: results(experiment(grid, row), hint) for row in GRIDS[grid]}
@@ -193,8 +197,8 @@ def render(table: pd.DataFrame, form: str, published_metric: str = "weighted F1"
     """The table as csv (unrounded), Markdown or LaTeX (mean ± sd, one decimal more than the papers)."""
     if form == "csv":
         return table.to_csv(index=False, lineterminator="\n")
-    published = "published" in table and bool(table["published"].notna().any())
-    head = ["", "weighted F1", "macro F1", "WA", "UA", *[f"published {published_metric}"] * published, "p"]
+    shown = "published" in table and bool(table["published"].notna().any())
+    head = ["", "weighted F1", "macro F1", "WA", "UA", *[f"published {published_metric}"] * shown, "p"]
     plus = " ± " if form == "markdown" else r" $\pm$ "
     rows = []
     for record in table.to_dict("records"):
@@ -202,7 +206,7 @@ def render(table: pd.DataFrame, form: str, published_metric: str = "weighted F1"
         for metric in METRICS:
             sd = record[f"{metric}_sd"]
             cells.append(f"{record[metric]:.2f}" + ("" if np.isnan(sd) else f"{plus}{sd:.2f}"))
-        if published:
+        if shown:
             cells.append("" if np.isnan(record["published"]) else f"{record['published']:.2f}")
         cells.append("" if np.isnan(record["p"]) else f"{record['p']:.4f}")
         rows.append(cells)
@@ -240,10 +244,10 @@ def results(name: str, hint: str) -> Results:
     return details["splits"]["test"], pd.read_csv(io.StringIO(text), keep_default_na=False)
 
 
-def _published(corpus: str) -> dict[str, float]:
-    dataset = {"meld": "MELD", "iemocap": "IEMOCAP-6"}.get(corpus)
+def published(dataset: str | None, metric: str) -> dict[str, float]:
+    """{system: published figure, in points} of a data set."""
     table = pd.read_csv(PUBLISHED)
-    chosen = table[(table["dataset"] == dataset) & (table["metric"] == "weighted_f1")]
+    chosen = table[(table["dataset"] == dataset) & (table["metric"] == metric)]
     return dict(zip(chosen["system"], chosen["value"], strict=True))
 
 

@@ -6,19 +6,15 @@ relative to the page: folder and recording can be moved together.
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import math
 import os
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from markupsafe import Markup
-
 from evaluate.answers import Answers
 from evaluate.palette import colours
-from evaluate.report import HERE, bar, template
+from evaluate.report import bar, page
 from evaluate.trained import Trained
 from pipeline import fragments
 
@@ -27,17 +23,15 @@ UNKNOWN = 1.0  # seconds that a turn of unknown length takes in the strip
 
 def render(answers: Answers, model: Trained, folder: Path) -> str:
     """The page, to lie in `folder`; the same answers give the same text."""
-    script = (HERE / "timeline.js").read_text(encoding="utf-8")
-    return template("timeline.html.j2").render(
+    return page(
+        "timeline",
+        ["report.css", "timeline.css"],
         names=answers.labels,
         colours=colours(answers.labels),
         model=model,
         dialogues=_dialogues(answers, folder),
         notes=answers.recordings.notes(),
-        style=Markup("".join((HERE / name).read_text(encoding="utf-8") for name in ("report.css", "timeline.css"))),
-        script=Markup(script),
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-    )  # fmt: skip
+    )
 
 
 def _dialogues(answers: Answers, folder: Path) -> list[dict[str, Any]]:

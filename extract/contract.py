@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
-from pipeline.params import StreamParams
+from pipeline.params import INERT, StreamParams
 
 if TYPE_CHECKING:  # the tables bring pandas, which a worker does without
     from torch import Tensor
@@ -125,12 +125,12 @@ class Encoder(ABC, Generic[P]):
 
     def provenance(self) -> dict[str, Any]:
         """All that decides a feature's value besides the item; its hash is the fingerprint."""
-        params = self.params.model_dump(mode="json", exclude={"max_failed", "timeout", "weights"})
+        params = self.params.model_dump(mode="json", exclude={*INERT, "weights"})
         return {
             "encoder": params,
             "weights": self.weights(),
             "packages": {name: metadata.version(name) for name in sorted(self.packages())},
-            "code": _source_hash(self.sources()),
+            "code": source_hash(self.sources()),
         }
 
     def fingerprint(self) -> str:
@@ -163,7 +163,8 @@ class Trainable(ABC):
         """Write model and tokenizer or preprocessor, so that `weights: folder` names them."""
 
 
-def _source_hash(modules: Sequence[str]) -> str:
+def source_hash(modules: Sequence[str]) -> str:
+    """sha256, hex, over the source of modules of this project, named by dots; line endings do not count."""
     root = Path(__file__).resolve().parent.parent
     digest = hashlib.sha256()
     for module in sorted(modules):

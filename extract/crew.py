@@ -123,18 +123,21 @@ class Crew(ABC):
         """End all workers."""
 
     def run(self) -> Iterator[list[Entry]]:
-        """Outcomes of all items as they come; an empty list every tick in which none does."""
-        while True:
-            self._feed()
-            if not self.busy():
-                return
-            yield self._collect()
-            if self.killers >= HOPELESS and not self.hopeful:
-                raise UserError(
-                    f"{self.killers} items one after the other killed or blocked their worker and none came through: "
-                    "the cause is rather this machine (memory, drivers) than the files; they count as failed, and "
-                    "`python -m extract retry STREAM` tries them again once it is mended"
-                )
+        """Outcomes of all items as they come; an empty list every tick in which none does. No worker outlives it."""
+        try:
+            while True:
+                self._feed()
+                if not self.busy():
+                    return
+                yield self._collect()
+                if self.killers >= HOPELESS and not self.hopeful:
+                    raise UserError(
+                        f"{self.killers} items one after the other killed or blocked their worker and none came "
+                        "through: the cause is rather this machine (memory, drivers) than the files; they count as "
+                        "failed, and `python -m extract retry STREAM` tries them again once it is mended"
+                    )
+        finally:
+            self.close()
 
     def busy(self) -> bool:
         """Whether anything is left to do."""

@@ -30,11 +30,7 @@ def extract(
     Raises:
         UserError: a worker cannot work at all (weights missing, broken installation).
     """
-    pool = _Pool(encoder, batches, workers, timeout)
-    try:
-        yield from pool.run()
-    finally:
-        pool.close()
+    yield from _Pool(encoder, batches, workers, timeout).run()
 
 
 class _Pool(Crew):

@@ -60,11 +60,7 @@ def extract(
         UserError: Ray is not installed, its cluster cannot be reached, or a node cannot do the work: its code,
             packages or weights are others than here, or it lacks them.
     """
-    cluster = _Cluster(encoder, batches, workers, timeout)
-    try:
-        yield from cluster.run()
-    finally:
-        cluster.close()
+    yield from _Cluster(encoder, batches, workers, timeout).run()
 
 
 class _Cluster(Crew):

@@ -52,6 +52,10 @@ class CorpusParams(Strict):
         return self
 
 
+# What a stream's params may change without changing a feature.
+INERT = frozenset({"max_failed", "timeout"})
+
+
 class StreamParams(Strict):
     """What every stream has; an encoder's own model adds to it."""
 

@@ -7,7 +7,6 @@ the same bytes. Interrupted, it goes on at the next start from the last whole ep
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +93,4 @@ def _record(params: Params, data: Corpus, seed: int, done: Trained) -> dict[str,
 
 
 if __name__ == "__main__":
-    try:
-        entry(main)
-    except KeyboardInterrupt:
-        print("train: stopped; the next run goes on from the last whole epoch", file=sys.stderr)
-        sys.exit(130)
+    entry(main, "train: stopped; the next run goes on from the last whole epoch")

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from pipeline.errors import UserError
 from pipeline.features import FeatureCache, Meta
-from pipeline.params import FEATURES, Params
+from pipeline.params import FEATURES, Params, TrainParams
 from pipeline.tables import (
     UTTERANCES,
     Utterance,
@@ -100,7 +100,7 @@ def load(params: Params) -> Dataset:
     Raises:
         UserError: a table or cache is damaged, or they do not belong together.
     """
-    data = _without_features(**tables(params))
+    data = _without_features(**tables(params.corpus.labels, params.train.fold, params.train.seed))
     for modality, name in params.train.streams.in_use().items():
         _add_stream(data, modality, FEATURES / f"{name}.h5", params.train.normalise)
     something_left(data)
@@ -112,7 +112,7 @@ def load_unlabelled(
     label_names: list[str],
     caches: Mapping[str, Path],
     statistics: Mapping[str, Statistics],
-    normalise: str,
+    train: TrainParams,
 ) -> Dataset:
     """New recordings for a trained model: nothing is labelled, all of it is `test`.
 
@@ -125,7 +125,7 @@ def load_unlabelled(
     """
     data = _without_features(**unlabelled(utterances, label_names))
     for modality, path in caches.items():
-        _add_stream(data, modality, path, normalise, statistics[modality])
+        _add_stream(data, modality, path, train.normalise, statistics[modality])
     return data
 
 
@@ -262,3 +262,15 @@ def batches(
     order = torch.randperm(len(chosen), generator=generator).tolist() if generator else range(len(chosen))
     for start in range(0, len(chosen), size):
         yield [chosen[order[i]] for i in range(start, min(start + size, len(chosen)))]
+
+
+def bucketed(
+    order: Sequence[int], sizes: Sequence[int] | np.ndarray, size: int, pool: int, generator: torch.Generator
+) -> list[list[int]]:
+    """Batches of at most `size` of like `sizes`, shuffled among each other: `pool` batches' worth of `order` at a time
+    are sorted together.
+    """
+    groups: list[list[int]] = []
+    for some in batches(order, pool * size):
+        groups += batches(sorted(some, key=lambda i: sizes[i]), size)
+    return [groups[i] for i in torch.randperm(len(groups), generator=generator).tolist()]

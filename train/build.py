@@ -64,9 +64,8 @@ def read_unlabelled(
     Raises:
         UserError: a cache is damaged, or not of these utterances.
     """
-    if model.name in FRAME_MODELS:
-        return frames.load_unlabelled(utterances, label_names, caches, statistics, train)
-    return batches.load_unlabelled(utterances, label_names, caches, statistics, train.normalise)
+    reader = frames if model.name in FRAME_MODELS else batches
+    return reader.load_unlabelled(utterances, label_names, caches, statistics, train)
 
 
 def build(

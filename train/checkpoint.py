@@ -23,6 +23,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from extract.contract import source_hash
 from pipeline.errors import UserError
 
 SCHEMA = 1
@@ -40,10 +41,7 @@ def state_folder(settings: Sequence[str], inputs: Sequence[Path], device: torch.
 
 def models_code() -> str:
     """sha256 (hex) over the networks' source: what else than its weights decides a model's answers."""
-    digest = hashlib.sha256()
-    for path in sorted((FEATURES_CODE / "models").glob("*.py")):
-        digest.update(path.read_bytes().replace(b"\r\n", b"\n"))
-    return digest.hexdigest()
+    return source_hash([f"train.models.{path.stem}" for path in (FEATURES_CODE / "models").glob("*.py")])
 
 
 def random_state() -> dict[str, Any]:

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from pipeline.errors import UserError
 from pipeline.features import Meta
-from pipeline.params import Params
 from pipeline.tables import LABELS, UTTERANCES, Utterance, read_labels, read_utterances, splits
 
 
@@ -86,20 +85,20 @@ class Corpus(ABC):
         return torch.bincount(self.labels[train], minlength=len(self.label_names))
 
 
-def tables(params: Params) -> dict[str, Any]:
-    """The fields of `Corpus` that come from the two tables.
+def tables(label_names: list[str], fold: str | int, seed: int, field: str = "train.fold") -> dict[str, Any]:
+    """The fields of `Corpus` that come from the two tables; `fold`, `seed` and `field` as `splits` takes them.
 
     Raises:
-        UserError: a table is damaged, or they do not belong together.
+        UserError: a table is damaged, they do not belong together, or the fold names no session.
     """
     utterances = read_utterances(UTTERANCES)
-    table = read_labels(utterances, params.corpus.labels, LABELS)
-    number = {name: i for i, name in enumerate(params.corpus.labels)}
+    table = read_labels(utterances, label_names, LABELS)
+    number = {name: i for i, name in enumerate(label_names)}
     return {
         "utterances": utterances,
-        "label_names": params.corpus.labels,
+        "label_names": label_names,
         "labels": torch.tensor([number.get(emotion, -1) for emotion in table["emotion"]]),
-        "split": splits(table, utterances, params.train.fold, params.train.seed),
+        "split": splits(table, utterances, fold, seed, field),
     }
 
 

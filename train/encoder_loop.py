@@ -23,8 +23,9 @@ from tqdm import tqdm
 from extract.contract import Trainable
 from pipeline.errors import UserError
 from pipeline.params import FinetuneParams
+from train.batches import bucketed
 from train.checkpoint import random_state, read_state, set_random_state, write_state
-from train.loop import Trained, scores, seed_everything
+from train.loop import Trained, added, scores, seed_everything
 
 DROPOUT = 0.1
 # Batches drawn at random and sorted by length together: long enough to match lengths, short enough to mix.
@@ -143,11 +144,7 @@ def batches(sizes: Sequence[int], count: int, seed: int, epoch: int) -> list[lis
     """
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
     order = torch.randperm(len(sizes), generator=generator).tolist()
-    found = []
-    for start in range(0, len(order), POOL * count):
-        pool = sorted(order[start : start + POOL * count], key=lambda i: sizes[i])
-        found += [pool[k : k + count] for k in range(0, len(pool), count)]
-    return [found[i] for i in torch.randperm(len(found), generator=generator).tolist()]
+    return bucketed(order, sizes, count, POOL, generator)
 
 
 def slope(step: int, total: int, warmup: float) -> float:
@@ -196,12 +193,7 @@ def _judged(
         with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=knobs.precision == "bf16"):
             logits[chosen] = model([val.inputs[i] for i in chosen]).float().cpu()
     model.train()
-    row = {**row, **scores(logits, val.labels)}
-    best = max((r["val_weighted_f1"] for r in done.history), default=-1.0)
-    if row["val_weighted_f1"] <= best:
-        return Trained(done.weights, done.best_epoch, [*done.history, row])
-    weights = {name: value.detach().cpu().clone() for name, value in model.network.state_dict().items()}
-    return Trained(weights, int(row["epoch"]), [*done.history, row])
+    return added(done, model.network, {**row, **scores(logits, val.labels)})
 
 
 class _Saving:

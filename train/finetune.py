@@ -32,9 +32,10 @@ from extract.streams import WEIGHTS, base_of, load_checked
 from extract.weights import RECORD
 from pipeline.errors import UserError, entry
 from pipeline.params import FinetuneParams, Params
-from pipeline.tables import LABELS, UTTERANCES, Utterance, dialogues, read_labels, read_utterances, splits
+from pipeline.tables import LABELS, UTTERANCES, Utterance, dialogues
 from train.batches import ids_hash
 from train.checkpoint import state_folder
+from train.corpus import tables
 from train.encoder_loop import Examples, fit
 from train.loop import Trained
 
@@ -47,11 +48,8 @@ def main() -> None:
     name = sys.argv[1]
     params = load_checked()
     encoder, knobs = base_of(name, params)
-    utterances = read_utterances()
-    table = read_labels(utterances, params.corpus.labels)
-    split = splits(table, utterances, knobs.fold, knobs.seed, f"finetune.{name}.training.fold")
-    number = {label: i for i, label in enumerate(params.corpus.labels)}
-    labels = np.array([number.get(emotion, -1) for emotion in table["emotion"]])
+    found = tables(params.corpus.labels, knobs.fold, knobs.seed, f"finetune.{name}.training.fold")
+    utterances, split, labels = found["utterances"], found["split"], found["labels"].numpy()
     accelerator = _accelerator()
     train, val = (
         _examples(f"{name}: {part}", encoder, utterances, labels, (split == part) & (labels >= 0))
@@ -60,7 +58,9 @@ def main() -> None:
     accelerator.print(f"{name}: {len(train.names)} utterances to train on, {len(val.names)} to select on")
     settings = [encoder.fingerprint(), knobs.model_dump_json(), *params.corpus.labels]
     states = state_folder(settings, [UTTERANCES, LABELS], accelerator.device)
-    done = fit(encoder, train, val, len(number), knobs, accelerator, states / "finetune.pt", name)
+    done = fit(
+        encoder, train, val, len(params.corpus.labels), knobs, accelerator, states / "finetune.pt", name
+    )
     if accelerator.is_main_process:
         record = _record(name, params, encoder, knobs, done) | {"ids": ids_hash(utterances, split)}
         _write(WEIGHTS / name, encoder, done, record)
@@ -157,8 +157,4 @@ def _write(folder: Path, encoder: Any, done: Trained, record: dict[str, Any]) ->
 
 
 if __name__ == "__main__":
-    try:
-        entry(main)
-    except KeyboardInterrupt:
-        print("finetune: stopped; the next run goes on from the state last written", file=sys.stderr)
-        sys.exit(130)
+    entry(main, "finetune: stopped; the next run goes on from the state last written")

@@ -20,7 +20,7 @@ from pipeline.errors import UserError
 from pipeline.features import FeatureCache
 from pipeline.params import FEATURES, FRAME_MODELS, Params, TrainParams
 from pipeline.tables import Utterance
-from train.batches import admit, batches, scale, shrink
+from train.batches import admit, batches, bucketed, scale, shrink
 from train.corpus import Corpus, Statistics, something_left, speakers, tables, unlabelled
 from train.models import FrameBatch
 
@@ -128,11 +128,7 @@ class FrameDataset(Corpus):
             return
         labels = self.labels[list(chosen)]
         drawn = torch.multinomial(balanced(labels), len(chosen), replacement=True, generator=generator)
-        groups = []
-        for pool in batches([chosen[i] for i in drawn.tolist()], POOL * size):
-            groups += list(batches(sorted(pool, key=lambda i: lengths[i]), size))
-        for i in torch.randperm(len(groups), generator=generator).tolist():
-            yield groups[i]
+        yield from bucketed([chosen[i] for i in drawn.tolist()], lengths, size, POOL, generator)
 
     def batch(self, chosen: Sequence[int], device: torch.device | str = "cpu") -> FrameBatch:
         """The given rows, each modality padded to its own longest, at least one frame."""
@@ -160,7 +156,7 @@ def load(params: Params) -> FrameDataset:
     Raises:
         UserError: a table or cache is damaged, they do not belong together, or a stream has no frames.
     """
-    data = FrameDataset(**tables(params))
+    data = FrameDataset(**tables(params.corpus.labels, params.train.fold, params.train.seed))
     reads = FRAME_MODELS[params.model.name]
     for modality, name in params.train.streams.in_use().items():
         if modality in reads:

@@ -101,7 +101,7 @@ def fit(
         scheduler.step(judged["val_ce"])
         row = {"epoch": epoch, "lr": optimiser.param_groups[0]["lr"], **losses, **judged}
         bar.set_postfix({k: f"{row[k]:.3f}" for k in ("train_loss", "val_weighted_f1")})
-        done = _add(done, model, row)
+        done = added(done, model, row)
         if epochs is not None:
             save_file(_copy(model), epochs / f"{epoch}.safetensors")
         if time.monotonic() - written > SAVE_EVERY:
@@ -127,13 +127,14 @@ def _solutions(
             "train_ce": ce,
             **judged,
         }
-        done = _add(done, model, row)
+        done = added(done, model, row)
         if epochs is not None:
             save_file(_copy(model), epochs / f"{len(done.history)}.safetensors")
         yield done
 
 
-def _add(done: Trained, model: nn.Module, row: dict[str, float]) -> Trained:
+def added(done: Trained, model: nn.Module, row: dict[str, float]) -> Trained:
+    """`done` with an epoch more, whose weights are kept where they are the best on val so far."""
     best = max((r["val_weighted_f1"] for r in done.history), default=-1.0)
     if row["val_weighted_f1"] > best:
         return Trained(_copy(model), int(row["epoch"]), [*done.history, row])

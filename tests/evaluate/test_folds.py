@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluate import folds
+from evaluate import folds, tables
 from evaluate.metrics import METRICS, scores
 from evaluate.tables import GRIDS, render
 from pipeline.errors import UserError
@@ -47,7 +47,7 @@ def project(tmp_path, monkeypatch):
         calls.append(words)
         return "model-all-folds-fold-1\nmain\n" if words[:2] == ("exp", "list") else ""
 
-    monkeypatch.setattr(folds, "run_dvc", run_dvc)
+    monkeypatch.setattr(tables, "run_dvc", run_dvc)
     return calls
 
 

@@ -145,7 +145,7 @@ def test_workers_end_with_the_engine_and_it_asks_for_no_more_batches_than_it_giv
         chunk = len(next(outcomes))
         assert asked <= done + chunk + 2 * crew.AHEAD
         done += chunk
-    workers = [w.process.pid for w in outcomes.gi_frame.f_locals["pool"].workers]
+    workers = [w.process.pid for w in outcomes.gi_yieldfrom.gi_frame.f_locals["self"].workers]
     outcomes.close()
     assert len(workers) == 2
     for pid in workers:

@@ -97,7 +97,7 @@ def test_it_asks_for_no_more_batches_than_it_gives_and_ends_its_actors(encoder: 
         chunk = len(next(outcomes))
         assert asked <= done + chunk + 2 * crew.AHEAD
         done += chunk
-        workers = outcomes.gi_frame.f_locals["cluster"].workers
+        workers = outcomes.gi_yieldfrom.gi_frame.f_locals["self"].workers
     outcomes.close()
     again = extract(encoder, sentences(4), 2, engine=ray_engine.extract)
     assert len(again) == 4
@@ -108,7 +108,7 @@ def test_a_stranger_at_the_door_neither_enters_nor_blocks(encoder: FakeEncoder) 
 
     outcomes = ray_engine.extract(encoder, iter([items([f"sleep=0.2 {i}"]) for i in range(10)]), 1, 60)
     next(outcomes)
-    server = outcomes.gi_frame.f_locals["cluster"].server
+    server = outcomes.gi_yieldfrom.gi_frame.f_locals["self"].server
     with (
         socket.create_connection(server.getsockname()[:2]),
         socket.create_connection(server.getsockname()[:2]) as b,

@@ -28,20 +28,9 @@ from train import encoder_loop
 from train.encoder_loop import Classifier, batches, slope
 
 
-@pytest.fixture(scope="module")
-def bert(tmp_path_factory) -> Path:
-    return tiny_models.bert(
-        tmp_path_factory.mktemp("base") / "tiny", num_hidden_layers=2, initializer_range=0.1
-    )
-
-
 @pytest.fixture(autouse=True)
-def project(tmp_path, monkeypatch, bert) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("EMOFUSE_DEVICE", "cpu")
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    tuned.make(tmp_path, bert)
-    return tmp_path
+def project(tuned_project) -> Path:
+    return tuned_project
 
 
 @pytest.mark.parametrize("stop", [1, 6, 7, 20])

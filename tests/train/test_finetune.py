@@ -22,7 +22,6 @@ from extract.weights import content_hash
 from pipeline.errors import UserError
 from pipeline.features import FeatureCache
 from pipeline.tables import read_labels, read_utterances, splits
-from tests.extract import tiny_models
 from tests.extract.project import inline
 from tests.train import tuned
 from train import __main__ as train_stage
@@ -30,21 +29,10 @@ from train.batches import ids_hash
 from train.batches import load as load_dataset
 
 
-@pytest.fixture(scope="module")
-def bert(tmp_path_factory) -> Path:
-    return tiny_models.bert(
-        tmp_path_factory.mktemp("base") / "tiny", num_hidden_layers=2, initializer_range=0.1
-    )
-
-
 @pytest.fixture(autouse=True)
-def project(tmp_path, monkeypatch, bert) -> Path:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("EMOFUSE_DEVICE", "cpu")
-    monkeypatch.delenv("DVC_ROOT", raising=False)
+def project(tuned_project, monkeypatch) -> Path:
     monkeypatch.setattr(run.pool, "extract", inline)
-    tuned.make(tmp_path, bert)
-    return tmp_path
+    return tuned_project
 
 
 def part_of(fold="none", seed=0) -> np.ndarray:

@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from train.models.contract import MODALITIES, Batch, Output
 from train.models.dialogue_rnn import DialogueRNN
 from train.models.layout import Layout
-from train.models.multiemo import ModelParams
+from train.models.multiemo import ModelParams, projected
 
 
 class DialogueRNNConcat(nn.Module):
@@ -35,14 +35,9 @@ class DialogueRNNConcat(nn.Module):
         """Logits and z, the recurrence's output, of the U real utterances, in dialogue-then-turn order."""
         on_gpu = batch.speakers.device.type != "cpu"
         layout = Layout(batch.lengths, batch.speakers, padded=False, dense=on_gpu)
-        x = torch.cat([self._project(m, batch, layout) for m in self.modalities], -1)
+        inputs = [projected(m, batch, layout, self.project, self.missing) for m in self.modalities]
+        x = torch.cat(inputs, -1)
         [e] = self.rnn([self.joint(x)], layout)
         z = self.dropout(layout.answers(e if layout.ask is None else layout.ask(e)))
         present = {m: batch.present[m].flatten()[layout.outputs] for m in self.modalities}
         return Output(self.classify(F.relu(self.hidden(z))), z, {}, present)
-
-    def _project(self, m: str, batch: Batch, layout: Layout) -> Tensor:
-        """[U, d] in time-major order."""
-        x = self.project[m](batch.features[m].flatten(0, 1).index_select(0, layout.inputs))
-        here = batch.present[m].flatten()[layout.inputs, None]
-        return torch.where(here, x, self.missing[m].to(x.dtype))

@@ -100,7 +100,7 @@ class MultiEMO(nn.Module):
 
     def context(self, batch: Batch, layout: Layout) -> dict[str, Tensor]:
         """C^m of equation 1: modality -> [R, d] in dialogue-major order."""
-        inputs = {m: self._project(m, batch, layout) for m in self.modalities}
+        inputs = {m: projected(m, batch, layout, self.project, self.missing) for m in self.modalities}
         context = {}
         if self.rnn is not None:
             outputs = self.rnn([inputs[m] for m in self.recurrent], layout)
@@ -116,15 +116,18 @@ class MultiEMO(nn.Module):
                 context[m] = x
         return {m: context[m] for m in self.modalities}
 
-    def _project(self, m: str, batch: Batch, layout: Layout) -> Tensor:
-        """[U, d] in time-major order."""
-        x = self.project[m](batch.features[m].flatten(0, 1).index_select(0, layout.inputs))
-        here = batch.present[m].flatten()[layout.inputs, None]
-        return torch.where(here, x, self.missing[m].to(x.dtype))
-
     def _keys(self, m: str, batch: Batch, layout: Layout) -> Tensor | None:
         """[R] bool, which rows may be attended to; None for all."""
         present = batch.present[m].flatten()[layout.keys]
         if self.published:
             present = present | layout.padding  # published attention sees padded turns
         return None if bool(present.all()) else present
+
+
+def projected(
+    m: str, batch: Batch, layout: Layout, project: nn.ModuleDict, missing: nn.ParameterDict
+) -> Tensor:
+    """A modality's features through its projection, the learned vector where there is none: [U, d], time-major."""
+    x = project[m](batch.features[m].flatten(0, 1).index_select(0, layout.inputs))
+    here = batch.present[m].flatten()[layout.inputs, None]
+    return torch.where(here, x, missing[m].to(x.dtype))
