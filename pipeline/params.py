@@ -109,6 +109,7 @@ class TrainParams(Strict):
     batch_size: Count = 16
     lr: Positive = 1e-4
     weight_decay: Annotated[float, Field(ge=0)] = 1e-5
+    ema_epochs: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.5
     precision: Literal["fp32", "bf16"] = "fp32"
     keep_epochs: bool = False
     frames: Literal["f2", "f4"] = "f2"

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 from pipeline.errors import UserError
 from pipeline.features import FeatureCache
@@ -72,6 +73,32 @@ def test_patience_ends_the_run(tmp_path):
     params = small.params(train={"epochs": 100, "patience": 2, "lr": 1e-9})
     done = last(fit(load(params), params, 0, CPU, tmp_path / "state"))
     assert len(done.history) == done.best_epoch + 2
+
+
+@pytest.mark.parametrize("span", [0.0, 0.5, 2.0])
+def test_what_is_kept_is_an_average_of_the_steps_weights(tmp_path, span):
+    params = small.params(train={"epochs": 2, "lr": 1e-2, "ema_epochs": span})
+    data = load(params)
+    steps = []
+
+    def note(optimiser, *_):
+        steps.append([p.detach().clone() for group in optimiser.param_groups for p in group["params"]])
+
+    hook = register_optimizer_step_post_hook(note)
+    try:
+        done = last(fit(data, params, 0, CPU, tmp_path / "state"))
+    finally:
+        hook.remove()
+    epoch = len(steps) // 2
+    assert epoch > 1
+    fade = np.exp(-1 / (span * epoch)) if span else 0.0
+    average = steps[0]
+    for step in steps[1 : done.best_epoch * epoch]:
+        average = [fade * a + (1 - fade) * p for a, p in zip(average, step, strict=True)]
+    model, _ = loop.build(params.model, params.loss, data.dims, data.class_counts())
+    names = [name for name, _ in model.named_parameters()]
+    for name, expected in zip(names, average, strict=True):
+        torch.testing.assert_close(done.weights[name], expected, atol=1e-6, rtol=1e-5)
 
 
 def test_same_seed_same_bytes_and_another_seed_others(tmp_path):
