@@ -105,7 +105,8 @@ def test_ua_was_nan_where_an_emotion_is_absent():
 
 
 @pytest.mark.parametrize(
-    "name", ["docs/foalnet.md", "presets/demo-foalnet.yaml", "presets/iemocap4-foalnet.yaml"]
+    "name",
+    ["docs/foalnet.md", "docs/multiemo.md", "presets/demo-foalnet.yaml", "presets/iemocap4-foalnet.yaml"],
 )
 def test_the_documented_command_had_an_option_that_does_not_exist(name):
     """Every `-S section.field=` of ours is a param."""

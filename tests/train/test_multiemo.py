@@ -6,6 +6,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.nn import functional as F
 
 from tests.train import loop_reference
 from tests.train.dialogues import DIMS, alone, batch, loss_params, model, params
@@ -152,6 +153,23 @@ def test_single_precision_and_bf16_follow_double():
     total.backward()
     assert all(torch.isfinite(x.grad).all() for x in net.parameters())
     torch.testing.assert_close(out.logits.double(), exact, rtol=0.1, atol=0.15)
+
+
+def test_attention_stays_in_single_precision_on_the_cpu(monkeypatch):
+    """The kernel for bfloat16 takes ten times as long there; the products around it stay in bfloat16."""
+    attention, seen = F.scaled_dot_product_attention, set()
+
+    def watch(*inputs):
+        answer = attention(*inputs)
+        seen.add((*(x.dtype for x in inputs[:3]), answer.dtype))
+        return answer
+
+    monkeypatch.setattr(F, "scaled_dot_product_attention", watch)
+    data, net = batch(LENGTHS, missing=0.2), model(params()).float()
+    data.features = {m: x.float() for m, x in data.features.items()}
+    with torch.autocast("cpu", torch.bfloat16):
+        assert net(data).logits.dtype == torch.bfloat16
+    assert seen == {(torch.float32,) * 4}
 
 
 def test_same_gradient_every_time_with_deterministic_algorithms():
