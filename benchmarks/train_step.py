@@ -29,6 +29,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -58,6 +59,7 @@ class Ours:
         self.net = MultiEMO(DIMS, len(setting.counts), params).to(device)
         self.criterion = MultiEMOLoss(setting.loss, torch.tensor(setting.counts)).to(device)
         self.optimiser = torch.optim.Adam(self.net.parameters(), lr=1e-4, weight_decay=1e-5, fused=True)
+        self.average = AveragedModel(self.net, multi_avg_fn=get_ema_multi_avg_fn(0.9))
 
     def prepare(self, batch: Batch) -> Batch:
         """The batch on the device."""
@@ -74,6 +76,8 @@ class Ours:
             loss = self.criterion(self.net(batch), batch.labels)["total"]
         loss.backward()
         self.optimiser.step()
+        if self.compat == "default":  # as published, nothing is averaged
+            self.average.update_parameters(self.net)
         return loss.item()
 
     def parts(self, batch: Batch) -> dict[str, Callable[[], list[Tensor]]]:
