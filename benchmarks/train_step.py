@@ -86,9 +86,17 @@ class Ours:
         layout = Layout(batch.lengths, batch.speakers, padded=padded, dense=self.device != "cpu")
         leaves = {m: x.detach().requires_grad_() for m, x in self.net.context(batch, layout).items()}
         everyone = dict.fromkeys(MODALITIES)
+
+        def cast(run: Callable[[], dict[str, Tensor]]) -> Callable[[], list[Tensor]]:
+            def under_autocast() -> list[Tensor]:
+                with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16):
+                    return list(run().values())
+
+            return under_autocast
+
         return {
-            "context": lambda: list(self.net.context(batch, layout).values()),
-            "multiattn": lambda: list(self.net.multiattn(leaves, everyone, layout).values()),
+            "context": cast(lambda: self.net.context(batch, layout)),
+            "multiattn": cast(lambda: self.net.multiattn(leaves, everyone, layout)),
         }
 
 
