@@ -61,6 +61,7 @@ def _import(args: argparse.Namespace) -> None:
         print(note)
     with FeatureCache(to) as cache:
         print(report.info(cache))
+    print(f"dvc add {to}    # so that queued experiments, `dvc push` and whoever pulls have it")
 
 
 def _parser() -> argparse.ArgumentParser:
