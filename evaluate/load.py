@@ -96,9 +96,8 @@ def _oracle(model: nn.Module, data: Corpus, seed: int, folder: Path) -> Predicti
 
 def _stream(modality: str, name: str) -> Stream:
     with FeatureCache(FEATURES / f"{name}.h5") as cache:
-        weights = "@".join(
-            part for part in (cache.meta.weights["name"], cache.meta.weights["revision"]) if part
-        )
+        known = cache.meta.weights  # nothing in a file from elsewhere
+        weights = "@".join(known[part] for part in ("name", "revision") if known.get(part))
         return Stream(name, modality, cache.meta.encoder, weights, [STATUSES[code] for code in cache.status])
 
 

@@ -176,7 +176,9 @@ class Params(Strict):
     def _streams_exist(self) -> Params:
         # A file that no stream makes was imported; its own record says where it comes from. In the folder of a queued
         # experiment it may not lie there yet, but what `dvc add` wrote of it does.
-        imported = {path.name.split(".h5")[0] for kind in ("*.h5", "*.h5.dvc") for path in FEATURES.glob(kind)}
+        imported = {
+            path.name.split(".h5")[0] for kind in ("*.h5", "*.h5.dvc") for path in FEATURES.glob(kind)
+        }
         imported -= {"none"}
         known = sorted({*self.extract, *self.finetune, *imported})
         for modality, name in self.train.streams.in_use().items():

@@ -5,7 +5,12 @@
         --to data/                                                                # MultiEMO's
 
 writes data/utterances.csv, data/labels.csv and data/features/STREAM.h5 (text, audio, visual; text2 … where a file
-has several), after which `python -m train` runs on them. The pickles are read by `unpickle`, which runs nothing.
+has several). In a copy of presets/meld.yaml or iemocap.yaml with `extract: {}`, `finetune: {}` and these names under
+`train.streams`, the pipeline goes on from there:
+
+    dvc commit -f prepare && dvc add data/features/{text,audio,visual}.h5 && dvc repro
+
+The pickles are read by `unpickle`, which runs nothing.
 A vector that is all zeros stands for "nothing found" in these files and becomes `no_text`, `no_audio` or `no_face`.
 """
 
@@ -107,7 +112,7 @@ def _meta(stream: Stream, corpus: str, dim: int) -> features.Meta:
         corpus=corpus,
         licence="",
         encoder=encoder,
-        weights={},
+        weights={"name": "", "revision": "", "sha256": ""},
         weights_saw=None,
         packages={},
         code=code,
@@ -118,7 +123,9 @@ def _meta(stream: Stream, corpus: str, dim: int) -> features.Meta:
 
 def main() -> None:
     parser = argparse.ArgumentParser(
-        prog="python -m pipeline.corpora.published", description=__doc__.split("\n")[0]
+        prog="python -m pipeline.corpora.published",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.add_argument(
