@@ -44,11 +44,12 @@ def name_of(grid: str, row: Row, fold: str) -> str:
 
 def queue(grid: str, rows: Sequence[Row], seeds: int) -> None:
     """Queue an experiment per row and session with `seeds` seeds each."""
+    folds = sessions()
     enqueue(
         {
             name_of(grid, row, fold): (f"train.seeds={seeds}", f"train.fold={fold}", *row.changes)
             for row in rows
-            for fold in sessions()
+            for fold in folds
         }
     )
 
