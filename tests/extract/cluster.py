@@ -13,7 +13,9 @@ import tempfile
 import time
 from pathlib import Path
 
-WAIT_SECONDS = 60.0
+WAIT_SECONDS = 180.0
+# Ports 0: by default the workers of all nodes take theirs from one range, and nodes of one machine would collide.
+NODE = ("--object-store-memory=80000000", "--min-worker-port=0", "--max-worker-port=0", "--block")
 
 
 class Cluster:
@@ -26,9 +28,6 @@ class Cluster:
     def __init__(self, nodes: int, **environment: str) -> None:
         # Not pytest's folder: a socket's path may have 107 bytes.
         self.folder = Path(tempfile.mkdtemp(prefix="ray-"))
-        with socket.socket() as probe:
-            probe.bind(("", 0))
-            port = probe.getsockname()[1]
         self.environment = {
             "RAY_AUTH_MODE": "token",
             "RAY_AUTH_TOKEN": secrets.token_hex(16),
@@ -37,7 +36,12 @@ class Cluster:
         self.own = {**os.environ, **self.environment, **environment}
         self.nodes: list[subprocess.Popen] = []
         try:
-            here = ("--head", f"--port={port}", f"--temp-dir={self.folder}", "--include-dashboard=false")
+            here = (
+                "--head",
+                f"--port={free_port()}",
+                f"--temp-dir={self.folder}",
+                "--include-dashboard=false",
+            )
             self.head = self._start(*here, "--num-cpus=0")
             self.address = (self.folder / "ray_current_cluster").read_text().strip()
             self.environment["RAY_ADDRESS"] = self.address
@@ -76,18 +80,28 @@ class Cluster:
         log = self.folder / f"start-{time.monotonic_ns()}.log"
         with log.open("w") as file:
             node = subprocess.Popen(
-                [ray, "start", *args, "--object-store-memory=80000000", "--block"],
+                [ray, "start", *args, *NODE],
                 env=self.own,
                 stdout=file,
                 stderr=file,
                 start_new_session=True,
             )
-        # Only then are its sockets bound: of two that start at once both would take the same names, and one would die.
+        # Only then are its sockets bound and its address written: of two nodes that start at once both would take
+        # the same names for sockets, and one would die.
         deadline = time.monotonic() + WAIT_SECONDS
-        while "Ray runtime started" not in log.read_text():
+        while "will now block forever" not in log.read_text():
             assert node.poll() is None and time.monotonic() < deadline, log.read_text()  # noqa: PT018
             time.sleep(0.1)
         return node
+
+
+def free_port() -> int:
+    """A port below those that the kernel gives out, so that nobody has it by chance before Ray binds it."""
+    while True:
+        port = 20000 + secrets.randbelow(12000)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return port
 
 
 def members(session: int) -> list[int]:
