@@ -13,6 +13,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -107,6 +108,16 @@ def trouble(words: Sequence[str]) -> None:
     for word in words:
         if word.startswith("sleep="):
             time.sleep(float(word.removeprefix("sleep=")))
+        elif word.startswith("touch="):
+            Path(word.removeprefix("touch=")).touch()
+        elif word.startswith("await="):
+            there = Path(word.removeprefix("await="))
+            for _ in range(3000):
+                if there.exists():
+                    break
+                time.sleep(0.01)
+            else:
+                raise TimeoutError(f"nobody made {there}")
         elif word == "crash":
             os.kill(os.getpid(), signal.SIGSEGV)
         elif word == "hang":

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -155,20 +153,16 @@ def test_workers_end_with_the_engine_and_it_asks_for_no_more_batches_than_it_giv
 
 @pytest.mark.slow
 def test_the_engine_ticks_while_nothing_happens(encoder: FakeEncoder) -> None:
-    ticks = [time.monotonic() for _ in pool.extract(encoder, iter([items(["sleep=1"])]), 1, 60)]
-    assert len(ticks) > 5
-    assert max(after - before for before, after in pairwise(ticks)) < 0.8
+    ticks = [not chunk for chunk in pool.extract(encoder, iter([items(["sleep=2"])]), 1, 60)]
+    assert sum(ticks) > 5
 
 
-@pytest.mark.slow
-def test_decoding_overlaps_with_encoding(encoder: FakeEncoder) -> None:
-    made = items([f"read-sleep=0.2 sleep=0.2 {i}" for i in range(10)])
+def test_decoding_overlaps_with_encoding(encoder: FakeEncoder, tmp_path: Path) -> None:
+    # Each is encoded until the next one is being read.
+    made = items([f"read-touch={tmp_path}/{i} await={tmp_path}/{i + 1}" for i in range(9)])
+    made += items([f"read-touch={tmp_path}/9"])
     outcomes = pool.extract(encoder, iter([[item] for item in made]), 1, 60)
-    begin = 0.0
-    for chunk in outcomes:
-        begin = begin or (time.monotonic() if chunk else 0.0)
-    # The nine after the first: 3.6 s one after the other, 1.8 s side by side.
-    assert time.monotonic() - begin < 2.8
+    assert [entry.status for chunk in outcomes for entry in chunk] == ["ok"] * 10
 
 
 @pytest.mark.slow
