@@ -38,9 +38,9 @@ def extract(stream: str) -> None:
 
 def check() -> None:
     """Check params.yaml: every section, every stream by its encoder's own rules. Exit code 2 if not in order."""
-    from extract.streams import load_checked
+    from extract.streams import load_checked, same_split
 
-    load_checked()
+    same_split(load_checked())
     print(f"{PARAMS}: ok")
 
 

@@ -81,6 +81,30 @@ def base_of(stream: str, params: Params, path: Path = PARAMS) -> tuple[Encoder, 
     return kind(own, _media(params)), training
 
 
+def same_split(params: Params, path: Path = PARAMS) -> None:
+    """Whether the encoders that `train.streams` names are fitted to what the fusion model is: hours before it is known.
+
+    Raises:
+        UserError: it would be tested, or its epoch chosen, on what an encoder is fitted to.
+    """
+    fusion = params.train
+    for name in fusion.streams.in_use().values():
+        if name not in params.finetune:
+            continue
+        training = finetune_params(name, params.finetune[name], path)[2]
+        field = f"{path}: finetune.{name}.training"
+        if str(training.fold) != str(fusion.fold):
+            raise UserError(
+                f"{field}.fold={training.fold}, but train.fold={fusion.fold}: one is fitted to what the other holds "
+                "out; make them equal"
+            )
+        if str(fusion.fold) != "none" and training.seed != fusion.seed:
+            raise UserError(
+                f"{field}.seed={training.seed}, but train.seed={fusion.seed}: with a fold, val is drawn by the seed, "
+                "and the epoch would be chosen on dialogues that the encoder is fitted to; make them equal"
+            )
+
+
 def has_weights(stream: str) -> bool:
     """Whether the `finetune` stage has left weights for a stream."""
     return (WEIGHTS / stream / "config.json").is_file()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from evaluate.load import load_run
 from evaluate.trained import open_model
 from extract import run
 from extract.encoders.text import TextEncoder
-from extract.streams import base_of, encoder_of, load_checked
+from extract.streams import base_of, encoder_of, load_checked, same_split
 from extract.weights import content_hash
 from pipeline.errors import UserError
 from pipeline.features import FeatureCache
@@ -137,6 +138,26 @@ def test_features_are_refused_where_their_weights_saw_the_test_part(monkeypatch,
         for refuses in (load_dataset, load_run):
             with pytest.raises(UserError, match=r"tuned\.h5: .* were fitted with fold 2.*test utterances"):
                 refuses(load_checked())
+
+
+@pytest.mark.parametrize(
+    ("encoder", "fusion", "said"),
+    [
+        ({"fold": 2}, {"fold": "2"}, None),
+        ({"seed": 1}, {}, None),  # without a fold, val is the corpus' own
+        ({"fold": 2, "seed": 4}, {"fold": 2, "seed": 4}, None),
+        ({"fold": 2}, {}, r"tuned\.training\.fold=2, but train\.fold=none: .*make them equal"),
+        ({}, {"fold": "s"}, r"tuned\.training\.fold=none, but train\.fold=s: "),
+        ({"fold": 2}, {"fold": 2, "seed": 1}, r"tuned\.training\.seed=0, but train\.seed=1: .*val"),
+        ({"fold": 2}, {"streams": {"text": "none", "audio": "other", "visual": "none"}}, None),
+    ],
+)
+def test_other_folds_and_seeds_are_refused_before_anything_runs(project, encoder, fusion, said):
+    tuned.change(project, "extract", other={"encoder": "opensmile"})
+    tuned.change(project, "finetune", **encoder)
+    tuned.change(project, "train", **fusion)
+    with pytest.raises(UserError, match=said) if said else nullcontext():
+        same_split(load_checked())
 
 
 def test_weights_named_by_their_folder_still_say_what_they_saw(monkeypatch, project):
