@@ -20,6 +20,7 @@ import pandas as pd
 from evaluate.metrics import METRICS
 from evaluate.tables import GRIDS, Results, Row, enqueue, experiment, published, render, results, table_of
 from pipeline.errors import UserError, entry
+from pipeline.params import load
 from pipeline.tables import read_utterances
 
 ALONE = (Row("all folds"),)
@@ -43,15 +44,17 @@ def name_of(grid: str, row: Row, fold: str) -> str:
 
 
 def queue(grid: str, rows: Sequence[Row], seeds: int) -> None:
-    """Queue an experiment per row and session with `seeds` seeds each."""
-    folds = sessions()
-    enqueue(
-        {
-            name_of(grid, row, fold): (f"train.seeds={seeds}", f"train.fold={fold}", *row.changes)
-            for row in rows
-            for fold in folds
-        }
-    )
+    """Queue an experiment per row and session with `seeds` seeds each; a fine-tuned stream is fitted to each fold."""
+    params, folds = load(), sessions()
+    fitted = [name for name in params.train.streams.in_use().values() if name in params.finetune]
+    experiments = {}
+    for row in rows:
+        for fold in folds:
+            # `++`: params.yaml need not name what it leaves at its default.
+            encoders = (f"++finetune.{name}.training.fold={fold}" for name in fitted)
+            changes = (f"train.seeds={seeds}", f"train.fold={fold}", *encoders, *row.changes)
+            experiments[name_of(grid, row, fold)] = changes
+    enqueue(experiments)
 
 
 def collect(grid: str, rows: Sequence[Row]) -> pd.DataFrame:

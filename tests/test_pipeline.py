@@ -158,10 +158,10 @@ def test_dropping_a_modality_is_one_param(project):
 
 @pytest.mark.slow
 def test_a_fine_tuned_stream_is_one_param_and_its_weights_say_what_they_saw(project, tmp_path):
-    """docs/finetuning.md: added by -S, taken by -S, and refused as test what it was fitted to."""
+    """docs/finetuning.md: added by -S, taken by -S, refused as test what it was fitted to, and fitted to each fold."""
     annotations = project / "data/demo/annotations.csv"
     table = pd.read_csv(annotations, dtype=str, keep_default_na=False)
-    table["session"] = table["dialogue"]
+    table["session"] = ["AB"[i % 2] for i in pd.factorize(table["dialogue"])[0]]
     annotations.unlink()  # DVC's cache may share the file
     table.to_csv(annotations, index=False, lineterminator="\n")
     run(project, "dvc", "commit", "-f", "corpus@demo")
@@ -177,10 +177,15 @@ def test_a_fine_tuned_stream_is_one_param_and_its_weights_say_what_they_saw(proj
     assert fitted != (weights / "model.safetensors").read_bytes()
     assert "fold" in run(project, "pipeline.features", "info", "data/features/text_ft.h5")
     assert ran(run(project, "dvc", "exp", "run", "-S", "loss.mu1=0.4")) == ["check", "train", "evaluate"]
-    output = run(project, "dvc", "exp", "run", "-S", f"train.fold={table['dialogue'][0]}", code=255)
+    output = run(project, "dvc", "exp", "run", "-S", "train.fold=A", code=255)
     assert ran(output) == ["check"]
-    assert "finetune.text_ft.training.fold=none, but train.fold=" in output
+    assert "finetune.text_ft.training.fold=none, but train.fold=A" in output
     assert "Traceback" not in output
+    edit(project / "params.yaml", "fold: A", "fold: none")
+    run(project, "evaluate.folds", "queue")
+    run(project, "dvc", "exp", "run", "--run-all")
+    table = run(project, "evaluate.folds", "show")
+    assert [line.split("|")[1].strip() for line in table.splitlines()[2:]] == ["fold A", "fold B", "mean"]
 
 
 @pytest.mark.parametrize(

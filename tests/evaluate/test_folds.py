@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,8 +14,10 @@ from evaluate import folds, tables
 from evaluate.metrics import METRICS, scores
 from evaluate.tables import GRIDS, render
 from pipeline.errors import UserError
+from pipeline.params import read_yaml
 from tests.train import small
 
+REPOSITORY = Path(__file__).parents[2]
 EMOTIONS = ["joy", "anger", "sadness"]
 
 
@@ -40,6 +46,7 @@ def result(fold: str, skill: float) -> tuple[dict, pd.DataFrame]:
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    shutil.copy(REPOSITORY / "params.yaml", tmp_path)
     small.make(tmp_path)  # four sessions, "0" to "3"
     calls: list[tuple[str, ...]] = []
 
@@ -57,6 +64,18 @@ def test_one_experiment_is_queued_per_session(project):
     assert [words[4] for words in queued] == [f"model-all-folds-fold-{f}" for f in range(4)]
     assert queued[1][5:] == ("-S", "train.seeds=2", "-S", "train.fold=1")
     assert [words[2] for words in project if words[:2] == ("exp", "remove")] == ["model-all-folds-fold-1"]
+
+
+def test_a_fine_tuned_stream_is_fitted_to_each_fold(project):
+    params = read_yaml(Path("params.yaml"))
+    params["finetune"] = {"own": {"encoder": "text"}, "idle": {"encoder": "text"}}
+    params["train"]["streams"]["text"] = "own"
+    Path("params.yaml").write_text(json.dumps(params))
+    folds.queue("model", folds.ALONE, 1)
+    queued = [words for words in project if words[:3] == ("exp", "run", "--queue")]
+    assert [words[8:] for words in queued] == [
+        (f"train.fold={f}", "-S", f"++finetune.own.training.fold={f}") for f in range(4)
+    ]
 
 
 def test_a_grid_queues_its_rows_for_every_session(project):
