@@ -151,8 +151,8 @@ class TextEncoder(Encoder[TextParams], Trainable):
         """Features of token sequences.
 
         On the CPU each has a forward pass of its own: matrix kernels are chosen by the number of rows, so a
-        batch can change a last bit, and it saves little (products of 50 rows run at 95% of the speed of those
-        of 1,600). On a GPU the sequences are padded and masked.
+        batch can change a last bit. The price: one of 50 tokens runs at three quarters of the speed of one of
+        400 (BERT-base). On a GPU the sequences are padded and masked.
         """
         batches = [inputs] if device().type == "cuda" else [[one] for one in inputs]
         return [features for batch in batches if batch for features in self._forward(batch)]
