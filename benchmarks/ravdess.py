@@ -1,6 +1,7 @@
 """Foal-Net and MultiEMO against logistic regression on real acted clips, four actors held out at a time.
 
     python benchmarks/ravdess.py ravdess_au35_mfcc259.npz                  # the table of the README, some minutes
+    python benchmarks/ravdess.py FILE.npz --normalise speaker              # by each actor's own statistics
     python benchmarks/ravdess.py FILE.npz --to FOLDER --prepare            # tables and caches alone, to look at
 
 The file holds what others measured on RAVDESS's 1,440 speech clips (24 actors, 8 emotions; Livingstone and Russo
@@ -61,13 +62,14 @@ def main() -> None:
     parser.add_argument("--prepare", action="store_true", help="stop when they are there")
     parser.add_argument("--models", nargs="+", choices=SETTINGS, default=list(SETTINGS))
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--normalise", choices=("global", "speaker"), default="global")
     words = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = words.to or Path(scratch)
         prepare(words.file.resolve(), folder)
         if not words.prepare:
             os.chdir(folder)
-            table(words.models, words.seeds)
+            table(words.models, words.seeds, words.normalise)
 
 
 def prepare(file: Path, folder: Path) -> None:
@@ -112,14 +114,15 @@ def _python(folder: Path, *words: str) -> None:
         sys.exit(done.stdout + done.stderr)
 
 
-def settings(model: str, fold: str | int = "none") -> dict[str, Any]:
+def settings(model: str, fold: str | int = "none", normalise: str = "global") -> dict[str, Any]:
     """A params file's content."""
     chosen = SETTINGS[model]
     return {
         "corpus": {"name": "csv", "watch": "corpus", "root": "corpus", "labels": EMOTIONS},
         "extract": {name: {"encoder": "imported", "frames": "f4"} for name in STREAMS.values()},
         "train": {
-            "streams": {"text": "none", **STREAMS}, "fold": fold, "frames": "f4", **chosen.get("train", {})
+            "streams": {"text": "none", **STREAMS}, "fold": fold, "frames": "f4", "normalise": normalise,
+            **chosen.get("train", {}),
         },
         "model": {"name": model, **chosen.get("model", {})},
         "loss": chosen.get("loss", {}),
@@ -127,12 +130,12 @@ def settings(model: str, fold: str | int = "none") -> dict[str, Any]:
     }  # fmt: skip
 
 
-def table(models: list[str], seeds: int) -> None:
+def table(models: list[str], seeds: int, normalise: str) -> None:
     """One row a model: mean and sd over the folds, of each fold's mean over the seeds."""
     print(f"{'':12}{'WA':>14}{'UA':>14}{'val F1':>14}")
     for model in models:
         found = np.array(
-            [fold_scores(model, fold, 1 if model == "logreg" else seeds) for fold in range(1, 7)]
+            [fold_scores(model, fold, 1 if model == "logreg" else seeds, normalise) for fold in range(1, 7)]
         )
         cells = [
             f"{100 * m:.1f} ± {100 * sd:.1f}"
@@ -141,9 +144,9 @@ def table(models: list[str], seeds: int) -> None:
         print(f"{model:12}" + "".join(f"{cell:>14}" for cell in cells), flush=True)
 
 
-def fold_scores(model: str, fold: int, seeds: int) -> np.ndarray:
+def fold_scores(model: str, fold: int, seeds: int, normalise: str) -> np.ndarray:
     """[3]: WA and UA on the held-out actors, and weighted F1 on val, means over the seeds."""
-    params = validate(Params, settings(model, fold), ROOT)
+    params = validate(Params, settings(model, fold, normalise), ROOT)
     data, cpu = read(params), torch.device("cpu")
     test = np.flatnonzero(data.split == "test")
     rows = []
