@@ -82,7 +82,7 @@ def base_of(stream: str, params: Params, path: Path = PARAMS) -> tuple[Encoder, 
 
 
 def same_split(params: Params, path: Path = PARAMS) -> None:
-    """Whether the encoders that `train.streams` names are fitted to what the fusion model is: hours before it is known.
+    """Check, hours before training would, that the encoders in `train.streams` are fitted to what the fusion model is.
 
     Raises:
         UserError: it would be tested, or its epoch chosen, on what an encoder is fitted to.
