@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 WAIT_SECONDS = 180.0
@@ -63,6 +64,15 @@ class Cluster:
             except ProcessLookupError:
                 continue
         node.wait()
+
+    def actors(self) -> list[int]:
+        """The processes on its nodes in which an actor is."""
+        found = []
+        for pid in (pid for node in self.nodes for pid in members(node.pid)):
+            with suppress(FileNotFoundError, ProcessLookupError):  # it ended meanwhile
+                if Path(f"/proc/{pid}/cmdline").read_bytes().startswith(b"ray::Actor"):
+                    found.append(pid)
+        return found
 
     def close(self) -> None:
         for node in [*self.nodes, *([self.head] if hasattr(self, "head") else [])]:

@@ -116,7 +116,7 @@ def test_ctrl_c_keeps_what_is_done_and_leaves_no_process(tmp_path: Path) -> None
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)
     # Returns once nobody holds the other ends of its pipes, which the workers have inherited.
-    _, err = process.communicate(timeout=20)
+    _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert err.strip().splitlines() == [
         "interrupted; what is done is in the journal, and the next run goes on from there"
@@ -131,7 +131,7 @@ def test_workers_end_when_their_run_is_killed_alone(tmp_path: Path) -> None:
         time.sleep(0.01)
     process.kill()
     # Returns once nobody holds the other ends of its pipes, which the workers have inherited.
-    process.communicate(timeout=20)
+    process.communicate(timeout=120)
 
 
 def test_a_full_disk_keeps_the_old_file_and_the_work(tmp_path: Path) -> None:
