@@ -34,12 +34,38 @@ def load_config(weights: Weights) -> Any:
         raise UserError(f"weights {weights.name}: config.json is not usable: {error}") from None
 
 
-def load_model(weights: Weights, device: torch.device) -> PreTrainedModel:
-    """The model in float32, in eval mode, on a device.
+def load_model(weights: Weights, device: torch.device, precision: Precision) -> PreTrainedModel:
+    """The model in float32 and eval mode on a device, frozen, for passes in `inference(device, precision)`.
 
     Raises:
         UserError: a tensor is missing, unknown or of another shape: transformers would fill it with noise.
     """
+    from extract.packed import pack
+
+    model = _load(weights).eval().requires_grad_(False).to(device)
+    if device.type == "cpu":
+        pack(model, precision)
+    return model
+
+
+def load_trainable(weights: Weights) -> PreTrainedModel:
+    """The model in float32 on the CPU, in training mode, with gradients for all that features come from.
+
+    Raises:
+        UserError: as `load_model`.
+    """
+    model = _load(weights).train().requires_grad_(True)
+    for name, parameter in model.named_parameters():
+        if name.startswith(UNUSED):
+            parameter.requires_grad_(False)
+    # SpecAugment fails on a sound of fewer than ten frames, and a skipped layer hangs processes that share gradients.
+    for setting in ("mask_time_prob", "mask_feature_prob", "layerdrop"):
+        if hasattr(model.config, setting):
+            setattr(model.config, setting, 0.0)
+    return model
+
+
+def _load(weights: Weights) -> PreTrainedModel:
     import torch
     from transformers import AutoModel
     from transformers.utils import logging
@@ -59,25 +85,6 @@ def load_model(weights: Weights, device: torch.device) -> PreTrainedModel:
             f"weights {weights.name}: {len(wrong)} tensors are missing or of another shape "
             f"({', '.join(wrong[:5])}); these are not the weights of the model in config.json"
         )
-    return model.eval().requires_grad_(False).to(device)
-
-
-def load_trainable(weights: Weights) -> PreTrainedModel:
-    """The model in float32 on the CPU, in training mode, with gradients for all that features come from.
-
-    Raises:
-        UserError: as `load_model`.
-    """
-    import torch
-
-    model = load_model(weights, torch.device("cpu")).train().requires_grad_(True)
-    for name, parameter in model.named_parameters():
-        if name.startswith(UNUSED):
-            parameter.requires_grad_(False)
-    # SpecAugment fails on a sound of fewer than ten frames, and a skipped layer hangs processes that share gradients.
-    for setting in ("mask_time_prob", "mask_feature_prob", "layerdrop"):
-        if hasattr(model.config, setting):
-            setattr(model.config, setting, 0.0)
     return model
 
 

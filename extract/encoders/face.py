@@ -111,7 +111,8 @@ class FaceEncoder(Encoder[FaceParams]):
         return ("torch", "torchvision", "facenet-pytorch", "av", "opencv-python-headless", "numpy", *extra)
 
     def sources(self) -> tuple[str, ...]:
-        network = "extract.encoders.image" if self.params.network == "transformers" else "extract.nets"
+        other = self.params.network == "transformers"
+        network = ("extract.encoders.image", "extract.packed") if other else ("extract.nets",)
         shared = (
             "extract.faces",
             "extract.media",
@@ -119,7 +120,7 @@ class FaceEncoder(Encoder[FaceParams]):
             "extract.pretrained",
             "pipeline.fragments",
         )
-        return ("extract.encoders.face", network, *shared)
+        return ("extract.encoders.face", *network, *shared)
 
     def item(self, dialogue: Sequence[Utterance], i: int) -> Item | Failure:
         return media_item(dialogue[i], pictures=True)

@@ -64,7 +64,13 @@ class ImageEncoder(Encoder[ImageParams]):
         return ("av", "numpy", "pillow", "torch", "torchvision", "transformers")
 
     def sources(self) -> tuple[str, ...]:
-        return ("extract.encoders.image", "extract.media", "extract.pretrained", "pipeline.fragments")
+        return (
+            "extract.encoders.image",
+            "extract.media",
+            "extract.packed",
+            "extract.pretrained",
+            "pipeline.fragments",
+        )
 
     def item(self, dialogue: Sequence[Utterance], i: int) -> Item | Failure:
         return media_item(dialogue[i], pictures=True)
@@ -146,7 +152,7 @@ def image_network(
     """
     import torch
 
-    model: Any = load_model(weights, device)
+    model: Any = load_model(weights, device, precision)
     has_class_token = any(token in name for name, _ in model.named_parameters() for token in CLASS_TOKENS)
 
     def vectors(images: np.ndarray) -> np.ndarray:

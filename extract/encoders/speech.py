@@ -95,7 +95,7 @@ class SpeechEncoder(Encoder[SpeechParams], Trainable):
         return ("av", "numpy", "torch", "transformers")
 
     def sources(self) -> tuple[str, ...]:
-        return ("extract.encoders.speech", "extract.media", "extract.pretrained")
+        return ("extract.encoders.speech", "extract.media", "extract.packed", "extract.pretrained")
 
     @property
     def pooled_dim(self) -> int:  # type: ignore[override]
@@ -285,5 +285,5 @@ class SpeechEncoder(Encoder[SpeechParams], Trainable):
     @cached_property
     def _model(self) -> Any:
         assert self._layers is not None  # a layer that is not there is told before gigabytes are read
-        model = load_model(self._weights, device())
+        model = load_model(self._weights, device(), self.params.precision)
         return model.get_encoder() if self._is_whisper else model

@@ -100,7 +100,9 @@ class Cluster:
         # the same names for sockets, and one would die.
         deadline = time.monotonic() + WAIT_SECONDS
         while "will now block forever" not in log.read_text():
-            assert node.poll() is None and time.monotonic() < deadline, log.read_text()  # noqa: PT018
+            if node.poll() is not None or time.monotonic() > deadline:
+                self.kill(node)
+                raise AssertionError(log.read_text())
             time.sleep(0.1)
         return node
 

@@ -144,8 +144,8 @@ def test_a_pickled_checkpoint_is_read_without_running_it(folder, tmp_path):
     weights = load_file(folder / "model.safetensors")
     (folder / "model.safetensors").unlink()
     torch.save(weights, folder / "pytorch_model.bin")
-    model = load_model(resolve(str(folder), "", "weights"), CPU)
-    assert torch.equal(model.state_dict()["pooler.dense.weight"], weights["pooler.dense.weight"])
+    model = load_model(resolve(str(folder), "", "weights"), CPU, "fp32")
+    assert torch.equal(model.pooler.dense.weight, weights["pooler.dense.weight"])
 
     class Hostile:
         def __reduce__(self):
@@ -153,7 +153,7 @@ def test_a_pickled_checkpoint_is_read_without_running_it(folder, tmp_path):
 
     torch.save({**weights, "pooler.dense.weight": Hostile()}, folder / "pytorch_model.bin")
     with pytest.raises(UserError, match="cannot be loaded"):
-        load_model(resolve(str(folder), "", "weights"), CPU)
+        load_model(resolve(str(folder), "", "weights"), CPU, "fp32")
     assert not (tmp_path / "was-run").exists()
 
 
@@ -171,11 +171,11 @@ def test_code_in_a_checkpoint_is_not_run(folder, tmp_path):
 def test_a_damaged_file_is_the_users_error(folder, damage):
     (folder / "model.safetensors").write_bytes(damage)
     with pytest.raises(UserError, match="cannot be loaded"):
-        load_model(resolve(str(folder), "", "weights"), CPU)
+        load_model(resolve(str(folder), "", "weights"), CPU, "fp32")
 
 
 def test_a_loaded_model_is_float32_frozen_and_in_eval_mode(folder):
-    model = load_model(resolve(str(folder), "", "weights"), CPU)
+    model = load_model(resolve(str(folder), "", "weights"), CPU, "fp32")
     assert not model.training
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     assert not any(p.requires_grad for p in model.parameters())
