@@ -55,6 +55,7 @@ def run(folder: Path, *words: str, code: int = 0, **environment: str) -> str:
         **{k: v for k, v in os.environ.items() if not k.startswith(("EMOFUSE_", "DVC_"))},
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HF_HUB_OFFLINE": "1",
+        "EMOFUSE_WORKERS": "2",
         "GIT_AUTHOR_NAME": "test", "GIT_AUTHOR_EMAIL": "test@example.invalid",
         "GIT_COMMITTER_NAME": "test", "GIT_COMMITTER_EMAIL": "test@example.invalid",
         **environment,

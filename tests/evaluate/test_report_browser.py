@@ -86,7 +86,7 @@ def settles(page, wanted: list[int]) -> bool:
 
 def wait(page, true) -> bool:
     try:
-        return WebDriverWait(page, 10).until(lambda _: true())
+        return WebDriverWait(page, 60).until(lambda _: true())
     except TimeoutException:
         return False
 
@@ -172,9 +172,9 @@ def test_a_link_to_an_error_opens_its_turn_whatever_the_filters(run, page):
     link = page.find_element(By.CSS_SELECTOR, ".errors a")
     page.execute_script("arguments[0].click()", link)
     wanted = details.details(run)["wrong"][0]["utterance"]
+    assert settles(page, rows(run))
     opened = page.find_elements(By.CSS_SELECTOR, ".turn:has(> details[open])")
     assert [turn.get_attribute("data-utterance") for turn in opened] == [wanted]
-    assert settles(page, rows(run))
 
 
 @pytest.mark.parametrize("width", [360, 1280])

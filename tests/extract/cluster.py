@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-WAIT_SECONDS = 180.0
+WAIT_SECONDS = 600.0
 # Ports 0: by default the workers of all nodes take theirs from one range, and nodes of one machine would collide.
 NODE = ("--object-store-memory=80000000", "--min-worker-port=0", "--max-worker-port=0", "--block")
 
@@ -34,7 +34,13 @@ class Cluster:
             "RAY_AUTH_TOKEN": secrets.token_hex(16),
             "RAY_USAGE_STATS_ENABLED": "0",
         }
-        self.own = {**os.environ, **self.environment, **environment}
+        # A slow machine, or a full one, is no fault: Ray shall wait for its parts and kill no actor.
+        patient = {
+            "RAY_NUM_REDIS_GET_RETRIES": "120",
+            "RAY_gcs_server_port_wait_time_s": "120",
+            "RAY_memory_monitor_refresh_ms": "0",
+        }
+        self.own = {**os.environ, **self.environment, **patient, **environment}
         self.nodes: list[subprocess.Popen] = []
         try:
             here = (
@@ -59,10 +65,10 @@ class Cluster:
     def kill(self, node: subprocess.Popen) -> None:
         """End a node as a power cut would: all its processes at once, without a goodbye."""
         for pid in members(node.pid):
-            try:
-                os.kill(pid, signal.SIGKILL)
-            except ProcessLookupError:
-                continue
+            # A pid whose end was seen may be another's by now.
+            if pid != node.pid or node.poll() is None:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
         node.wait()
 
     def actors(self) -> list[int]:

@@ -1,9 +1,9 @@
 """Encoders without a model, for the engine's tests: what they do to an utterance is written in its text.
 
-A text is words. `sleep=0.1`, `crash`, `hang`, `raise`, `flaky` (raises unless FAKE_MENDED is set), `usererror`
-and `threads` act when it is encoded, with `read-` before them when it is read; `nan`, `batch-raise`, `corrupt`,
-`missing` and `cut` do what they say; all else is content. Every item encoded is one line in the file that
-FAKE_LOG names.
+A text is words. `sleep=0.1`, `touch=FILE`, `await=FILE`, `crash`, `die-once=FILE` (which it makes then), `hang`,
+`raise`, `flaky` (raises unless FAKE_MENDED is set), `usererror` and `threads` act when it is encoded, with `read-`
+before them when it is read; `nan`, `batch-raise`, `corrupt`, `missing` and `cut` do what they say; all else is
+content. Every item encoded is one line in the file that FAKE_LOG names.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import os
 import signal
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,10 @@ def trouble(words: Sequence[str]) -> None:
                 time.sleep(0.01)
             else:
                 raise TimeoutError(f"nobody made {there}")
+        elif word.startswith("die-once="):
+            with suppress(FileExistsError):
+                os.close(os.open(word.removeprefix("die-once="), os.O_CREAT | os.O_EXCL))
+                os.kill(os.getpid(), signal.SIGKILL)
         elif word == "crash":
             os.kill(os.getpid(), signal.SIGSEGV)
         elif word == "hang":

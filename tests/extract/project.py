@@ -2,7 +2,8 @@
 
     python -m tests.extract.project fake      # `python -m extract fake`, with the fake encoder known
 
-KILL_AFTER=k kills the whole process group by SIGKILL once k rows are in the journal.
+KILL_AFTER=k kills the whole process group by SIGKILL once k rows are in the journal, KILL_DELAY seconds later if set.
+FILE_LIMIT=n: no file may be longer than n bytes. SAY_PEAK prints the most memory it had, in MB.
 """
 
 from __future__ import annotations
@@ -11,10 +12,14 @@ import csv
 import hashlib
 import json
 import os
+import re
+import resource
 import signal
 import sqlite3
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,6 +30,8 @@ from pipeline.tables import UTTERANCE_COLUMNS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ENCODER = "tests.extract.fake_encoders:FakeEncoder"
+# How long anything may take before it counts as stuck: reached in a failing test alone.
+PATIENCE = 600
 
 
 class Project:
@@ -61,16 +68,10 @@ class Project:
     def start(self, *args: str, limit: int | None = None, **environment: Any) -> subprocess.Popen:
         """The command line in a process group of its own; `limit`: the largest file it may write, in bytes."""
 
-        def prepare() -> None:
-            import resource
-
-            # A suite that was started in the background has inherited an ignored SIGINT.
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-            if limit:
-                resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
         known = {k: v for k, v in os.environ.items() if not k.startswith(("EMOFUSE_", "FAKE_", "DVC_"))}
         known |= {"PYTHONPATH": str(REPOSITORY), "FAKE_LOG": str(self.log), "EMOFUSE_WORKERS": "1"}
+        if limit:
+            known["FILE_LIMIT"] = str(limit)
         return subprocess.Popen(
             [sys.executable, "-m", "tests.extract.project", *args],
             cwd=self.root,
@@ -79,12 +80,19 @@ class Project:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
-            preexec_fn=prepare,
         )
+
+    def until(self, count: int, process: subprocess.Popen) -> None:
+        """Wait until so many items were encoded by a process that must not end before."""
+        deadline = time.monotonic() + PATIENCE
+        while len(self.extracted()) < count:
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
 
     def run(self, *args: str, **options: Any) -> subprocess.CompletedProcess:
         process = self.start(*(args or ("fake",)), **options)
-        out, err = process.communicate(timeout=300)
+        out, err = process.communicate(timeout=PATIENCE)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def done(self) -> subprocess.CompletedProcess:
@@ -127,8 +135,8 @@ def inline(
         yield [worker.entry(item, outcome, encoder) for item, outcome in zip(items, outcomes, strict=True)]
 
 
-def _kill_after(k: int) -> None:
-    put, count = journal.Journal.put, 0
+def _kill_after(k: int, delay: float) -> None:
+    put, close, count = journal.Journal.put, journal.Journal.close, 0
 
     def put_and_die(self: journal.Journal, entries: Sequence[journal.Entry]) -> None:
         nonlocal count
@@ -137,16 +145,31 @@ def _kill_after(k: int) -> None:
             self.commit()
             count += 1
             if count == k:
-                os.killpg(0, signal.SIGKILL)
+                threading.Timer(delay, os.killpg, (0, signal.SIGKILL)).start()
+                if not delay:
+                    signal.pause()
 
-    journal.Journal.put = put_and_die  # type: ignore[method-assign]
+    def close_and_die(self: journal.Journal) -> None:
+        close(self)
+        if count >= k:
+            signal.pause()
+
+    journal.Journal.put, journal.Journal.close = put_and_die, close_and_die  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":
     from extract.__main__ import main
     from pipeline.errors import entry
 
+    # A suite that was started in the background has inherited an ignored SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if "FILE_LIMIT" in os.environ:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(os.environ["FILE_LIMIT"]),) * 2)
     encoders.REGISTRY["fake"] = ENCODER
     if "KILL_AFTER" in os.environ:
-        _kill_after(int(os.environ["KILL_AFTER"]))
+        _kill_after(int(os.environ["KILL_AFTER"]), float(os.environ.get("KILL_DELAY", 0)))
     entry(main)
+    if "SAY_PEAK" in os.environ:
+        # Not ru_maxrss: at exec a process inherits the peak of the one that started it.
+        [peak] = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+        print(int(peak) // 1024)

@@ -16,7 +16,7 @@ import pytest
 from extract import database, journal
 from extract.journal import Damaged, Entry, Journal, delete, set_aside
 from pipeline.errors import UserError
-from tests.extract.project import REPOSITORY
+from tests.extract.project import PATIENCE, REPOSITORY
 
 
 def rows(count: int, size: int = 700) -> list[Entry]:
@@ -87,16 +87,17 @@ def test_asking_for_many_takes_few_queries_and_locks(path: Path) -> None:
 
 def test_a_reader_in_no_hurry_lets_others_write(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database, "BUSY_SECONDS", 5.0)
+    monkeypatch.setattr(journal, "READ_SECONDS", 0.0)
     entries, late = rows(20), Entry("d" * 64, "ok", "", b"late")
     fill(path, entries)
     with Journal(path) as slow:
         reading = slow.read([e.key for e in entries])
         next(reading)
-        time.sleep(2 * journal.READ_SECONDS)
         assert next(reading)
         fill(path, [late])  # the reader is between two transactions now
         assert len(list(reading)) == 18
         # One that stops in the middle, as a merge does on a full disk, holds nothing any more.
+        monkeypatch.setattr(journal, "READ_SECONDS", 100.0)
         broken_off = slow.read([e.key for e in entries])
         next(broken_off)
         broken_off.close()
@@ -215,32 +216,38 @@ def test_another_programs_database_is_set_aside(path: Path) -> None:
     assert recovered(path, rows(5)) == 0
 
 
-def test_setting_aside_waits_for_other_users(path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_setting_aside_waits_for_other_users(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fill(path, rows(5))
     other = Journal(path)
+    said = threading.Event()
+    monkeypatch.setattr(database, "say", lambda line: said.set() if "waiting for another" in line else None)
     waiting = threading.Thread(target=set_aside, args=(path,))
     waiting.start()
-    waiting.join(0.3)
+    assert said.wait(PATIENCE)
     assert waiting.is_alive()
     other.put(rows(8))
     other.close()
-    waiting.join(60)
+    waiting.join(PATIENCE)
     assert not waiting.is_alive()
     with Journal(path) as db:
         assert all(db.has(e.key) for e in rows(8)[5:])
-    assert "waiting for another process" in capsys.readouterr().err
 
 
-def test_what_another_process_has_set_aside_is_not_set_aside_twice(path: Path) -> None:
+def test_what_another_process_has_set_aside_is_not_set_aside_twice(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     fill(path, rows(5))
+    waiting = threading.Semaphore(0)
+    monkeypatch.setattr(database, "say", lambda line: waiting.release())
     other = Journal(path)
     threads = [threading.Thread(target=set_aside, args=(path,)) for _ in range(2)]
     for thread in threads:
         thread.start()
-    time.sleep(0.2)
+    for _ in threads:
+        assert waiting.acquire(timeout=PATIENCE)
     other.close()
     for thread in threads:
-        thread.join(60)
+        thread.join(PATIENCE)
     assert len(list(path.parent.glob("*damaged*"))) == 1
 
 
@@ -258,16 +265,16 @@ def test_many_processes_write_one_journal(path: Path) -> None:
     program = (
         "import sys; from pathlib import Path; from extract.journal import *\n"
         "with Journal(Path(sys.argv[1])) as db:\n"
-        "    for i in range(int(sys.argv[2]), int(sys.argv[2]) + 40):\n"
+        "    for i in range(int(sys.argv[2]), int(sys.argv[2]) + 10):\n"
         "        db.put([Entry(f'{i:064x}', 'ok', '', str(i).encode() * 999)]); db.commit()\n"
     )
     processes = [
         subprocess.Popen([sys.executable, "-c", program, str(path), str(start)], cwd=REPOSITORY)
-        for start in (0, 20, 40)
+        for start in (0, 5, 10)
     ]
-    assert [process.wait(60) for process in processes] == [0, 0, 0]
+    assert [process.wait(PATIENCE) for process in processes] == [0, 0, 0]
     with Journal(path) as db:
-        assert [db.get(f"{i:064x}").payload for i in range(80)] == [str(i).encode() * 999 for i in range(80)]
+        assert [db.get(f"{i:064x}").payload for i in range(20)] == [str(i).encode() * 999 for i in range(20)]
 
 
 def test_a_lock_that_is_never_freed_is_the_users_to_mend(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,7 +304,11 @@ def test_a_full_disk_keeps_what_was_committed(path: Path) -> None:
         "db.close()\n"
     )
     result = subprocess.run(
-        [sys.executable, "-c", program, str(path)], cwd=REPOSITORY, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", program, str(path)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
     )
     assert result.returncode == 0, result.stderr
     count, message = result.stdout.split(" ", 1)

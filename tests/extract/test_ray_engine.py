@@ -20,7 +20,7 @@ from pipeline.errors import UserError
 from tests.clone import clone, run
 from tests.extract.cluster import Cluster
 from tests.extract.fake_encoders import FakeEncoder, FakeParams
-from tests.extract.project import Project, sentences
+from tests.extract.project import PATIENCE, Project, sentences
 from tests.extract.test_engine_faults import extract, failures, items
 
 # Not imported here: Ray reads how to be let into a cluster when it is.
@@ -52,15 +52,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def on(cluster: Cluster, workers: int = 2) -> dict[str, str]:
     return {**cluster.environment, "EMOFUSE_ENGINE": "ray", "EMOFUSE_WORKERS": str(workers)}
-
-
-def until(made: Project, count: int, process: subprocess.Popen) -> None:
-    """Wait until so many items were encoded."""
-    deadline = time.monotonic() + 120
-    while len(made.extracted()) < count:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def test_poisonous_items_cost_themselves(encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,9 +130,9 @@ def test_a_node_that_dies_midway_costs_what_it_had_in_hand(tmp_path: Path, whole
     with Cluster(2, FAKE_LOG=str(made.log)) as cluster:
         process = made.start("fake", **on(cluster))
         moment = rng.randrange(4, COUNT - 15)
-        until(made, moment, process)
+        made.until(moment, process)
         cluster.kill(rng.choice(cluster.nodes))
-        _, err = process.communicate(timeout=120)
+        _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
     lines = made.extracted()
     print(f"a node killed at item {moment} of {COUNT}: {len(lines) - COUNT} done again")
@@ -156,40 +147,42 @@ def test_three_nodes_die_and_others_take_their_place(tmp_path: Path, whole: str)
     with Cluster(1, FAKE_LOG=str(made.log)) as cluster:
         process = made.start("fake", **on(cluster))
         for share in (0.2, 0.4, 0.6):
-            until(made, int(share * COUNT) + rng.randrange(5), process)
+            made.until(int(share * COUNT) + rng.randrange(5), process)
             # For a moment no node is left at all.
             cluster.kill(cluster.nodes[-1])
             cluster.add()
-        _, err = process.communicate(timeout=180)
+        _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
     assert made.sha256 == whole
     assert len(made.extracted()) - COUNT <= 3 * crew.AHEAD * BATCH
 
 
-def test_an_actor_that_is_killed_costs_nothing(tmp_path: Path, whole: str) -> None:
-    made = Project(tmp_path, sentences(COUNT, SLEEP), batch=BATCH)
+def test_an_actor_that_is_killed_costs_nothing(tmp_path: Path) -> None:
+    made, other = (
+        Project(tmp_path / name, [*sentences(COUNT), "die-once=dead"], batch=BATCH) for name in "ab"
+    )
+    (other.root / "dead").touch()
+    other.done()
     with Cluster(1, FAKE_LOG=str(made.log)) as cluster:
-        process = made.start("fake", **on(cluster, 1))
-        until(made, 10, process)
-        [actor] = cluster.actors()
-        os.kill(actor, signal.SIGKILL)
-        _, err = process.communicate(timeout=120)
-    assert process.returncode == 0, err
-    assert made.sha256 == whole
-    assert len(made.extracted()) - COUNT <= crew.AHEAD * BATCH
+        result = made.run(**on(cluster, 1))
+    assert result.returncode == 0, result.stderr
+    assert (made.root / "dead").exists()
+    assert made.sha256 == other.sha256
+    assert len(made.extracted()) - (COUNT + 1) <= crew.AHEAD * BATCH
 
 
 def test_a_driver_killed_9_resumes(tmp_path: Path, whole: str) -> None:
-    made = Project(tmp_path, sentences(COUNT, SLEEP), batch=BATCH)
+    made, kept = Project(tmp_path, sentences(COUNT, SLEEP), batch=BATCH), 25
     with Cluster(2, FAKE_LOG=str(made.log)) as cluster:
-        process = made.start("fake", **on(cluster))
-        until(made, 25, process)
-        process.kill()
-        process.communicate()
+        killed = made.run(**on(cluster), KILL_AFTER=kept)
+        assert killed.returncode == -signal.SIGKILL
+        assert len(made.journalled()) == kept
+        deadline = time.monotonic() + PATIENCE
         while cluster.actors():  # what they have begun is counted too
+            assert time.monotonic() < deadline
             time.sleep(0.05)
-        kept, before = len(made.journalled()), made.extracted()
-        assert len(before) - kept <= 2 * crew.AHEAD * BATCH + 2 * BATCH
+        before = made.extracted()
+        assert len(before) - kept <= 2 * crew.AHEAD * BATCH
         again = made.run(**on(cluster))
         assert again.returncode == 0, again.stderr
     assert len(made.extracted()) == len(before) + COUNT - kept
@@ -202,10 +195,10 @@ def test_a_head_that_dies_ends_the_run_and_the_next_goes_on(tmp_path: Path, whol
     soon = {"RAY_gcs_rpc_server_reconnect_timeout_s": "5"}
     with Cluster(2, FAKE_LOG=str(made.log), **soon) as cluster:
         process = made.start("fake", **on(cluster), **soon)
-        until(made, COUNT // 2, process)
+        made.until(COUNT // 2, process)
         cluster.kill(cluster.head)
         # Ray itself ends the driver, after a minute where nobody has set another time.
-        _, err = process.communicate(timeout=180)
+        _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode != 0
     assert "GCS" in err
     assert "Traceback" not in err
@@ -223,9 +216,9 @@ def test_a_ray_of_its_own_ends_with_the_run(tmp_path: Path, whole: str) -> None:
     home.mkdir()
     alone = {"EMOFUSE_ENGINE": "ray", "RAY_ADDRESS": "", "HOME": home, "EMOFUSE_WORKERS": 2}
     process = made.start("fake", **alone)
-    until(made, 20, process)
+    made.until(20, process)
     os.kill(process.pid, signal.SIGKILL)
-    process.communicate(timeout=60)  # returns once nobody holds its pipes
+    process.communicate(timeout=PATIENCE)  # returns once nobody holds its pipes
     assert made.run(**alone).returncode == 0
     assert made.sha256 == whole
     assert not list(home.iterdir())
@@ -247,7 +240,8 @@ def test_ray_local_pool_and_one_process_agree_on_the_built_in_corpus(
             for stream in streams:
                 run(folder, "extract", stream, **environment)
         else:
-            subprocess.run([sys.executable, "-c", alone, *streams], cwd=folder, check=True)
+            one_thread = {**os.environ, **crew.ONE_THREAD}
+            subprocess.run([sys.executable, "-c", alone, *streams], cwd=folder, env=one_thread, check=True)
         subprocess.run([sys.executable, "-m", "extract", "clean", "--all"], cwd=folder, check=True)
         return {stream: (folder / f"data/features/{stream}.h5").read_bytes() for stream in streams}
 

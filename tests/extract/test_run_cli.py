@@ -163,6 +163,6 @@ def test_check_loads_nothing_heavy() -> None:
         "print(sorted({'torch', 'transformers', 'h5py', 'opensmile'} & set(sys.modules)))"
     )
     result = subprocess.run(
-        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=600
     )
     assert result.stdout.splitlines() == ["params.yaml: ok", "[]"], result.stderr

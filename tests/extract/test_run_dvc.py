@@ -6,11 +6,12 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
-from tests.extract.project import REPOSITORY, Project, sentences
+from tests.extract.project import PATIENCE, REPOSITORY, Project, sentences
 
 PIPELINE = f"""
 stages:
@@ -57,7 +58,7 @@ def git(made: Project, *args: str) -> None:
 
 def dvc(made: Project, *args: str) -> str:
     result = subprocess.run(
-        [sys.executable, "-m", "dvc", *args], cwd=made.root, capture_output=True, text=True, timeout=300
+        [sys.executable, "-m", "dvc", *args], cwd=made.root, capture_output=True, text=True, timeout=PATIENCE
     )
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
@@ -74,14 +75,14 @@ def test_temporary_and_queued_experiments_share_the_projects_journal(made: Proje
         changed = ("-S", "extract.fake.dim=10", "-S", f"+extract.fake.timeout={timeout}")
         dvc(made, "exp", "run", "--queue", *changed)
     dvc(made, "queue", "start", "-j", "2")
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + PATIENCE
     while (status := dvc(made, "queue", "status")).count("Success") < 2:
         assert "Failed" not in status
         assert time.monotonic() < deadline, status
         time.sleep(2)
-    assert len(set(made.extracted()[62:])) == 31
     # Two at once may both have the same items under way, and no more.
-    assert len(made.extracted()) < 62 + 2 * 31
+    assert set(Counter(made.extracted()[62:]).values()) <= {1, 2}
+    assert len(set(made.extracted()[62:])) == 31
     assert len(list((made.root / ".cache/journal").glob("*.sqlite"))) == 3
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +164,10 @@ def test_damaged_rows_are_all_done_again_in_one_more_pass(
     made = project(tmp_path, texts)
     first, data = made.sha256, bytearray(made.database.read_bytes())
     for i in (3, 4, 17):
-        data[data.index(features(texts[i], 8).pooled.tobytes()) + 3] ^= 1
+        values = features(texts[i], 8).pooled.tobytes()
+        # Some builds of SQLite leave copies behind where a page was split.
+        for place in [match.start() for match in re.finditer(re.escape(values), data)]:
+            data[place + 3] ^= 1
     made.database.write_bytes(data)
     capsys.readouterr()
     assert sorted(line.split()[0] for line in new(made)) == ["line17", "line3", "line4"]

@@ -19,7 +19,7 @@ from pathlib import Path
 from pipeline.features import CacheError, FeatureCache
 from tests.pipeline import feature_files as files
 
-size = 4096 * int(Path("/proc/self/statm").read_text().split()[0])
+size = resource.getpagesize() * int(Path("/proc/self/statm").read_text().split()[0])
 resource.setrlimit(resource.RLIMIT_AS, (size + (128 << 20),) * 2)
 said = {}
 for name in sys.argv[1:]:
@@ -42,7 +42,7 @@ def answers(tmp_path_factory):
     for name, (tamper, _) in HOSTILE.items():
         paths[str(files.edit(files.small(folder / f"{name}.h5", N), tamper))] = name
     paths[str(files.small(folder / "sound.h5", N))] = "sound"
-    run = subprocess.run([sys.executable, "-c", READ, *paths], capture_output=True, text=True, timeout=120)
+    run = subprocess.run([sys.executable, "-c", READ, *paths], capture_output=True, text=True, timeout=600)
     assert (run.returncode, run.stderr) == (0, ""), "the reader crashed"
     return {paths[path]: answer.replace(path, "FILE") for path, answer in json.loads(run.stdout).items()}
 

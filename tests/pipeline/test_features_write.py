@@ -126,7 +126,9 @@ def test_same_inputs_same_bytes_in_another_process_at_another_time(tmp_path):
     assert first.read_bytes() == other.read_bytes()
 
 
-def test_no_host_path_or_user_in_the_file(tmp_path):
+def test_no_host_path_or_user_in_the_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", "/home/somebody-in-particular")
+    monkeypatch.setattr("socket.gethostname", lambda: "a-machine-of-ours")
     data = files.small(tmp_path / "x.h5").read_bytes()
     for secret in (socket.gethostname(), str(tmp_path), os.getcwd(), str(Path.home())):
         assert secret.encode() not in data

@@ -92,7 +92,9 @@ def test_two_processes_take_one_process_steps(project, tmp_path_factory):
     for a, b in zip(record["history"], tuned.record()["history"], strict=True):
         assert b == pytest.approx(a, rel=1e-4)
     for name, tensor in load_file("weights/tuned/model.safetensors").items():
-        torch.testing.assert_close(tensor, alone[name], rtol=1e-3, atol=1e-4)
+        # Keys' biases have no gradient but noise, which Adam makes as large as any.
+        if "key.bias" not in name:
+            torch.testing.assert_close(tensor, alone[name], rtol=1e-3, atol=1e-4)
 
 
 def test_a_loss_that_is_not_finite_stops_with_names(monkeypatch, project):

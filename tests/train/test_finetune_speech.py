@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -87,9 +88,12 @@ def test_it_learns_and_its_features_are_taken(monkeypatch, project, checkpoints,
     assert losses[-1] < 0.6 * losses[0]
     with pytest.raises(UserError, match=r"12 media files .* are not under"):
         run.run("tuned")
+    whole = project / "media"
+    shutil.copytree(media, whole)
+    monkeypatch.setenv("EMOFUSE_MEDIA", str(whole))
     for u in read_utterances():
-        if not (media / u.media).exists():
-            clip(media / u.media, video=False, codec="pcm_s16le", sound=np.full(8000, 0.1, np.float32))
+        if not (whole / u.media).exists():
+            clip(whole / u.media, video=False, codec="pcm_s16le", sound=np.full(8000, 0.1, np.float32))
     run.run("tuned")
     with FeatureCache("data/features/tuned.h5") as cache:
         assert cache.counts() == {"ok": 48}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -15,13 +15,26 @@ from tests.train import small
 ROOT = Path(__file__).parents[2]
 # Every epoch's state goes to disk, so that a kill falls behind one.
 TRAIN = "from train import __main__, loop; loop.SAVE_EVERY = 0.0; __main__.main()"
+KILLED = f"""
+import os, signal
+from train import loop
+write, count = loop.write_state, 0
+def write_and_die(*args):
+    global count
+    write(*args)
+    count += 1
+    if count == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+loop.write_state = write_and_die
+{TRAIN}
+"""
 
 
-def start(folder: Path) -> subprocess.Popen:
+def run(folder: Path, program: str = TRAIN) -> subprocess.CompletedProcess:
     env = {**os.environ, "PYTHONPATH": str(ROOT), "EMOFUSE_DEVICE": "cpu", "OMP_NUM_THREADS": "1"}
     env.pop("DVC_ROOT", None)
-    return subprocess.Popen(
-        [sys.executable, "-c", TRAIN], cwd=folder, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    return subprocess.run(
+        [sys.executable, "-c", program], cwd=folder, env=env, capture_output=True, text=True
     )
 
 
@@ -41,19 +54,13 @@ def prepare(folder: Path) -> None:
 def test_killed_and_started_again_is_the_same_model(tmp_path):
     for name in "whole", "killed":
         prepare(tmp_path / name)
-    whole = start(tmp_path / "whole")
-    assert whole.wait() == 0, whole.stderr.read().decode()
-    killed, states = start(tmp_path / "killed"), tmp_path / "killed/.cache/train"
-    deadline = time.monotonic() + 120
-    while not list(states.glob("*/seed0.pt")):
-        assert killed.poll() is None, "it ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-    killed.kill()
-    killed.wait()
+    whole = run(tmp_path / "whole")
+    assert whole.returncode == 0, whole.stderr
+    assert run(tmp_path / "killed", KILLED).returncode == -signal.SIGKILL
+    assert (tmp_path / "killed/.cache/train").exists()
     assert not (tmp_path / "killed/models/seed0/model.json").exists()
-    again = start(tmp_path / "killed")
-    assert again.wait() == 0, again.stderr.read().decode()
+    again = run(tmp_path / "killed")
+    assert again.returncode == 0, again.stderr
     for name in "model.safetensors", "model.json", "history.csv":
         files = [tmp_path / run / "models/seed0" / name for run in ("whole", "killed")]
         assert files[0].read_bytes() == files[1].read_bytes(), name
