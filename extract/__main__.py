@@ -38,9 +38,14 @@ def extract(stream: str) -> None:
 
 def check() -> None:
     """Check params.yaml: every section, every stream by its encoder's own rules. Exit code 2 if not in order."""
-    from extract.streams import load_checked, same_split
+    from extract.streams import load_checked, same_split, strays
+    from pipeline.prepare import module
 
-    same_split(load_checked())
+    params = load_checked()
+    module(params.corpus)
+    same_split(params)
+    for note in strays(params):
+        print(note)
     print(f"{PARAMS}: ok")
 
 

@@ -25,7 +25,9 @@ def device() -> torch.device:
     try:
         chosen = torch.device(name)
     except RuntimeError:
-        raise UserError(f"EMOFUSE_DEVICE={name!r}: no device; use cpu, cuda or cuda:1") from None
+        chosen = torch.device("meta")
+    if chosen.type not in ("cpu", "cuda"):
+        raise UserError(f"EMOFUSE_DEVICE={name!r}: no device to compute on; use cpu, cuda or cuda:1")
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise UserError(f"EMOFUSE_DEVICE={name!r}: PyTorch sees {torch.cuda.device_count()} GPUs here")
     return chosen

@@ -2,15 +2,18 @@
 
 Seconds count from the container's start, as a player shows them. Whatever is wrong with a file becomes a
 `MediaError` that carries a status and a reason a person understands; nothing is guessed, padded or skipped.
+The reason does not name the file, since it is kept for its content, wherever that lies.
 """
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +25,10 @@ from av.stream import Disposition
 
 from extract.contract import Failure, Item
 from pipeline import fragments
+from pipeline.fragments import FORMATS
 from pipeline.params import Positive, StreamParams
 from pipeline.tables import Utterance
 
-# An `.mp4` may really be a playlist or a text file; FFmpeg would follow the first and draw the second.
-FORMATS = (
-    "mov,matroska,avi,mpegts,mpeg,flv,asf,h264,hevc,mpegvideo,"
-    "wav,w64,flac,mp3,ogg,aac,aiff,au,caf,nistsphere,amr"
-)
 # Where a track's length is stored, not guessed from a bitrate, so that a missing end can be told.
 EXACT = {"mov,mp4,m4a,3gp,3g2,mj2", "wav"}
 # Where seeking lands before the wanted moment; the others are read from their beginning.
@@ -65,11 +64,38 @@ def media_item(utterance: Utterance, pictures: bool = False) -> Item | Failure:
     if not utterance.media:
         return Failure("missing_file", "the table names no media file for this utterance")
     if not utterance.media_hash:
-        return Failure("missing_file", f"{utterance.media}: was not there when the tables were prepared")
+        return Failure(
+            "missing_file",
+            f"{utterance.media}: was not there when the tables were prepared",
+        )
     content: dict[str, Any] = {"media": utterance.media_hash, "start": utterance.start, "end": utterance.end}
     if pictures and (part := fragments.split(utterance.media)[1]):
         content["part"] = list(part)
     return Item(content, source=utterance.media)
+
+
+def source(media: Path, item: Item) -> Path:
+    """The file of an item, with its part of the picture, if it is still the one that the table hashed.
+
+    Raises:
+        MediaError: `missing_file`: it is not there, or another than when the tables were prepared.
+    """
+    path = media / item.source
+    file = Path(fragments.split(str(path))[0])
+    try:
+        about = file.stat()
+        same = item.content["media"] == _sha256(file, about.st_size, about.st_mtime_ns)
+    except OSError as error:
+        raise MediaError("missing_file", f"{item.source}: cannot be read: {error.strerror}") from None
+    if not same:
+        raise MediaError("missing_file", f"{item.source}: another file than when the tables were prepared")
+    return path
+
+
+@lru_cache(maxsize=1000)
+def _sha256(file: Path, size: int, changed: int) -> str:
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def read_audio(
@@ -91,14 +117,14 @@ def read_audio(
         for seconds, frame in track.decode():
             first = seconds if first is None else first
             if not np.isfinite(frame.to_ndarray()).all():
-                raise MediaError("corrupt", f"{path.name}: the sound holds values that are no numbers")
+                raise MediaError("corrupt", "the sound holds values that are no numbers")
             try:
                 chunks += [out.to_ndarray()[0] for out in resampler.resample(frame)]
             except ValueError:
-                raise MediaError("corrupt", f"{path.name}: the sound changes its format midway") from None
+                raise MediaError("corrupt", "the sound changes its format midway") from None
         chunks += [out.to_ndarray()[0] for out in resampler.resample(None)] if chunks else []
     if first is None and not start:
-        raise MediaError("no_audio", f"{path.name}: the audio track is empty")
+        raise MediaError("no_audio", "the audio track is empty")
     if first is None:
         raise track.nothing("sound")
     begin = max(0, round((track.start - first) * rate)) if start else 0
@@ -137,6 +163,7 @@ def even_frames(
     """
     with _open(path, "video", start, end, max_seconds) as track:
         length = track.measure() - track.start
+        track.check_length(length)
     with _open(path, "video", start, end, max_seconds) as track:
         wanted = [(k + 0.5) / count * length for k in range(count)]
         chosen: list[tuple[float, np.ndarray]] = []
@@ -156,7 +183,6 @@ def even_frames(
 class _Track:
     """An open file's best stream of one kind, and the span wanted of it; seconds count from `zero`."""
 
-    path: Path
     container: InputContainer
     stream: Any
     start: float
@@ -177,7 +203,7 @@ class _Track:
             self.last = self.declared
             if self.start >= self.declared:
                 raise self.nothing("sound" if self.stream.type == "audio" else "picture")
-            self._check_length(min(self.declared, self.end) - self.start)
+            self.check_length(min(self.declared, self.end) - self.start)
 
     def decode(self) -> Iterator[tuple[float, Any]]:
         """(seconds, frame) from a little before `start` to `end`; raises where the file is cut off."""
@@ -185,20 +211,18 @@ class _Track:
         ends = 0.0
         for frame in self.container.decode(self.stream):
             if frame.time is None:
-                raise MediaError("corrupt", f"{self.path.name}: a {self.stream.type} frame has no time stamp")
+                raise MediaError("corrupt", f"a {self.stream.type} frame has no time stamp")
             seconds = frame.time - self.zero
             if seconds >= self.end:
                 return
-            ends = seconds + (frame.samples / frame.sample_rate if self.stream.type == "audio" else 0.0)
-            self.last = max(self.last, ends)
-            self._check_length(ends - self.start)
+            sound = self.stream.type == "audio"
+            heard = seconds + (frame.samples / frame.sample_rate if sound else 0.0)
+            self.last = max(self.last, heard)
+            self.check_length(heard - self.start)
+            # With a variable rate the last picture may stand for long.
+            ends = heard if sound else seconds + float((frame.duration or 0) * (frame.time_base or 0))
             yield seconds, frame
-        # A cut-off file whose index came first decodes without a murmur: compare with the index's promise.
-        rate = self.stream.average_rate if self.stream.type == "video" else None
-        tolerated = MISSING_TOLERATED + (2 / float(rate) if rate else 0.0)
-        if self.container.format.name in EXACT and self.declared and self.declared - ends > tolerated:
-            reason = f"{self.path.name}: cut off after {ends:.2f} of {self.declared:.2f} s"
-            raise MediaError("corrupt", reason)
+        self._check_whole(ends)
 
     def measure(self) -> float:
         """Where the span really ends, by the packets' time stamps: containers are wrong about variable rates."""
@@ -210,6 +234,7 @@ class _Track:
                 ends = max(ends, float((stamp + (packet.duration or 0)) * packet.time_base) - self.zero)
             if ends >= self.end:
                 return self.end
+        self._check_whole(ends)
         return ends
 
     def _seek(self) -> None:
@@ -237,12 +262,19 @@ class _Track:
     def nothing(self, what: str) -> MediaError:
         end = f"and {self.end:g} s" if self.end < math.inf else "and the end"
         reason = f"no {what} between {self.start:g} s {end}; it ends at {self.last:.2f} s"
-        return MediaError("too_short", f"{self.path.name}: {reason}")
+        return MediaError("too_short", reason)
 
-    def _check_length(self, seconds: float) -> None:
+    def _check_whole(self, ends: float) -> None:
+        """A cut-off file whose index came first decodes without a murmur: compare with the index's promise."""
+        rate = self.stream.average_rate if self.stream.type == "video" else None
+        tolerated = MISSING_TOLERATED + (2 / float(rate) if rate else 0.0)
+        if self.container.format.name in EXACT and self.declared and self.declared - ends > tolerated:
+            raise MediaError("corrupt", f"cut off after {ends:.2f} of {self.declared:.2f} s")
+
+    def check_length(self, seconds: float) -> None:
         if seconds > self.max_seconds:
             reason = f"at least {seconds:.2f} s, where max_seconds={self.max_seconds:g} are allowed"
-            raise MediaError("too_long", f"{self.path.name}: {reason}")
+            raise MediaError("too_long", reason)
 
 
 @contextmanager
@@ -255,7 +287,7 @@ def _open(
     try:
         with path.open("rb") as file:
             if not file.read(1):
-                raise MediaError("corrupt", f"{path.name}: the file is empty (0 bytes)")
+                raise MediaError("corrupt", "the file is empty (0 bytes)")
     except OSError as error:
         raise MediaError("missing_file", f"{path.name}: cannot be read: {error.strerror}") from None
     # "file:" keeps a name such as `a:b.mp4` from being taken for an address.
@@ -263,15 +295,14 @@ def _open(
     try:
         container = av.open(f"file:{path}", container_options=options, metadata_errors="replace")
     except FFmpegError as error:
-        reason = f"no media file, or its index is lost ({error.strerror})"
-        raise MediaError("corrupt", f"{path.name}: {reason}") from None
+        raise MediaError("corrupt", f"no media file, or its index is lost ({error.strerror})") from None
     with container:
         stream = container.streams.best(kind)  # type: ignore[arg-type]
         if stream is None or stream.disposition & Disposition.attached_pic:
             status = "no_audio" if kind == "audio" else "no_face"
-            raise MediaError(status, f"{path.name}: the file has no {kind} track")
+            raise MediaError(status, f"the file has no {kind} track")
         stream.codec_context.thread_count = 1
         try:
-            yield _Track(path, container, stream, begin, finish, max_seconds, part)
+            yield _Track(container, stream, begin, finish, max_seconds, part)
         except FFmpegError as error:
-            raise MediaError("corrupt", f"{path.name}: damaged {kind} track ({error.strerror})") from None
+            raise MediaError("corrupt", f"damaged {kind} track ({error.strerror})") from None

@@ -30,7 +30,7 @@ def load_config(weights: Weights) -> Any:
 
     try:
         return AutoConfig.from_pretrained(weights.path, **LOCAL)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # a value of another type raises an error of huggingface_hub's own
         raise UserError(f"weights {weights.name}: config.json is not usable: {error}") from None
 
 

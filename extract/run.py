@@ -220,7 +220,7 @@ def _work(stream: str, plan: Plan, journal: Journal) -> int:
         raise UserError(
             f"{stream}: {len(absent)} media files of data/utterances.csv are not under {plan.encoder.media} (such as: "
             f"{absent[0].error}); set corpus.root or EMOFUSE_MEDIA to the folder that holds them, or run "
-            "`dvc repro prepare` if they are gone; all others are extracted"
+            "`dvc repro --force prepare` if they have changed or are gone; all others are extracted"
         )
     return done
 

@@ -9,10 +9,8 @@ from pathlib import Path
 from extract.contract import Encoder
 from extract.encoders import build, finetune_params, stream_params
 from pipeline.errors import UserError
-from pipeline.params import PARAMS, FinetuneParams, Params, load
+from pipeline.params import FEATURES, PARAMS, FinetuneParams, Params, bad_stream_name, load
 
-# Words of `python -m extract` and of `train.streams`; a stream of such a name could not be asked for.
-RESERVED = ("check", "status", "retry", "clean", "none")
 # Folders of weights that the `finetune` stage fitted, one a stream.
 WEIGHTS = Path("weights")
 
@@ -26,7 +24,7 @@ def load_checked(path: Path = PARAMS) -> Params:
     params = load(path)
     problems = []
     for section, streams in (("extract", params.extract), ("finetune", params.finetune)):
-        problems += [f"{path}: {section}.{name}: {why}" for name in streams if (why := _bad_name(name))]
+        problems += [f"{path}: {section}.{name}: {why}" for name in streams if (why := bad_stream_name(name))]
     problems += [
         f"{path}: finetune.{n}: `extract` has a stream of that name"
         for n in params.finetune
@@ -105,6 +103,16 @@ def same_split(params: Params, path: Path = PARAMS) -> None:
             )
 
 
+def strays(params: Params) -> list[str]:
+    """What to say of streams in use whose file no stage makes and DVC does not know."""
+    return [
+        f"train.streams.{modality}={name}: no stage makes {path}; if that is what you mean: dvc add {path}"
+        for modality, name in params.train.streams.in_use().items()
+        if name not in params.extract and name not in params.finetune
+        if not (path := FEATURES / f"{name}.h5").with_name(f"{name}.h5.dvc").exists()
+    ]
+
+
 def has_weights(stream: str) -> bool:
     """Whether the `finetune` stage has left weights for a stream."""
     return (WEIGHTS / stream / "config.json").is_file()
@@ -131,11 +139,3 @@ def _has_frames(encoder: Encoder, field: str) -> Encoder:
 def _near(name: str, known: list[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"; did you mean `{close[0]}`?" if close else ""
-
-
-def _bad_name(name: str) -> str:
-    if name in RESERVED:
-        return f"is a word of the command line ({', '.join(RESERVED)}); choose another name"
-    if not name or not all(c.isalnum() or c in "-_" for c in name) or name.startswith("-"):
-        return "a stream's name is made of letters, digits, - and _, since it names a file and a stage"
-    return ""

@@ -79,7 +79,7 @@ def resolve(weights: str, revision: str, field: str) -> Weights:
 def content_hash(path: Path) -> str:
     """sha256, hex, of a file, or of a folder's files that decide what a model computes, with their names.
 
-    Those are its settings, vocabularies and tensors, at its top level; where there is a safetensors file the
+    Those are its settings, vocabularies and tensors, at its top level; where there is a model.safetensors the
     same tensors in other formats do not count, so that it does not matter which of them were downloaded too.
 
     Raises:
@@ -91,7 +91,7 @@ def content_hash(path: Path) -> str:
     tensors = [f for f in files if f.suffix in TENSORS]
     if not tensors:
         raise UserError(f"{path}: holds no weights (*.safetensors or *.bin); was the download complete?")
-    if any(f.suffix == ".safetensors" for f in tensors):
+    if any(f.name in ("model.safetensors", "model.safetensors.index.json") for f in files):
         files = [f for f in files if f.suffix in (".safetensors", *SETTINGS)]
     digest = hashlib.sha256()
     for file in files:

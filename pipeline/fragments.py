@@ -1,4 +1,4 @@
-"""The part of the picture that a `media` cell means: `FILE#xywh=percent:X,Y,W,H`.
+"""What a `media` cell may name: a recording, or the part of its picture in `FILE#xywh=percent:X,Y,W,H`.
 
 Two people filmed side by side share a file; the fragment says whose half it is. The spelling is that of W3C's
 Media Fragments URI 1.0, section 4.2.2, in percent, so that it does not depend on the video's resolution.
@@ -9,6 +9,11 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+# An `.mp4` may really be a playlist or a text file; FFmpeg would follow the first and draw the second.
+FORMATS = (
+    "mov,matroska,avi,mpegts,mpeg,flv,asf,h264,hevc,mpegvideo,"
+    "wav,w64,flac,mp3,ogg,aac,aiff,au,caf,nistsphere,amr"
+)
 _FRAGMENT = re.compile(r"#xywh=percent:(\d{1,3}),(\d{1,3}),(\d{1,3}),(\d{1,3})$")
 
 

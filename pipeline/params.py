@@ -22,6 +22,8 @@ from pipeline.errors import UserError
 PARAMS = Path("params.yaml")
 FEATURES = Path("data/features")
 MODALITIES = ("text", "audio", "visual")
+# Words of `python -m extract` and of `train.streams`; a stream of such a name could not be asked for.
+RESERVED = ("check", "status", "retry", "clean", "none")
 # Models that read frames, and of which modalities; the others read pooled features of all three.
 FRAME_MODELS = {"foalnet": ("audio", "visual")}
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -33,7 +35,9 @@ M = TypeVar("M", bound="Strict")
 class Strict(BaseModel):
     """Base of every params model: unknown keys are errors, values are never coerced into another type."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, protected_namespaces=()
+    )
 
 
 class CorpusParams(Strict):
@@ -41,7 +45,7 @@ class CorpusParams(Strict):
     build: list[Literal["demo"]] = []
     watch: str
     root: str
-    labels: Annotated[list[str], Field(min_length=2)]
+    labels: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=2)]
     licence: str = ""
     keep_tags: bool = False
 
@@ -109,7 +113,7 @@ class TrainParams(Strict):
     batch_size: Count = 16
     lr: Positive = 1e-4
     weight_decay: Annotated[float, Field(ge=0)] = 1e-5
-    ema_epochs: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.5
+    ema_epochs: Annotated[float, Field(ge=0)] = 1.5
     precision: Literal["fp32", "bf16"] = "fp32"
     keep_epochs: bool = False
     frames: Literal["f2", "f4"] = "f2"
@@ -210,6 +214,15 @@ class Params(Strict):
                     raise ValueError(
                         f"{section}.{name}.frames=none: model.name={self.model.name} reads frames; set it to f2"
                     )
+
+
+def bad_stream_name(name: str) -> str:
+    """What is wrong with a stream's name; empty where nothing is."""
+    if name in RESERVED:
+        return f"is a word of the command line ({', '.join(RESERVED)}); choose another name"
+    if not name or not all(c.isalnum() or c in "-_" for c in name) or name.startswith("-"):
+        return "a stream's name is made of letters, digits, - and _, since it names a file and a stage"
+    return ""
 
 
 def load(path: Path = PARAMS) -> Params:

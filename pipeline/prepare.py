@@ -115,7 +115,7 @@ def _summary(corpus: CorpusParams, utterances: pd.DataFrame, labels: pd.DataFram
     if lost:
         lines.append(
             f"not found under {raw.media_root(corpus)}: {', '.join(lost[:3])}{', …' * (len(lost) > 3)}; "
-            "the streams that need them will say missing_file"
+            "the streams that need them will say missing_file; once they are there: `dvc repro --force prepare`"
         )
     if empty := int((utterances["text"].str.strip() == "").sum()):
         lines.append(f"{empty:,} utterances have no text; text streams will say no_text")

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 from av.error import FFmpegError
 
+from pipeline.fragments import FORMATS
+
 STEP = 0.1
 RATE = 8000
 # -60 dB: below the hiss of any recording, above what a codec leaves of digital silence.
 SILENT = 1e-3
-# A text file or a playlist must be neither drawn nor followed.
-FORMATS = "mov,matroska,avi,mpegts,mpeg,flv,asf,wav,w64,flac,mp3,ogg,aac,aiff,au,caf,amr"
+OPEN: dict[str, Any] = {"container_options": {"format_whitelist": FORMATS}, "metadata_errors": "replace"}
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Probe:
 def probe(path: Path) -> Probe:
     """Decode a file's sound and its first picture; what is wrong with it becomes `error`."""
     try:
-        with av.open(f"file:{path}", container_options={"format_whitelist": FORMATS}) as container:
+        with av.open(f"file:{path}", **OPEN) as container:
             seconds = (container.duration or 0) / av.time_base
             if not container.streams.video and not container.streams.audio:
                 return Probe(error="neither sound nor pictures")
@@ -54,7 +56,7 @@ def probe(path: Path) -> Probe:
 
 def _loudness(path: Path) -> np.ndarray | None:
     # Opened anew: sound asked for after pictures were read gives nothing.
-    with av.open(f"file:{path}", container_options={"format_whitelist": FORMATS}) as container:
+    with av.open(f"file:{path}", **OPEN) as container:
         if not container.streams.audio:
             return None
         resampler = av.AudioResampler("flt", "mono", RATE)

@@ -56,6 +56,7 @@ def read_utterances(path: Path = UTTERANCES) -> list[Utterance]:
     problems = _Problems(path)
     rows: list[Utterance] = []
     seen: dict[str, int] = {}
+    session_of: dict[str, str] = {}
     last: tuple[str, int] | None = None
     for line, row in _rows(path, UTTERANCE_COLUMNS, problems):
         problems.line = line
@@ -76,6 +77,10 @@ def read_utterances(path: Path = UTTERANCES) -> list[Utterance]:
         place = (row["dialogue"], turn if turn is not None else 0)
         if last is not None and place <= last:
             problems.add("turn", row["turn"], "rows must be sorted by dialogue, then by turn, each turn once")
+        if session_of.setdefault(row["dialogue"], row["session"]) != row["session"]:
+            problems.add(
+                "session", row["session"], f"dialogue {row['dialogue']} is of {session_of[row['dialogue']]!r}"
+            )
         last = place
         rows.append(Utterance(**{**row, "turn": place[1], "start": start, "end": end}))  # type: ignore[arg-type]
     problems.stop()

@@ -27,7 +27,7 @@ from pydantic import Field, model_validator
 from extract import faces
 from extract.contract import Encoder, Failure, Features, Item
 from extract.device import device
-from extract.media import MediaError, MediaParams, even_frames, iter_frames, media_item
+from extract.media import MediaError, MediaParams, even_frames, iter_frames, media_item, source
 from extract.pretrained import Precision
 from extract.weights import Weights, resolve
 from pipeline.params import Count, Share
@@ -127,9 +127,9 @@ class FaceEncoder(Encoder[FaceParams]):
 
     def read(self, item: Item) -> list[faces.Seen] | Failure:
         """Frames with the faces taken from each, cut to the network's size."""
-        path, content, params = self.media / item.source, item.content, self.params
-        span = (path, content["start"], content["end"])
+        params = self.params
         try:
+            span = (source(self.media, item), item.content["start"], item.content["end"])
             if params.sampling == "even":
                 seen = self._look_evenly(even_frames(*span, 3 * params.count, params.max_seconds))
             else:
@@ -139,8 +139,7 @@ class FaceEncoder(Encoder[FaceParams]):
         if params.faces == "track":
             seen = faces.follow(seen)
         if not seen:
-            reason = f"no face of {params.min_face} pixels or more in any frame looked at"
-            return Failure("no_face", f"{path.name}: {reason}")
+            return Failure("no_face", f"no face of {params.min_face} pixels or more in any frame looked at")
         return faces.thin(seen, params.count)
 
     def encode(self, inputs: Sequence[list[faces.Seen]]) -> list[Features | Failure]:

@@ -18,7 +18,7 @@ import numpy as np
 
 from extract.contract import Encoder, Failure, Features, Item
 from extract.device import device
-from extract.media import MediaError, MediaParams, even_frames, media_item
+from extract.media import MediaError, MediaParams, even_frames, media_item, source
 from extract.pretrained import LOCAL, Precision, inference, load_config, load_model
 from extract.weights import Weights, resolve
 from pipeline.errors import UserError
@@ -77,8 +77,8 @@ class ImageEncoder(Encoder[ImageParams]):
 
     def read(self, item: Item) -> tuple[np.ndarray, np.ndarray] | Failure:
         """The frames' times [T] and what the model sees of them [T, 3, S, S]."""
-        span = (self.media / item.source, item.content["start"], item.content["end"])
         try:
+            span = (source(self.media, item), item.content["start"], item.content["end"])
             frames = even_frames(*span, self.params.count, self.params.max_seconds)
         except MediaError as error:
             return error.failure

@@ -22,7 +22,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from extract.contract import Encoder, Failure, Features, Item
-from extract.media import MediaError, MediaParams, media_item, read_audio
+from extract.media import MediaError, MediaParams, media_item, read_audio, source
 from pipeline.params import StreamParams
 from pipeline.tables import Utterance
 
@@ -54,7 +54,7 @@ class OpensmileEncoder(Encoder[OpensmileParams]):
         return ("av", "opensmile")
 
     def sources(self) -> tuple[str, ...]:
-        return ("extract.encoders.opensmile", "extract.media")
+        return ("extract.encoders.opensmile", "extract.media", "pipeline.fragments")
 
     @cached_property
     def pooled_names(self) -> tuple[str, ...]:  # type: ignore[override]
@@ -76,9 +76,9 @@ class OpensmileEncoder(Encoder[OpensmileParams]):
         return media_item(dialogue[i])
 
     def read(self, item: Item) -> Any | Failure:
-        span = item.content["start"], item.content["end"]
         try:
-            samples = read_audio(self.media / item.source, *span, RATE, self.params.max_seconds)
+            span = (source(self.media, item), item.content["start"], item.content["end"])
+            samples = read_audio(*span, RATE, self.params.max_seconds)
         except MediaError as error:
             return error.failure
         if len(samples) <= SHORTEST * RATE:

@@ -32,7 +32,7 @@ from pydantic import Field, model_validator
 
 from extract.contract import Encoder, Failure, Features, Item, Trainable
 from extract.device import device
-from extract.media import MediaError, MediaParams, media_item, read_audio
+from extract.media import MediaError, MediaParams, media_item, read_audio, source
 from extract.pretrained import (
     LOCAL,
     Precision,
@@ -95,7 +95,13 @@ class SpeechEncoder(Encoder[SpeechParams], Trainable):
         return ("av", "numpy", "torch", "transformers")
 
     def sources(self) -> tuple[str, ...]:
-        return ("extract.encoders.speech", "extract.media", "extract.packed", "extract.pretrained")
+        return (
+            "extract.encoders.speech",
+            "extract.media",
+            "extract.packed",
+            "extract.pretrained",
+            "pipeline.fragments",
+        )
 
     @property
     def pooled_dim(self) -> int:  # type: ignore[override]
@@ -113,9 +119,9 @@ class SpeechEncoder(Encoder[SpeechParams], Trainable):
         return Item(item.content, item.source, length=math.ceil((end - (begin or 0.0)) / BUCKET_SECONDS))
 
     def read(self, item: Item) -> Any | Failure:
-        span = item.content["start"], item.content["end"]
         try:
-            samples = read_audio(self.media / item.source, *span, self._rate, self.params.max_seconds)
+            span = (source(self.media, item), item.content["start"], item.content["end"])
+            samples = read_audio(*span, self._rate, self.params.max_seconds)
         except MediaError as error:
             return error.failure
         if self._frames_of(len(samples)) < 1:

@@ -101,7 +101,12 @@ class TextEncoder(Encoder[TextParams], Trainable):
 
     @cached_property
     def pooled_dim(self) -> int:  # type: ignore[override]
-        return int(load_config(self._weights).hidden_size)
+        config = load_config(self._weights)
+        if not hasattr(config, "hidden_size"):
+            raise UserError(
+                f"weights={self.params.weights!r}: its config.json says {config.model_type}, which is no text encoder"
+            )
+        return int(config.hidden_size)
 
     def item(self, dialogue: Sequence[Utterance], i: int) -> Item | Failure:
         if not dialogue[i].text.strip():

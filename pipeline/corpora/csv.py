@@ -51,17 +51,21 @@ def rows(path: Path, needed: Sequence[str], problems: raw.Problems) -> list[raw.
     Raises:
         UserError: a needed column is missing, another is unknown, or a row has too few values or too many.
     """
-    found = []
+    found: list[raw.Row] = []
+    turns: dict[tuple[str, int], str] = {}
     for place, row in raw.csv_rows(path, needed, [name for name in COLUMNS if name not in needed]):
         if not re.fullmatch("[0-9]{1,9}", row["turn"]):
             problems.add(place, "turn", row["turn"], "must be a whole number from 0 up")
             continue
+        turn = (row["dialogue"], int(row["turn"]))
+        if turns.setdefault(turn, place) != place:
+            problems.add(place, "turn", row["turn"], f"of dialogue {turn[0]} is at {turns[turn]} already")
         found.append(
             raw.Row(
                 place=place,
                 utterance=row["utterance"],
                 dialogue=row["dialogue"],
-                order=(int(row["turn"]),),
+                order=turn[1:],
                 speaker=row["speaker"],
                 text=row["text"],
                 split=row["split"],

@@ -27,6 +27,7 @@ LAYOUTS = (
     "ids speakers labels text text2 text3 text4 audio visual sentences train test -",  # MMGCN, MELD
 )
 VAL_SEED, VAL_SHARE = 2023, 0.05
+MAX_LABELS = 1000
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,10 @@ def read(files: Sequence[Path]) -> Published:
             modality = next((m for m in MODALITIES if m in path.stem.lower()), None)
             if modality is None:
                 raise UserError(f"{path}: features of what? its name must hold {', '.join(MODALITIES)}")
+            if modality in streams:
+                raise UserError(
+                    f"{streams[modality].source} and {path}: both hold {modality}; name one of them"
+                )
             streams[modality] = Stream(modality, modality, path, value)
         else:
             roles = _roles(value, path)
@@ -84,13 +89,16 @@ def read(files: Sequence[Path]) -> Published:
     keys = [key for role in ("train", "val", "test") for key in _ordered(roles.get(role, ()))]
     if twice := [key for key, count in Counter(keys).items() if count > 1]:
         raise UserError(f"{path}: dialogue {twice[0]} is in two splits, or twice in one")
-    labels = {key: [_whole(x, key, path) for x in _list(roles["labels"], key, path)] for key in keys}
+    lists = {key: _list(roles["labels"], key, path) for key in keys}
+    if sum(map(len, lists.values())) > _size(path):
+        raise UserError(f"{path}: refused: more labels than bytes: the same list again and again")
+    labels = {key: [_whole(x, key, path) for x in found] for key, found in lists.items()}
     turns = {key: len(found) for key, found in labels.items()}
     names = {key: _name(key) for key in keys}
     return Published(
         ids=_texts(roles.get("ids"), turns, names) or {},
         speakers={
-            names[key]: [_speaker(key, value) for value in _list(roles["speakers"], key, path, count)]
+            names[key]: [_speaker(key, value, path) for value in _list(roles["speakers"], key, path, count)]
             for key, count in turns.items()
         },
         labels={names[key]: found for key, found in labels.items()},
@@ -139,23 +147,43 @@ def _is_features(value: Any) -> bool:
 def _vectors(stream: Stream, turns: dict[Any, int]) -> Iterator[tuple[Any, list[np.ndarray]]]:
     """(dialogue, [P] f4 a turn), checked: as many as there are labels, all of one length."""
     width = None
+    room = _size(stream.source)
     for key, count in turns.items():
         where = f"{stream.source}: {stream.name} features of dialogue {key}"
         try:
             # What does not fit becomes infinite, and is told by the row's status.
             with np.errstate(over="ignore"):
-                vectors = [np.asarray(v, dtype=np.float32) for v in stream.vectors[key]]
+                vectors = [_vector(v) for v in stream.vectors[key]]
         except KeyError:
             raise UserError(f"{where}: missing") from None
         except (TypeError, ValueError, OverflowError):
             raise UserError(f"{where}: not lists of numbers") from None
         if len(vectors) != count:
             raise UserError(f"{where}: {len(vectors)} vectors for {count} labels")
+        room -= sum(vector.size for vector in vectors)
+        if room < 0:
+            raise UserError(
+                f"{stream.source}: refused: more numbers than bytes: the same vectors again and again"
+            )
         for vector in vectors:
             width = vector.shape if width is None else width
             if vector.ndim != 1 or vector.shape != width or not vector.size:
                 raise UserError(f"{where}: a vector of shape {vector.shape} where others have {width}")
         yield key, vectors
+
+
+def _vector(value: Any) -> np.ndarray:
+    """[P] f4 of an array or a flat list of numbers: lists that hold one another would have no end."""
+    if isinstance(value, list | tuple) and not all(isinstance(x, int | float | np.number) for x in value):
+        raise TypeError("not a list of numbers")
+    found = np.asarray(value)
+    if found.dtype.kind not in "biuf":
+        raise TypeError(f"an array of {found.dtype}")
+    return found.astype(np.float32)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size
 
 
 def _list(values: dict[Any, Any], key: Any, path: Path, count: int | None = None) -> list[Any]:
@@ -176,27 +204,33 @@ def _texts(values: Any, turns: dict[Any, int], names: dict[Any, str]) -> dict[st
             return None
         if not all(isinstance(text, str) for text in texts):
             return None
-        found[names[key]] = list(texts)
+        # Half of a character pair, which Python can hold and no file can.
+        found[names[key]] = [text.encode("utf-8", "replace").decode() for text in texts]
     return found
 
 
 def _whole(value: Any, key: Any, path: Path) -> int:
-    if isinstance(value, int | np.integer) and value >= 0:
+    if isinstance(value, int | np.integer) and 0 <= value < MAX_LABELS:
         return int(value)
-    raise UserError(f"{path}: dialogue {key}: a label that is no whole number from 0 up")
+    raise UserError(f"{path}: dialogue {key}: a label that is no whole number from 0 to {MAX_LABELS - 1}")
 
 
 def _name(key: Any) -> str:
     return key if isinstance(key, str) else f"dia{int(key):04}"
 
 
-def _speaker(key: Any, value: Any) -> str:
-    """IEMOCAP's M and F become Ses01M, …; one-hot vectors become P0, P1, … (within the dialogue)."""
+def _speaker(key: Any, value: Any, path: Path) -> str:
+    """IEMOCAP's M and F become Ses01M, …; one-hot vectors dia0012P0, dia0012P1, …: parties, named in their dialogue."""
     if isinstance(value, str):
         return f"{key[:5]}{value}" if iemocap.is_dialogue(str(key)) else value
-    if isinstance(value, list | tuple | np.ndarray) and len(value):
-        return f"P{int(np.argmax(np.asarray(value, dtype=float)))}"
-    return f"P{value}" if isinstance(value, int | np.integer) else ""
+    if isinstance(value, int | np.integer):
+        return f"{_name(key)}P{int(value)}"
+    try:
+        return f"{_name(key)}P{int(np.argmax(_vector(value)))}"
+    except (TypeError, ValueError):
+        raise UserError(
+            f"{path}: dialogue {key}: a speaker that is neither a name nor a one-hot vector"
+        ) from None
 
 
 def _ordered(ids: Iterable[Any]) -> list[Any]:

@@ -29,7 +29,7 @@ from pipeline import features, tables
 from pipeline.corpora import iemocap, meld, raw
 from pipeline.corpora.layouts import Published, Stream, read
 from pipeline.errors import UserError, entry
-from pipeline.params import CorpusParams
+from pipeline.params import CorpusParams, validate
 
 EMOTIONS = {
     "iemocap": ("happiness", "sadness", "neutral", "anger", "excitement", "frustration"),
@@ -50,7 +50,8 @@ def convert(files: Sequence[Path], to: Path, labels: Sequence[str] = ()) -> str:
     found = read(files)
     name = "iemocap" if all(iemocap.is_dialogue(d) for d in found.labels) else "meld"
     names = tuple(labels) or EMOTIONS[name]
-    corpus = CorpusParams(name=name, watch="", root=str(to), labels=list(names))
+    about = {"name": name, "watch": "", "root": str(to), "labels": list(names)}
+    corpus = validate(CorpusParams, about, Path("--labels"))
     utterances, table = raw.tables(_rows(found, names, files[0]), corpus, raw.Problems())
     utterances["media_hash"] = ""
     lines = [f"{len(utterances):,} utterances; corpus.labels: [{', '.join(names)}]"]

@@ -173,6 +173,9 @@ def tables(rows: Iterable[Row], corpus: CorpusParams, problems: Problems) -> Tab
         if first.split != row.split:
             why = f"dialogue {row.dialogue} is in {first.split} by {first.place}"
             problems.add(row.place, "split", row.split, why)
+        if first.session != row.session:
+            why = f"dialogue {row.dialogue} is of session {first.session!r} by {first.place}"
+            problems.add(row.place, "session", row.session, why)
         _check(row, corpus, problems)
     problems.stop()
     if not rows:

@@ -39,7 +39,7 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
     Raises:
         UserError: no subtitles, or a bad time line.
     """
-    files = sorted(p for p in root.rglob("*.srt") if not p.name.startswith("._"))
+    files = sorted(p for p in root.rglob("*") if p.suffix.lower() == ".srt" and not p.name.startswith("._"))
     if not files:
         raise raw.NoAnnotation(f"{root}: no .srt files here")
     problems = raw.Problems()
@@ -137,7 +137,8 @@ def _media(srt: Path, root: Path) -> str:
         stems.append(stems[0].with_suffix(""))
     for stem in stems:
         for suffix in SUFFIXES:
-            file = stem.with_name(stem.name + suffix)
-            if (root / file).is_file():
-                return file.as_posix()
+            for spelt in (suffix, suffix.upper()):  # cameras write TALK.MP4
+                file = stem.with_name(stem.name + spelt)
+                if (root / file).is_file():
+                    return file.as_posix()
     return srt.with_suffix(".mp4").as_posix()

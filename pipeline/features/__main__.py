@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from pipeline.errors import UserError, entry
 from pipeline.features import export, report
 from pipeline.features.cache import FeatureCache
 from pipeline.features.importer import About, Source, import_features
-from pipeline.params import MODALITIES
+from pipeline.params import MODALITIES, PARAMS, bad_stream_name, read_yaml
 
 
 def main() -> None:
@@ -53,6 +54,15 @@ def _export(args: argparse.Namespace) -> None:
 
 
 def _import(args: argparse.Namespace) -> None:
+    if why := bad_stream_name(args.stream):
+        raise UserError(f"--stream {args.stream}: {why}")
+    made = read_yaml(PARAMS) if PARAMS.exists() else {}
+    if args.out is None and any(args.stream in (made.get(kind) or {}) for kind in ("extract", "finetune")):
+        raise UserError(
+            f"--stream {args.stream}: {PARAMS} has a stream of that name, which makes the same file"
+        )
+    if args.rate is not None and not 0 < args.rate < math.inf:
+        raise UserError(f"--rate {args.rate:g}: must be frames per second, more than 0")
     utterances = [u.utterance for u in tables.read_utterances(args.utterances)]
     source = Source(args.source, args.array, args.ids, args.names)
     about = About(args.stream, args.modality, args.corpus, args.licence, args.encoder, args.frames, args.rate)

@@ -17,7 +17,7 @@ from pipeline.corpora.subtitles import read_srt
 from pipeline.errors import UserError
 from pipeline.params import FRAME_MODELS, LossParams, ModelParams
 from tests.evaluate.test_report import Page
-from tests.extract.make_clips import clip
+from tests.extract.make_clips import clip, item
 from tests.extract.project import inline
 from train.build import build
 from train.checkpoint import models_code, read_model, write_model
@@ -181,7 +181,7 @@ def test_it_answers_as_training_did(here, monkeypatch):
     video(monkeypatch)
     encoder = encoders.build(*STREAMS["audio"], Path("params.yaml"), here)
     spans = [(0.1, 0.9), (1.0, 1.8)]
-    x = np.stack([encoder.encode([encoder.read(item(encoder, *span))])[0].pooled for span in spans])
+    x = np.stack([encoder.encode([encoder.read(item(Path("talk.mp4"), *span))])[0].pooled for span in spans])
     # One turn each of Anna and of nobody: own mean x, own sd 0, shrunk by (1 · own + 10 · global) / 11.
     mean, sd = (x + 10 * 0.5) / 11, (0 + 10 * 2.0) / 11
     state, record = read_model(folder)
@@ -211,7 +211,7 @@ def test_a_model_of_frames_answers_too(here, monkeypatch):
     from train.models import FrameBatch
 
     for row, span in zip(rows(here / "out"), [(0.1, 0.9), (1.0, 1.8)], strict=True):
-        made = encoder.encode([encoder.read(item(encoder, *span))])[0]
+        made = encoder.encode([encoder.read(item(Path("talk.mp4"), *span))])[0]
         x = made.frames[made.times < 0.5]
         assert 0 < len(x) < len(made.frames)
         given = FrameBatch(
@@ -221,12 +221,6 @@ def test_a_model_of_frames_answers_too(here, monkeypatch):
         )  # fmt: skip
         expected = network.eval()(given).logits.softmax(1)[0].detach().numpy()
         assert np.allclose([float(row[f"p_{name}"]) for name in LABELS], expected, atol=1e-6)
-
-
-def item(encoder, start, end):
-    from extract.contract import Item
-
-    return Item({"media": "", "start": start, "end": end}, source="talk.mp4")
 
 
 def test_overlapping_and_overlong_cues_are_answered(talk, monkeypatch, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import struct
 from collections.abc import Sequence
 from fractions import Fraction
@@ -10,12 +11,24 @@ from pathlib import Path
 import av
 import numpy as np
 
+from extract.contract import Item
+
 TICK = Fraction(1, 1000)
 
 
 def tone(seconds: float, rate: int = 16000, hertz: float = 440.0) -> np.ndarray:
     """A sine of amplitude .3, [S] f4."""
     return (0.3 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)).astype(np.float32)
+
+
+def sha256(path: Path) -> str:
+    """A file's hash, as the table has it; of one that is not there one that no file has."""
+    return hashlib.sha256(path.read_bytes() if path.is_file() else path.name.encode()).hexdigest()
+
+
+def item(path: Path, start: float | None = None, end: float | None = None) -> Item:
+    """The item of a clip, named by its file's name."""
+    return Item({"media": sha256(path), "start": start, "end": end}, path.name)
 
 
 def clip(

@@ -13,6 +13,7 @@ import numpy as np
 import skimage.data
 
 from pipeline.tables import Utterance
+from tests.extract.make_clips import sha256
 
 WIDTH, HEIGHT = 480, 270
 
@@ -48,8 +49,9 @@ def write_clip(path: Path, frames: Sequence[np.ndarray], rate: int = 10) -> Path
     return path
 
 
-def utterance(media: str, start: float | None = None, end: float | None = None) -> Utterance:
-    return Utterance("u1", "d1", 0, "A", "", "hello", media, start, end, "0" * 64)
+def utterance(path: Path, start: float | None = None, end: float | None = None) -> Utterance:
+    """A turn whose clip is that file, named by its file's name."""
+    return Utterance("u1", "d1", 0, "A", "", "hello", path.name, start, end, sha256(path))
 
 
 def _scaled(picture: np.ndarray, size: int) -> np.ndarray:

@@ -11,7 +11,7 @@ import pytest
 from pipeline.features import FeatureCache
 from pipeline.tables import UTTERANCE_COLUMNS, write_table
 from tests.clone import ROOT, clone, edit, git, run
-from tests.extract.make_clips import clip, tone
+from tests.extract.make_clips import clip, sha256, tone
 
 FILE = ROOT / "extract/encoders/opensmile.py"
 REGISTRY = ROOT / "extract/encoders/__init__.py"
@@ -35,14 +35,20 @@ def unindented(text: str) -> str:
 def test_a_copy_of_that_file_and_its_line_are_an_encoder(tmp_path):
     project, media = clone(tmp_path / "project"), tmp_path / "media"
     media.mkdir()
-    rows = [
-        {"utterance": f"u{i}", "dialogue": "d", "turn": i, "media": f"{i}.wav", "media_hash": f"{i:064x}"}
-        for i in range(3)
-    ]
     for i in range(3):
         clip(
             media / f"{i}.wav", video=False, codec="pcm_s16le", sound=tone(0.5 if i else 0.02, hertz=200 * i)
         )
+    rows = [
+        {
+            "utterance": f"u{i}",
+            "dialogue": "d",
+            "turn": i,
+            "media": f"{i}.wav",
+            "media_hash": sha256(media / f"{i}.wav"),
+        }
+        for i in range(3)
+    ]
     table = pd.DataFrame(rows).reindex(columns=UTTERANCE_COLUMNS)
     write_table(table, UTTERANCE_COLUMNS, project / "data/utterances.csv")
     edit(project / "params.yaml", "extract:   ", "extract:\n  mine: {encoder: mine, frames: f2}\n  #")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 import struct
 import wave
 from pathlib import Path
@@ -44,13 +45,13 @@ def face(media: Path, **params: object) -> FaceEncoder:
 
 
 def read(encoder: FaceEncoder, name: str, start: float | None = None, end: float | None = None):
-    item = encoder.item([utterance(name, start, end)], 0)
+    item = encoder.item([utterance(encoder.media / name, start, end)], 0)
     assert isinstance(item, Item)
     return encoder.read(item)
 
 
 def extract(encoder: FaceEncoder, *names: str) -> list[Features | Failure]:
-    return encoder.extract([encoder.item([utterance(name)], 0) for name in names])
+    return encoder.extract([encoder.item([utterance(encoder.media / name)], 0) for name in names])
 
 
 def portraits(seen: Seen) -> set[str]:
@@ -173,7 +174,8 @@ def test_what_decides_a_feature_is_in_the_fingerprint_and_the_rest_is_not(
         {"detect_size": 320}, {"threshold": 0.8}, {"precision": "bf16"}, {"max_seconds": 60.0},
     ):  # fmt: skip
         assert face(media, **change).fingerprint() != base, change
-    item, other = (face(media).item([utterance(n)], 0) for n in ("clip.mp4", "one.mp4"))
+    moved = Path(shutil.copy(media / "clip.mp4", tmp_path / "moved.mp4"))
+    item, other = (face(media).item([utterance(path)], 0) for path in (media / "clip.mp4", moved))
     assert item.key == other.key  # same content hash: a moved file is the same item
 
 

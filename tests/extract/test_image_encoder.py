@@ -92,7 +92,7 @@ def encoder(media: Path, weights: Path, **params: object) -> ImageEncoder:
 def test_frames_are_what_transformers_gives(media: Path, folders: dict[object, Path], build) -> None:
     dim, expected = MODELS[build]
     stream = encoder(media, folders[build], count=5)
-    (features,) = stream.extract([stream.item([utterance("long.mp4")], 0)])
+    (features,) = stream.extract([stream.item([utterance(media / "long.mp4")], 0)])
     frames = even_frames(media / "long.mp4", None, None, 5)
     processor = transformers.AutoImageProcessor.from_pretrained(folders[build])
     model = transformers.AutoModel.from_pretrained(folders[build]).eval()
@@ -106,7 +106,7 @@ def test_frames_are_what_transformers_gives(media: Path, folders: dict[object, P
 
 
 def test_up_to_count_frames_evenly(media: Path, folders: dict[object, Path]) -> None:
-    items = [ImageEncoder.item(None, [utterance(name)], 0) for name in ("long.mp4", "short.mp4")]
+    items = [ImageEncoder.item(None, [utterance(media / name)], 0) for name in ("long.mp4", "short.mp4")]
     long, short = encoder(media, folders[vit], count=4).extract(items)
     np.testing.assert_allclose(long.times, [0.2, 0.7, 1.2, 1.7], atol=0.051)
     assert len(short.times) == 3
@@ -116,7 +116,7 @@ def test_up_to_count_frames_evenly(media: Path, folders: dict[object, Path]) -> 
 
 
 def test_a_feature_does_not_depend_on_its_neighbours(media: Path, folders: dict[object, Path]) -> None:
-    items = [ImageEncoder.item(None, [utterance(name)], 0) for name in ("long.mp4", "short.mp4")]
+    items = [ImageEncoder.item(None, [utterance(media / name)], 0) for name in ("long.mp4", "short.mp4")]
     together = encoder(media, folders[clip]).extract(items)
     for item, features in zip(items, together, strict=True):
         (alone,) = encoder(media, folders[clip]).extract([item])
@@ -126,7 +126,7 @@ def test_a_feature_does_not_depend_on_its_neighbours(media: Path, folders: dict[
 
 def test_bf16_is_another_feature_near_the_first(media: Path, folders: dict[object, Path]) -> None:
     full, half = (encoder(media, folders[clip], precision=p) for p in ("fp32", "bf16"))
-    (a,), (b,) = (e.extract([e.item([utterance("short.mp4")], 0)]) for e in (full, half))
+    (a,), (b,) = (e.extract([e.item([utterance(media / "short.mp4")], 0)]) for e in (full, half))
     assert full.fingerprint() != half.fingerprint()
     assert b.frames.dtype == np.float32
     assert not np.array_equal(a.frames, b.frames)
@@ -135,7 +135,7 @@ def test_bf16_is_another_feature_near_the_first(media: Path, folders: dict[objec
 
 def test_failures_keep_their_place(media: Path, folders: dict[object, Path]) -> None:
     stream = encoder(media, folders[vit])
-    items = [stream.item([utterance(n)], 0) for n in ("broken.mp4", "short.mp4", "absent.mp4")]
+    items = [stream.item([utterance(media / n)], 0) for n in ("broken.mp4", "short.mp4", "absent.mp4")]
     found = stream.extract(items)
     assert [f.status if isinstance(f, Failure) else "ok" for f in found] == ["corrupt", "ok", "missing_file"]
 
@@ -158,7 +158,7 @@ def test_weights_that_are_not_the_models_are_refused(media: Path, folders, tmp_p
     )
     stream = encoder(media, tmp_path)
     with pytest.raises(UserError, match="layernorm"):
-        stream.extract([stream.item([utterance("short.mp4")], 0)])
+        stream.extract([stream.item([utterance(media / "short.mp4")], 0)])
     (tmp_path / "preprocessor_config.json").unlink()
     with pytest.raises(UserError, match=r"preprocessor_config\.json"):
-        encoder(media, tmp_path).read(stream.item([utterance("short.mp4")], 0))
+        encoder(media, tmp_path).read(stream.item([utterance(media / "short.mp4")], 0))

@@ -135,12 +135,8 @@ def test_any_file_name_will_do(tmp_path, monkeypatch, name):
 
 def test_tracks_that_are_not_there(tmp_path):
     silent, blind = clip(tmp_path / "v.mp4", 0.4, audio=False), clip(tmp_path / "a.m4a", 0.4, video=False)
-    assert failure(read_audio, silent, None, None) == Failure(
-        "no_audio", "v.mp4: the file has no audio track"
-    )
-    assert failure(even_frames, blind, None, None, 2) == Failure(
-        "no_face", "a.m4a: the file has no video track"
-    )
+    assert failure(read_audio, silent, None, None) == Failure("no_audio", "the file has no audio track")
+    assert failure(even_frames, blind, None, None, 2) == Failure("no_face", "the file has no video track")
     assert len(even_frames(silent, None, None, 2)) == 2
     assert len(read_audio(blind, None, None)) > 6000
 
@@ -158,10 +154,14 @@ def test_a_file_that_is_missing_or_closed(tmp_path):
 @pytest.mark.parametrize("faststart", [True, False])
 def test_a_truncated_clip_is_corrupt(tmp_path, faststart, share):
     path = cut(clip(tmp_path / "a.mp4", 4.0, faststart=faststart), share)
-    for read in (lambda: read_audio(path, None, None), lambda: list(iter_frames(path, None, None))):
+    for read in (
+        lambda: read_audio(path, None, None),
+        lambda: list(iter_frames(path, None, None)),
+        lambda: even_frames(path, None, None, 3),
+    ):
         found = failure(read)
         assert found.status == "corrupt"
-        assert found.reason.startswith("a.mp4: ")
+        assert "a.mp4" not in found.reason
         assert any(why in found.reason for why in ("cut off after", "index is lost", "damaged"))
 
 
@@ -195,7 +195,7 @@ def test_sound_that_is_no_number_is_corrupt(tmp_path):
 def test_a_clip_far_longer_than_expected_is_too_long_and_not_read(tmp_path):
     path = clip(tmp_path / "a.wav", video=False, codec="pcm_s16le", sound=np.zeros(16000 * 600, np.float32))
     found = failure(read_audio, path, None, None, max_seconds=120.0)
-    assert found == Failure("too_long", "a.wav: at least 600.00 s, where max_seconds=120 are allowed")
+    assert found == Failure("too_long", "at least 600.00 s, where max_seconds=120 are allowed")
     assert len(read_audio(path, 300.0, 303.0, max_seconds=120.0)) == 48000
     assert failure(read_audio, path, 100.0, 300.0, max_seconds=120.0).status == "too_long"
     for name in ("a.mkv", "a.ts"):  # these say their length nowhere, or only roughly

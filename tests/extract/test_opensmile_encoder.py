@@ -8,13 +8,11 @@ import numpy as np
 import opensmile
 import pytest
 
-from extract.contract import Failure, Features, Item
+from extract.contract import Failure, Features
 from extract.encoders.opensmile import OpensmileEncoder, OpensmileParams
 from pipeline.errors import UserError
 from pipeline.params import validate
-from tests.extract.make_clips import clip, tone
-
-WHOLE = {"start": None, "end": None}
+from tests.extract.make_clips import clip, item, tone
 
 
 def encoder(media: Path = Path(), **params) -> OpensmileEncoder:
@@ -76,7 +74,7 @@ def test_silence_is_sound():
 def test_sound_comes_straight_from_the_clip(tmp_path):
     clip(tmp_path / "a.wav", video=False, codec="pcm_s16le", sound=speech(2.0))
     enc = encoder(tmp_path)
-    whole, part = enc.extract([Item(WHOLE, "a.wav"), Item({"start": 0.5, "end": 1.5}, "a.wav")])
+    whole, part = enc.extract([item(tmp_path / "a.wav"), item(tmp_path / "a.wav", 0.5, 1.5)])
     np.testing.assert_array_equal(whole.pooled, enc.encode([np.round(speech(2.0) * 32767) / 32768])[0].pooled)
     expected = enc.encode([np.round(speech(2.0)[8000:24000] * 32767) / 32768])[0]
     np.testing.assert_array_equal(part.pooled, expected.pooled)
@@ -84,7 +82,7 @@ def test_sound_comes_straight_from_the_clip(tmp_path):
 
 def test_too_loud_a_sound_saturates(tmp_path):
     clip(tmp_path / "a.wav", video=False, codec="pcm_f32le", sound=3 * speech(1.0))
-    samples = encoder(tmp_path).read(Item(WHOLE, "a.wav"))
+    samples = encoder(tmp_path).read(item(tmp_path / "a.wav"))
     assert samples.max() == pytest.approx(32767 / 32768)
     assert (samples * 32768).astype(np.int16).max() == 32767
 
@@ -94,7 +92,7 @@ def test_sixty_milliseconds_are_too_short(tmp_path, seconds):
     clip(tmp_path / "a.wav", video=False, codec="pcm_s16le", sound=speech(seconds))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = encoder(tmp_path).extract([Item(WHOLE, "a.wav")])[0]
+        found = encoder(tmp_path).extract([item(tmp_path / "a.wav")])[0]
     assert found.status == "too_short"
     assert "ms of sound; openSMILE needs more than 60 ms" in found.reason
 
@@ -116,7 +114,7 @@ def test_bad_clips_among_good_ones_keep_their_places(tmp_path):
     (tmp_path / "empty.mp4").touch()
     clip(tmp_path / "long.wav", video=False, codec="pcm_s16le", sound=np.zeros(16000 * 5, np.float32))
     names = ["silent film.mp4", "good.mp4", "empty.mp4", "gone.mp4", "long.wav", "good.mp4"]
-    found = encoder(tmp_path, max_seconds=4.0).extract([Item(WHOLE, name) for name in names])
+    found = encoder(tmp_path, max_seconds=4.0).extract([item(tmp_path / name) for name in names])
     statuses = ["ok" if isinstance(f, Features) else f.status for f in found]
     assert statuses == ["no_audio", "ok", "corrupt", "missing_file", "too_long", "ok"]
     assert found[1].pooled.tobytes() == found[5].pooled.tobytes()

@@ -11,17 +11,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from extract.contract import Features, Item
+from extract.contract import Features
 from extract.encoders.speech import SpeechEncoder, SpeechParams
 from pipeline.errors import UserError
 from pipeline.params import validate
 from pipeline.tables import Utterance
 from tests.extract import tiny_models
-from tests.extract.make_clips import clip
+from tests.extract.make_clips import clip, item
 
 KINDS = ["wav2vec2-base", "wav2vec2-large", "hubert", "wavlm", "data2vec"]
 MASKED = ["wav2vec2-large", "wavlm"]
-WHOLE = {"start": None, "end": None}
 
 
 @pytest.fixture(scope="module")
@@ -160,8 +159,8 @@ def test_clips_are_read_at_the_models_rate_and_bad_ones_keep_their_places(checkp
     clip(tmp_path / "tiny.wav", video=False, codec="pcm_s16le", sound=sound(0.02))
     clip(tmp_path / "silent film.mp4", 1.0, audio=False)
     enc = encoder(checkpoints["wav2vec2-base"], tmp_path, max_seconds=5.0)
-    items = [Item(WHOLE, name) for name in ("tiny.wav", "good.wav", "silent film.mp4", "gone.wav")]
-    items.append(Item({"start": 0.25, "end": 0.75}, "good.wav"))
+    items = [item(tmp_path / name) for name in ("tiny.wav", "good.wav", "silent film.mp4", "gone.wav")]
+    items.append(item(tmp_path / "good.wav", 0.25, 0.75))
     found = enc.extract(items)
     statuses = ["ok" if isinstance(f, Features) else f.status for f in found]
     assert statuses == ["too_short", "ok", "no_audio", "missing_file", "ok"]

@@ -120,7 +120,10 @@ def test_mmgcn_meld(tmp_path):
     value = (ids, speakers, labels, text, text, text, text, audio, visual, sentences, train, [2], None)
     published.convert([save(tmp_path / "MELD_features_raw1.pkl", value)], tmp_path / "data")
     utterances = read_utterances(tmp_path / "data/utterances.csv")
-    assert [(u.dialogue, u.speaker) for u in utterances][:2] == [("dia0000", "P0"), ("dia0000", "P1")]
+    assert [(u.dialogue, u.speaker) for u in utterances][:2] == [
+        ("dia0000", "dia0000P0"),
+        ("dia0000", "dia0000P1"),
+    ]
     assert sorted(p.stem for p in (tmp_path / "data/features").iterdir()) == [
         "audio", "text", "text2", "text3", "text4", "visual",
     ]  # fmt: skip

@@ -62,7 +62,7 @@ def test_killed_while_writing_leaves_the_old_file_and_the_next_write_is_the_same
 
 
 FULL = """
-import re, sys; from pathlib import Path
+import resource, sys; from pathlib import Path
 from pipeline.errors import UserError
 from tests.pipeline import feature_files as files
 path = Path(sys.argv[1]); before = path.read_bytes()

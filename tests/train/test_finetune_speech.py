@@ -94,6 +94,7 @@ def test_it_learns_and_its_features_are_taken(monkeypatch, project, checkpoints,
     for u in read_utterances():
         if not (whole / u.media).exists():
             clip(whole / u.media, video=False, codec="pcm_s16le", sound=np.full(8000, 0.1, np.float32))
+    make(project, checkpoints["wavlm"], training={"epochs": 6, "lr": 3e-3})
     run.run("tuned")
     with FeatureCache("data/features/tuned.h5") as cache:
         assert cache.counts() == {"ok": 48}
