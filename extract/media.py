@@ -30,10 +30,13 @@ from pipeline.params import Positive, StreamParams
 from pipeline.tables import Utterance
 
 # Where a track's length is stored, not guessed from a bitrate, so that a missing end can be told.
-EXACT = {"mov,mp4,m4a,3gp,3g2,mj2", "wav"}
+MOV = {"mov,mp4,m4a,3gp,3g2,mj2"}
+EXACT = MOV | {"wav"}
 # Where seeking lands before the wanted moment; the others are read from their beginning.
 SEEKABLE = EXACT | {"matroska,webm", "avi"}
 MISSING_TOLERATED = 0.25
+# So many parts of an MP4 are looked at for its index, which is the first or the last of a few.
+MOV_BOXES = 1000
 # Sound codecs carry state from packet to packet: start this much earlier and cut.
 PREROLL = 0.5
 
@@ -297,12 +300,34 @@ def _open(
     except FFmpegError as error:
         raise MediaError("corrupt", f"no media file, or its index is lost ({error.strerror})") from None
     with container:
+        if container.format.name in MOV and _ends_in_its_index(path):
+            raise MediaError("corrupt", "no media file, or its index is lost (cut off within it)")
         stream = container.streams.best(kind)  # type: ignore[arg-type]
         if stream is None or stream.disposition & Disposition.attached_pic:
             status = "no_audio" if kind == "audio" else "no_face"
             raise MediaError(status, f"the file has no {kind} track")
+        if stream.codec_context is None:
+            raise MediaError("corrupt", f"nobody knows the codec of the {kind} track")
         stream.codec_context.thread_count = 1
         try:
             yield _Track(container, stream, begin, finish, max_seconds, part)
         except FFmpegError as error:
             raise MediaError("corrupt", f"damaged {kind} track ({error.strerror})") from None
+
+
+def _ends_in_its_index(path: Path) -> bool:
+    """Whether an MP4 or QuickTime file ends within its `moov` box: FFmpeg takes the tracks named before that for all."""
+    size, at = path.stat().st_size, 0
+    with path.open("rb") as file:
+        for _ in range(MOV_BOXES):
+            file.seek(at)
+            head = file.read(16)
+            length = int.from_bytes(head[:4], "big")
+            if length == 1:  # a long one, its length behind its name
+                length = int.from_bytes(head[8:16], "big")
+            if head[4:8] == b"moov":
+                return at + length > size
+            if length < 8:
+                return False
+            at += length
+    return False

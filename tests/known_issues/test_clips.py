@@ -24,6 +24,18 @@ def test_few_pictures_of_a_cut_off_clip_are_not_taken_from_its_first_part(tmp_pa
     assert len(even_frames(path, 0.0, 1.0, 6)) == 6  # that part is there
 
 
+def test_a_clip_that_ends_within_its_index_is_cut_off_and_not_without_sound(tmp_path):
+    path = clip(tmp_path / "a.mp4", 1.0)
+    data = path.read_bytes()
+    index = data.index(b"moov")
+    for end in range(index + 8, len(data), 97):
+        path.write_bytes(data[:end])
+        for read in (read_audio, lambda *span: list(iter_frames(*span))):
+            with pytest.raises(MediaError) as found:
+                read(path, None, None)
+            assert found.value.failure.status == "corrupt", end
+
+
 @pytest.mark.parametrize("still", [0.5, 3.0])
 def test_a_last_picture_may_stand_for_long(tmp_path, still):
     """As in a recording of a screen, where nothing is written while nothing changes."""
