@@ -316,7 +316,7 @@ def _open(
 
 
 def _ends_in_its_index(path: Path) -> bool:
-    """Whether an MP4 or QuickTime file ends within its `moov` box: FFmpeg takes the tracks named before that for all."""
+    """Whether an MP4 or QuickTime file ends within its `moov` box: FFmpeg takes tracks named before that for all."""
     size, at = path.stat().st_size, 0
     with path.open("rb") as file:
         for _ in range(MOV_BOXES):
