@@ -39,12 +39,14 @@ def main() -> None:
     for seed in range(params.train.seed, params.train.seed + params.train.seeds):
         folder = MODELS / f"seed{seed}"
         folder.mkdir(parents=True, exist_ok=True)
-        epochs = folder / "epochs" if params.train.keep_epochs else None
-        if epochs is not None:
-            epochs.mkdir(exist_ok=True)
+        epochs = states / f"seed{seed}.epochs" if params.train.keep_epochs else None
         done = _follow(
             fit(data, params, seed, device, states / f"seed{seed}.pt", epochs), LIVE / f"seed{seed}"
         )
+        shutil.rmtree(folder / "epochs", ignore_errors=True)  # another run's
+        if epochs is not None:
+            # Not moved: DVC deletes models/ when a run that was killed after this line goes on.
+            shutil.copytree(epochs, folder / "epochs")
         write_model(folder, done.weights, _record(params, data, seed, done))
         pd.DataFrame(done.history).to_csv(folder / "history.csv", index=False, lineterminator="\n")
         best = done.history[done.best_epoch - 1]

@@ -3,8 +3,10 @@
     models/seedN/model.safetensors   the chosen epoch's weights
     models/seedN/model.json          architecture, params, label names in order, statistics, each stream's provenance
     models/seedN/history.csv         losses and val scores of every epoch
+    models/seedN/epochs/             every epoch's weights, with train.keep_epochs
 
-The state lives outside DVC's outs, which are deleted before a stage runs. Nothing is pickled but torch's own
+The state lives outside DVC's outs, which are deleted before a stage runs, and until the run is over so do the epochs'
+weights. Nothing is pickled but torch's own
 tensors, and those are only ever read with `weights_only=True`.
 """
 

@@ -65,12 +65,15 @@ def fit(
 
     Args:
         state: where the state after each epoch is kept; a run that finds one there resumes it.
-        epochs: a folder for every epoch's weights (`train.keep_epochs`), or None.
+        epochs: a folder for every epoch's weights (`train.keep_epochs`), or None. A resumed run writes the epochs
+            that are left, so it has to outlive a stop as `state` does.
 
     Raises:
         UserError: nothing to train or select on, or a loss that is not finite (its batch is named).
     """
     train, val = (_labelled(data, split) for split in ("train", "val"))
+    if epochs is not None:
+        epochs.mkdir(parents=True, exist_ok=True)
     generator = seed_everything(seed)
     model, criterion = build(params.model, params.loss, data.dims, data.class_counts())
     if isinstance(model, Solved) and isinstance(data, Dataset):
