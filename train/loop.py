@@ -69,7 +69,7 @@ def fit(
             that are left, so it has to outlive a stop as `state` does.
 
     Raises:
-        UserError: nothing to train or select on, or a loss that is not finite (its batch is named).
+        UserError: nothing to train or select on, or a loss that is not finite (its terms and batch are named).
     """
     train, val = (_labelled(data, split) for split in ("train", "val"))
     if epochs is not None:
@@ -108,6 +108,10 @@ def fit(
             break
         losses = _epoch(model, average, criterion, optimiser, data, train, knobs, generator, device, epoch)
         judged = score(average.module, data, val, device)
+        if not math.isfinite(judged["val_ce"]):
+            raise UserError(
+                f"the loss on val (ce={judged['val_ce']:g}) is not finite after epoch {epoch}; lower train.lr"
+            )
         scheduler.step(judged["val_ce"])
         row = {"epoch": epoch, "lr": optimiser.param_groups[0]["lr"], **losses, **judged}
         bar.set_postfix({k: f"{row[k]:.3f}" for k in ("train_loss", "val_weighted_f1")})
@@ -187,9 +191,12 @@ def _epoch(
             parts = criterion(model(batch), batch.labels)
         if not torch.isfinite(parts["total"]):
             names = ", ".join(data.name(unit) for unit in group)
-            shown = ", ".join(f"{k}={v.item():g}" for k, v in parts.items())
+            shown = {k: f"{k}={v.item():g}" for k, v in parts.items() if not torch.isfinite(v)}
+            # The network's own answers are fine as long as the cross-entropy is: then a term's params are too much.
+            cure = "lower train.lr" if "ce" in shown else "see to the params of `loss`, or lower train.lr"
             raise UserError(
-                f"the loss is not finite in epoch {epoch} ({shown}) for the {data.kind} {names}; lower train.lr"
+                f"the loss ({', '.join(shown.values())}) is not finite in epoch {epoch} for the {data.kind} {names}; "
+                + cure
             )
         optimiser.zero_grad(set_to_none=True)
         parts["total"].backward()
