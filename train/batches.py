@@ -221,7 +221,7 @@ def _statistics(x: np.ndarray, rows: np.ndarray) -> Statistics:
 
 
 def _normalised(
-    x: np.ndarray, present: np.ndarray, stats: Statistics, speakers: Sequence[tuple[str, str]] | None
+    x: np.ndarray, present: np.ndarray, stats: Statistics, speakers: Sequence[tuple[str, str] | None] | None
 ) -> np.ndarray:
     mean, sd = stats.mean[None], stats.sd[None]
     if speakers is not None:

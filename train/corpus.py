@@ -115,6 +115,6 @@ def something_left(data: Corpus) -> None:
         raise UserError(f"no modality has features to train on ({why})")
 
 
-def speakers(data: Corpus) -> list[tuple[str, str]]:
-    """[N] who spoke: `train.normalise: speaker` keeps statistics of each."""
-    return [(u.session, u.speaker) for u in data.utterances]
+def speakers(data: Corpus) -> list[tuple[str, str] | None]:
+    """[N] who spoke: `train.normalise: speaker` keeps statistics of each, None where nobody is named."""
+    return [(u.session, u.speaker) if u.speaker else None for u in data.utterances]

@@ -52,13 +52,16 @@ class Frames:
         self._cache = cache
         self._held: np.ndarray | None = None
         self._starts = np.concatenate([[0], np.cumsum(kept)])
-        every, own = _Moments(self.dim), {name: _Moments(self.dim) for name in sorted(set(who or []))}
+        every, own = (
+            _Moments(self.dim),
+            {name: _Moments(self.dim) for name in sorted(set(who or []) - {None})},
+        )
         for i in np.flatnonzero(kept).tolist():
             if train[i] or own:
                 x = self._raw(i)
                 if train[i]:
                     every.add(x)
-                if who is not None:
+                if who is not None and who[i] is not None:
                     own[who[i]].add(x)
         self.statistics = known or every.statistics()
         groups = {
