@@ -249,10 +249,12 @@ def shrink(own: Statistics, n: int, every: Statistics) -> Statistics:
 
 
 def scale(mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
-    """What to divide by. A dimension that never varies in training carries nothing; dividing by its rounding noise
-    would.
+    """What to divide by, [..., D] as given. A dimension that never varies in training carries nothing; dividing by its
+    rounding noise would. Noise is what is tiny beside its mean or beside the stream's other dimensions (MiniLM has
+    some of 1e-33), whatever the unit.
     """
-    return np.where(sd > TINY_SD * np.maximum(1.0, np.abs(mean)), sd, np.inf)
+    usual = np.median(sd, axis=-1, keepdims=True).clip(max=1.0)
+    return np.where(sd > TINY_SD * np.maximum(usual, np.abs(mean)), sd, np.inf)
 
 
 def batches(
