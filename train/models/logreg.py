@@ -10,6 +10,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression as Solver
 from torch import Tensor, nn
 
+from pipeline.errors import UserError
 from train.models.contract import MODALITIES, Batch, Output
 
 STRENGTHS = (0.001, 0.01, 0.1, 1.0)
@@ -33,7 +34,16 @@ class LogisticRegression(nn.Module):
         return Output(self.linear(x), x, {}, {m: batch.present[m][real] for m in self.modalities})
 
     def solutions(self, features: Mapping[str, Tensor], labels: Tensor) -> Iterator[float]:
-        """Fit to [N, D] features and [N] labels once per inverse regularisation strength."""
+        """Fit to [N, D] features and [N] labels once per inverse regularisation strength.
+
+        Raises:
+            UserError: all labels are one.
+        """
+        if len(labels.unique()) < 2:
+            raise UserError(
+                "model.name=logreg: the train split has a single label, so there is nothing to tell apart; check "
+                "data/labels.csv and train.fold"
+            )
         x = self._concat(features).double().numpy()
         for strength in STRENGTHS:
             with warnings.catch_warnings():
