@@ -162,7 +162,7 @@ def admit(data: Corpus, modality: str, cache: FeatureCache, known: bool = False)
     Raises:
         UserError: another modality, other rows, or weights that may have seen the test split.
     """
-    meta, counts, path = cache.meta, cache.counts(), cache.path
+    meta, path = cache.meta, cache.path
     if meta.modality != modality:
         raise UserError(
             f"train.streams.{modality}={meta.stream!r}: {path} holds a stream of modality {meta.modality}"
@@ -170,9 +170,8 @@ def admit(data: Corpus, modality: str, cache: FeatureCache, known: bool = False)
     _same_rows(cache.utterances, data.utterances, path)
     if not known:
         _unseen(meta, data, path)
-    data.counts[meta.stream] = counts
     if not known and not ((cache.status == 0) & (data.split == "train")).any():
-        shown = ", ".join(f"{n} {status}" for status, n in counts.items())
+        shown = ", ".join(f"{n} {status}" for status, n in cache.counts().items())
         data.dropped[modality] = f"no utterance of the train split has a feature in {path} ({shown})"
         return False
     data.streams[modality] = meta

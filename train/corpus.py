@@ -37,7 +37,6 @@ class Corpus(ABC):
         labels: [N] long, the place in `label_names`, -1 where unlabelled.
         split: [N] of train, val, test.
         streams: modality → what its cache says of itself.
-        counts: stream → rows per status.
         dropped: modality → why it is not used although params name a stream for it.
     """
 
@@ -47,7 +46,6 @@ class Corpus(ABC):
     split: np.ndarray
     statistics: dict[str, Statistics] = field(default_factory=dict)
     streams: dict[str, Meta] = field(default_factory=dict)
-    counts: dict[str, dict[str, int]] = field(default_factory=dict)
     dropped: dict[str, str] = field(default_factory=dict)
 
     kind: ClassVar[str]  # what the units are, in the plural

@@ -111,7 +111,7 @@ class FrameDataset(Corpus):
 
     def units(self, split: str | None = None) -> list[int]:
         """Row numbers."""
-        return np.flatnonzero(np.isin(self.split, [split] if split else self.split)).tolist()
+        return [i for i, part in enumerate(self.split) if split in (None, part)]
 
     def rows(self, unit: int) -> slice:
         return slice(unit, unit + 1)
