@@ -28,13 +28,17 @@ import pandas as pd
 from dvc.exceptions import DvcException
 from scmrepo.exceptions import SCMError
 
-from evaluate.metrics import METRICS, from_confusion
+from evaluate.metrics import METRICS
+from evaluate.paired import paired_bootstrap
 from pipeline.errors import UserError, entry
 from pipeline.params import load
 
 PUBLISHED = Path(__file__).with_name("published.csv")
-RESAMPLES = 10_000
-FEWEST = 10
+# (corpus, number of labels): its name in PUBLISHED
+DATASETS = {("meld", 7): "MELD", ("iemocap", 6): "IEMOCAP-6"}
+TEX = {c: f"\\{c}" for c in "_&%#${}"} | {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"
+}  # fmt: skip
 Results = tuple[dict, pd.DataFrame]  # details.json's `splits.test`, and predictions.csv
 
 
@@ -102,12 +106,17 @@ def queue(grid: str, seeds: int) -> None:
 
 def enqueue(experiments: Mapping[str, Sequence[str]]) -> None:
     """Queue experiments, name → changed params; one of the same name is replaced."""
-    there = run_dvc("exp", "list", "--name-only", capture=True).split()
+    there = listed()
     for name, changes in experiments.items():
         # Not `exp run --force`: that would also run every stage again.
         if name in there:
             run_dvc("exp", "remove", name)
         run_dvc("exp", "run", "--queue", "-n", name, *(word for change in changes for word in ("-S", change)))
+
+
+def listed() -> list[str]:
+    """The names of HEAD's experiments."""
+    return run_dvc("exp", "list", "--name-only", capture=True).split()
 
 
 def run_dvc(*words: str, capture: bool = False) -> str:
@@ -125,11 +134,12 @@ def collect(grid: str) -> pd.DataFrame:
     Raises:
         UserError: an experiment is not there.
     """
-    dataset = {"meld": "MELD", "iemocap": "IEMOCAP-6"}.get(load().corpus.name)
-    known = published(dataset, "weighted_f1")
+    corpus = load().corpus
+    known = published(DATASETS.get((corpus.name, len(corpus.labels))), "weighted_f1")
     hint = f"run `python -m evaluate.tables queue {grid}` and then `dvc exp run --run-all`; `dvc queue status` and "
     hint += "`dvc queue logs` tell what became of it"
-    runs = {row.title: results(experiment(grid, row), hint) for row in GRIDS[grid]}
+    found = of_head([experiment(grid, row) for row in GRIDS[grid]], hint)
+    runs = {row.title: found[experiment(grid, row)] for row in GRIDS[grid]}
     table = table_of(runs, GRIDS[grid][-1].title)
     table["published"] = [known.get(row.published, np.nan) for row in GRIDS[grid]]
     return table
@@ -158,47 +168,6 @@ def table_of(runs: Mapping[str, Results], against: str) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def paired_bootstrap(a: pd.DataFrame, b: pd.DataFrame, resamples: int = RESAMPLES) -> float:
-    """Two-sided p of "no difference" in mean weighted F1 over seeds, whole dialogues resampled.
-
-    NaN with fewer than `FEWEST` dialogues: so few hardly vary when resampled, and p would be low where nothing differs
-    (under .05 in a fifth of all draws with five dialogues, always with one).
-
-    Args:
-        a, b: predictions.csv of two experiments: utterance, split, dialogue, emotion, and a column `seedN` with the
-            predicted label per seed.
-
-    Raises:
-        UserError: the two did not score the same test utterances.
-    """
-    parts = [
-        frame[(frame["split"] == "test") & (frame["emotion"] != "")].reset_index(drop=True)
-        for frame in (a, b)
-    ]
-    if not parts[0][["utterance", "emotion"]].equals(parts[1][["utterance", "emotion"]]):
-        raise UserError("the two experiments were not scored on the same test utterances and labels")
-    place, dialogues = pd.factorize(parts[0]["dialogue"])
-    if len(dialogues) < FEWEST:
-        return np.nan
-    answers = [[part[column] for column in part if _is_seed(column)] for part in parts]
-    labels = pd.Index(pd.concat([parts[0]["emotion"], *answers[0], *answers[1]]).unique())
-    truth = labels.get_indexer(parts[0]["emotion"])
-    rng = np.random.default_rng(0)
-    weights = rng.multinomial(len(dialogues), np.full(len(dialogues), 1 / len(dialogues)), resamples)
-    scores = []
-    for columns in answers:
-        seeds = []
-        for column in columns:
-            counts = np.zeros((len(dialogues), len(labels), len(labels)))
-            np.add.at(counts, (place, truth, labels.get_indexer(column)), 1)
-            seeds.append(from_confusion(np.tensordot(weights, counts, axes=1))["weighted_f1"])
-        scores.append(np.mean(seeds, axis=0))
-    difference = scores[0] - scores[1]
-    # +1: the observed data are one of the possible resamples, so that p is never 0.
-    below, above = ((difference <= 0).sum() + 1, (difference >= 0).sum() + 1)
-    return float(min(1.0, 2 * min(below, above) / (resamples + 1)))
-
-
 def render(table: pd.DataFrame, form: str, published_metric: str = "weighted F1") -> str:
     """The table as csv (unrounded), Markdown or LaTeX (mean ± sd, one decimal more than the papers)."""
     if form == "csv":
@@ -225,12 +194,24 @@ def render(table: pd.DataFrame, form: str, published_metric: str = "weighted F1"
     return body + "\n\\bottomrule\n\\end{tabular}\n"
 
 
-def _is_seed(column: str) -> bool:
-    return column.startswith("seed") and column[4:].isdigit()
-
-
 def _tex(text: str) -> str:
-    return "".join(f"\\{c}" if c in "_&%#$" else c for c in text)
+    return "".join(TEX.get(c, c) for c in text)
+
+
+def of_head(names: Sequence[str], hint: str) -> dict[str, Results]:
+    """name → what HEAD's experiment of that name found. DVC alone would also take an earlier commit's.
+
+    Raises:
+        UserError: HEAD has no such experiment, which `hint` says how to come by, or nothing of it was scored.
+    """
+    there = listed()
+    for name in names:
+        if name not in there:
+            raise UserError(
+                f"experiment {name}: no results of the commit at hand (HEAD); {hint}. If they are another commit's, "
+                f"`python -m evaluate.tables compare {name}` shows them"
+            )
+    return {name: results(name, hint) for name in names}
 
 
 def results(name: str, hint: str) -> Results:

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,7 @@ from dvc.exceptions import DvcException
 
 from evaluate import details, tables
 from evaluate.metrics import METRICS
+from pipeline import params
 from pipeline.errors import UserError
 
 
@@ -36,6 +38,7 @@ def results(make_run, monkeypatch):
         return made[rev][path]
 
     monkeypatch.setattr("dvc.api.read", read)
+    monkeypatch.setattr(tables, "listed", lambda: list(made))
     return made
 
 
@@ -126,7 +129,8 @@ def test_an_experiment_that_is_not_there_is_named(results):
     ):
         tables.compare(["HEAD", "gone"], "HEAD")
     with pytest.raises(
-        UserError, match=r"experiment baselines-majority: no results .*tables queue baselines"
+        UserError,
+        match=r"experiment baselines-majority: no results .*HEAD.*tables queue baselines.* compare ",
     ):
         tables.collect("baselines")
 
@@ -135,8 +139,7 @@ def test_an_experiment_that_is_not_there_is_named(results):
 def test_a_grid_has_published_figures_where_there_are_any(results, monkeypatch, capsys, grid):
     for row in tables.GRIDS[grid]:
         results[tables.experiment(grid, row)] = results["weak"]
-    params = type("P", (), {"corpus": type("C", (), {"name": "meld"})})
-    monkeypatch.setattr(tables, "load", lambda: params)
+    monkeypatch.setattr(tables, "load", lambda: params.load(Path("presets/meld.yaml")))
     table = tables.collect(grid).set_index("row")
     known = {row.title: row.published for row in tables.GRIDS[grid] if row.published}
     assert table.loc[list(known), "published"].notna().all()
