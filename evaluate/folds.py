@@ -12,13 +12,14 @@ folds. The p of a grid's row is a paired bootstrap over the dialogues of all fol
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from evaluate.metrics import METRICS
-from evaluate.tables import GRIDS, Results, Row, enqueue, experiment, published, render, results, table_of
+from evaluate.paired import is_seed
+from evaluate.tables import GRIDS, Results, Row, enqueue, experiment, of_head, published, render, table_of
 from pipeline.errors import UserError, entry
 from pipeline.params import load
 from pipeline.tables import read_utterances
@@ -51,10 +52,15 @@ def queue(grid: str, rows: Sequence[Row], seeds: int) -> None:
     for row in rows:
         for fold in folds:
             # `++`: params.yaml need not name what it leaves at its default.
-            encoders = (f"++finetune.{name}.training.fold={fold}" for name in fitted)
-            changes = (f"train.seeds={seeds}", f"train.fold={fold}", *encoders, *row.changes)
+            encoders = (f"++finetune.{name}.training.fold={_quoted(fold)}" for name in fitted)
+            changes = (f"train.seeds={seeds}", f"train.fold={_quoted(fold)}", *encoders, *row.changes)
             experiments[name_of(grid, row, fold)] = changes
     enqueue(experiments)
+
+
+def _quoted(fold: str) -> str:
+    """A session as Hydra takes it: `Ünal` and `a,b` it refuses bare, `1e3` and `true` it takes for no text."""
+    return fold if fold.isdecimal() else "'" + fold.replace("'", r"\'") + "'"
 
 
 def collect(grid: str, rows: Sequence[Row]) -> pd.DataFrame:
@@ -64,28 +70,34 @@ def collect(grid: str, rows: Sequence[Row]) -> pd.DataFrame:
         UserError: an experiment is not there.
     """
     hint = f"run `python -m evaluate.folds queue{'' if rows is ALONE else f' {grid}'}` and then `dvc exp run --run-all`"
-    found = {
-        row.title: {fold: results(name_of(grid, row, fold), hint) for fold in sessions()} for row in rows
-    }
+    names = {row.title: {fold: name_of(grid, row, fold) for fold in sessions()} for row in rows}
+    there = of_head([name for folds in names.values() for name in folds.values()], hint)
+    found = {title: {fold: there[name] for fold, name in folds.items()} for title, folds in names.items()}
     if rows is ALONE:
         (folds,) = found.values()
         each = [table_of({f"fold {fold}": result}, f"fold {fold}") for fold, result in folds.items()]
         table = pd.concat(
-            [*each, table_of({"mean": over_folds(list(folds.values()))}, "mean")], ignore_index=True
+            [*each, table_of({"mean": over_folds(rows[0].title, folds)}, "mean")], ignore_index=True
         )
     else:
-        table = table_of(
-            {title: over_folds(list(folds.values())) for title, folds in found.items()}, rows[-1].title
-        )
+        table = table_of({title: over_folds(title, folds) for title, folds in found.items()}, rows[-1].title)
     if grid == "foalnet":
         known = published("IEMOCAP-4", "unweighted_accuracy")
         table["published"] = [known[row.published] for row in rows]
     return table
 
 
-def over_folds(folds: Sequence[Results]) -> Results:
-    """All folds as one result: means of means, sd between folds, and every fold's test utterances."""
-    tests, answers = zip(*folds, strict=True)
+def over_folds(title: str, folds: Mapping[str, Results]) -> Results:
+    """All folds as one result: means of means, sd between folds, and every fold's test utterances.
+
+    Raises:
+        UserError: the folds of row `title` are not of the same seeds.
+    """
+    tests, answers = zip(*folds.values(), strict=True)
+    seeds = {fold: " ".join(filter(is_seed, frame)) for fold, (_, frame) in folds.items()}
+    if len(set(seeds.values())) > 1:
+        shown = "; ".join(f"fold {fold}: {names}" for fold, names in seeds.items())
+        raise UserError(f"{title}: folds of different seeds ({shown}); queue them again with one --seeds")
     summary = {}
     for metric in METRICS:
         means = [test[metric]["mean"] for test in tests]

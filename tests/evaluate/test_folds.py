@@ -88,7 +88,7 @@ def test_a_grid_queues_its_rows_for_every_session(project):
 
 
 def test_mean_and_sd_are_those_of_the_folds(project, monkeypatch):
-    monkeypatch.setattr(folds, "results", lambda name, hint: result(name[-1], 0.6))
+    monkeypatch.setattr(folds, "of_head", lambda names, hint: {name: result(name[-1], 0.6) for name in names})
     table = folds.collect("model", folds.ALONE)
     assert table["row"].tolist() == ["fold 0", "fold 1", "fold 2", "fold 3", "mean"]
     for metric in METRICS:
@@ -101,12 +101,14 @@ def test_mean_and_sd_are_those_of_the_folds(project, monkeypatch):
 def test_a_grid_is_compared_over_all_folds_dialogues(project, monkeypatch):
     skill = {row.title: 0.2 if "alone" in row.title else 0.9 for row in GRIDS["foalnet"]}
 
-    def fake(name, hint):
+    def fake(name):
         row = next(r for r in GRIDS["foalnet"] if folds.name_of("foalnet", r, name[-1]) == name)
         return result(name[-1], skill[row.title])
 
     # The same truth for every row, as the same test sessions have.
-    monkeypatch.setattr(folds, "results", lambda name, hint: same_truth(fake(name, hint), name[-1]))
+    monkeypatch.setattr(
+        folds, "of_head", lambda names, hint: {name: same_truth(fake(name), name[-1]) for name in names}
+    )
     table = folds.collect("foalnet", GRIDS["foalnet"]).set_index("row")
     assert np.isnan(table.loc["Foal-Net", "p"])
     assert table.loc["audio alone", "p"] < 0.05 < table.loc["fusion + MEM", "p"]
