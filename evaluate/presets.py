@@ -1,7 +1,7 @@
 """Which params a run changed: against the preset of its corpus, so that a reader sees what is not the usual thing.
 
-A corpus with several presets is compared with the nearest. One without (recordings of one's own) has nothing to
-differ from: all its params are listed.
+A corpus with several presets is compared with the nearest of those that are valid. One without (recordings of one's
+own) has nothing to differ from: all its params are listed.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path, PurePath
 from typing import Any
 
+from pipeline.errors import UserError
 from pipeline.params import INERT, Params, read_yaml, validate
 
 PRESETS = Path("presets")
@@ -23,10 +24,13 @@ def changed(params: Params, folder: Path = PRESETS) -> dict[str, Any]:
     here = _flat(params)
     best: tuple[str | None, dict[str, Any]] = None, {k: {"value": v, "preset": None} for k, v in here.items()}
     for path in sorted(folder.glob("*.yaml")):
-        raw = read_yaml(path)
-        if (raw.get("corpus") or {}).get("name") != params.corpus.name:
+        try:
+            preset = validate(Params, read_yaml(path), path)
+        except UserError:
+            continue  # one of the user's own that names a stream not made yet, say: no matter of this run
+        if preset.corpus.name != params.corpus.name:
             continue
-        there = _flat(validate(Params, raw, path))
+        there = _flat(preset)
         differing = {
             k: {"value": v, "preset": there.get(k)}
             for k, v in here.items()
