@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from safetensors.torch import load_file
-from sklearn.metrics import f1_score
 from torch import nn
 
+from evaluate.metrics import scores
 from evaluate.results import Prediction, Run, Stream
 from evaluate.trained import restored
 from extract.device import device as pick_device
@@ -86,7 +86,7 @@ def _oracle(model: nn.Module, data: Corpus, seed: int, folder: Path) -> Predicti
         model.load_state_dict(load_file(path))
         answer = predict.probabilities(model, data, device)
         guess = answer[rows].argmax(axis=1)
-        score = f1_score(labels[rows], guess, average="weighted", zero_division=0) if len(rows) else 0.0
+        score = scores(labels[rows], guess, len(data.label_names))["weighted_f1"] if len(rows) else 0.0
         if score > best[0]:
             best = (score, answer)
     if best[0] < 0:
