@@ -22,7 +22,7 @@ SCORED_KEYS = (*METRICS, "calibration_error")
 
 def details(run: Run) -> dict[str, Any]:
     """Every number there is, JSON-able and without NaN; a split that has no labelled row has no scores."""
-    truth = run.truth()
+    truth = run.truth
     dialogue = np.array([u.dialogue for u in run.utterances])
     found: dict[str, Any] = {
         "labels": run.names,
@@ -109,7 +109,7 @@ def predictions_table(run: Run) -> pd.DataFrame:
         "dialogue": [u.dialogue for u in run.utterances],
         "turn": [u.turn for u in run.utterances],
         "speaker": [u.speaker for u in run.utterances],
-        "emotion": run.labels["emotion"].to_numpy(),
+        "emotion": [run.names[i] if i >= 0 else "" for i in run.truth],
         "predicted": [run.names[i] for i in mean.argmax(axis=1)],
     }
     for p in run.predictions:

@@ -16,7 +16,6 @@ from extract.device import device as pick_device
 from pipeline.errors import UserError
 from pipeline.features import STATUSES, FeatureCache
 from pipeline.params import FEATURES, Params
-from pipeline.tables import read_labels
 from train import predict
 from train.build import read
 from train.checkpoint import read_model
@@ -46,7 +45,7 @@ def load_run(params: Params, models: Path = MODELS) -> Run:
     return Run(
         params=params,
         utterances=data.utterances,
-        labels=read_labels(data.utterances, params.corpus.labels),
+        truth=data.labels.numpy(),
         splits=data.split,
         predictions=predictions,
         streams=[_stream(modality, name) for modality, name in params.train.streams.in_use().items()],

@@ -28,7 +28,7 @@ REACH = 8
 
 def tables(run: Run, found: dict[str, Any]) -> dict[str, pd.DataFrame]:
     """{file stem: table}; where nothing was scored or attended, a table has its header alone."""
-    truth = run.truth()
+    truth = run.truth
     rows = np.flatnonzero((run.splits == "test") & (truth >= 0))
     names = np.array(run.names, dtype=object)
     predicted = run.first.probabilities.argmax(axis=1)

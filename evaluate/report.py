@@ -96,7 +96,7 @@ def _number(found: dict[str, Any], style: str, path: tuple[Any, ...]) -> Markup:
 
 
 def _dialogues(run: Run) -> list[dict[str, Any]]:
-    truth = run.truth()
+    truth = run.truth
     probabilities = run.first.probabilities
     predicted = probabilities.argmax(axis=1)
     led = leaders(run.first) if run.first.without else np.full(len(truth), "")

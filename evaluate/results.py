@@ -56,7 +56,7 @@ class Run:
     """Everything a report tells of.
 
     Attributes:
-        labels: columns utterance, split, emotion, row for row with `utterances`.
+        truth: [N] label numbers, -1 for an unlabelled utterance.
         splits: [N] of train, val, test: the effective ones, a fold taken into account.
         predictions: one per seed, at least one.
         history: {seed: one row per epoch}.
@@ -67,7 +67,7 @@ class Run:
 
     params: Params
     utterances: Sequence[Utterance]
-    labels: pd.DataFrame
+    truth: np.ndarray
     splits: np.ndarray
     predictions: Sequence[Prediction]
     streams: Sequence[Stream]
@@ -85,11 +85,6 @@ class Run:
     def first(self) -> Prediction:
         """The seed whose single answers are shown."""
         return self.predictions[0]
-
-    def truth(self) -> np.ndarray:
-        """[N] label numbers, -1 for an unlabelled utterance."""
-        number = {name: i for i, name in enumerate(self.names)}
-        return np.array([number.get(emotion, -1) for emotion in self.labels["emotion"]])
 
     def test_dialogues(self) -> list[list[int]]:
         """The row numbers of every test dialogue, in row order."""

@@ -65,13 +65,7 @@ def fake_run(
             split.append(part)
     count, classes = len(utterances), len(emotions)
     truth = rng.integers(classes, size=count)
-    labels = pd.DataFrame(
-        {
-            "utterance": [u.utterance for u in utterances],
-            "split": split,
-            "emotion": np.where(rng.random(count) < unlabelled, "", np.array(emotions)[truth]),
-        }
-    )
+    unknown = rng.random(count) < unlabelled
     pairs = [(q, k) for q in modalities for k in modalities if q != k]
     lengths = [sum(u.dialogue == f"d{d:02d}" for u in utterances) for d, p in enumerate(parts) if p == "test"]
     predictions = [
@@ -89,7 +83,7 @@ def fake_run(
     return Run(
         params=params,
         utterances=utterances,
-        labels=labels,
+        truth=np.where(unknown, -1, truth),
         splits=np.array(split),
         predictions=predictions,
         streams=[

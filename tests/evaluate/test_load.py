@@ -65,7 +65,7 @@ def test_every_seed_answers_for_every_utterance(here):
 def test_the_chosen_epoch_is_what_answers(here):
     """`train` and `evaluate` agree on the score by which the epoch was chosen."""
     run = load_run(load())
-    truth = run.truth()
+    truth = run.truth
     rows = (run.splits == "val") & (truth >= 0)
     for p in run.predictions:
         score = f1_score(truth[rows], p.probabilities[rows].argmax(1), average="weighted", zero_division=0)
@@ -76,7 +76,7 @@ def test_the_chosen_epoch_is_what_answers(here):
 def test_the_oracle_is_the_epoch_that_test_likes_best(here):
     edit(here, "evaluate", oracle_test=True)
     run = load_run(load())
-    truth = run.truth()
+    truth = run.truth
     rows = (run.splits == "test") & (truth >= 0)
 
     def score(p):

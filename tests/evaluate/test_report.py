@@ -108,7 +108,7 @@ def test_the_dialogue_view_shows_the_first_seeds_answers(make_run):
     turns = [e for e in page.all("li") if e.get("class", "").startswith("turn")]
     rows = [i for group in run.test_dialogues() for i in group]
     assert [int(t["data-row"]) for t in turns] == rows
-    truth = run.truth()
+    truth = run.truth
     for turn, i in zip(turns, rows, strict=True):
         p = run.first.probabilities[i]
         u = run.utterances[i]

@@ -110,7 +110,7 @@ def test_search_looks_in_the_text(run, page):
 
 
 def test_filters_combine_and_clear(run, page):
-    truth, predicted = run.truth(), run.first.probabilities.argmax(1)
+    truth, predicted = run.truth, run.first.probabilities.argmax(1)
     choose(page, "verdict", "wrong")
     wrong = [i for i in rows(run) if truth[i] >= 0 and truth[i] != predicted[i]]
     assert settles(page, wrong)
@@ -160,7 +160,7 @@ def test_the_attention_map_follows_the_chosen_pair(run, page):
 
 
 def test_a_cell_of_the_confusion_matrix_shows_its_utterances(run, page):
-    truth, predicted = run.truth(), run.first.probabilities.argmax(1)
+    truth, predicted = run.truth, run.first.probabilities.argmax(1)
     cell = page.find_element(By.CSS_SELECTOR, ".confusion td:not(.hit) a")
     pair = int(cell.get_attribute("data-truth")), int(cell.get_attribute("data-predicted"))
     page.execute_script("arguments[0].click()", cell)
