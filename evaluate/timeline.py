@@ -54,10 +54,13 @@ def _dialogues(answers: Answers, folder: Path) -> list[dict[str, Any]]:
 
 
 def _placed(turns: list[dict[str, Any]], answers: Answers) -> list[dict[str, Any]]:
-    """`left` and `width` in percent of the strip: by the clock where one file holds the dialogue, else in a row."""
+    """`left` and `width` in percent of the strip: by the clock where one file holds the dialogue and says when
+    its turns are, else in a row.
+    """
     lengths = [turn["end"] - turn["start"] if turn["end"] is not None else UNKNOWN for turn in turns]
     starts = [turn["start"] for turn in turns]
-    if len({turn["source"] for turn in turns}) > 1:
+    timed = any((turn["utterance"].start, turn["utterance"].end) != (None, None) for turn in turns)
+    if not timed or len({turn["source"] for turn in turns}) > 1:
         starts = [sum(lengths[:i]) for i in range(len(turns))]
     whole = max(start + length for start, length in zip(starts, lengths, strict=True)) or 1.0
     for turn, start, length in zip(turns, starts, lengths, strict=True):
