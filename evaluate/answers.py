@@ -74,9 +74,20 @@ def subtitles(answers: Answers) -> dict[str, str]:
     }
 
 
-def subtitle_name(media: str) -> str:
-    """Where a file's subtitles go: `talk.mp4` → `talk.emotion.srt`, folders joined by `_`."""
-    return "_".join(Path(media).with_suffix(".emotion.srt").parts)
+def subtitle_names(recordings: Recordings) -> dict[str, str]:
+    """media file → where its subtitles go: `talk.mp4` → `talk.emotion.srt`, folders joined by `_`. Of two files with
+    one name the later keeps its suffix: `talk.wav.emotion.srt`.
+    """
+    names: dict[str, str] = {}
+    for file in dict.fromkeys(fragments.split(u.media)[0] for u in recordings.utterances if u.media):
+        path = Path(file)
+        name = "_".join(path.with_suffix("").parts)
+        if name in names.values():
+            name = "_".join(path.parts)
+        while name in names.values():
+            name += "_"
+        names[file] = name
+    return {file: f"{name}.emotion.srt" for file, name in names.items()}
 
 
 def _words(utterance: Utterance) -> str:

@@ -48,8 +48,9 @@ def main() -> None:
             recordings = from_video(words.video, words.subtitles, model.labels, scratch)
         for note in [*model.warnings, *recordings.notes()]:
             print(f"warning: {note}", file=sys.stderr)
+        nothing_lost(recordings, words.to, source)
         answers = answer(model, recordings, scratch)
-        write(answers, model, words.to, source)
+        write(answers, model, words.to)
     for modality, status in answers.missing.items():
         counts = {name: status.count(name) for name in sorted(set(status), key=lambda s: s != "ok")}
         print(f"{modality}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
@@ -94,23 +95,31 @@ def answer(model: Trained, recordings: Recordings, scratch: Path) -> Answers:
     return Answers(recordings, model.labels, probabilities(model.network.to(where), data, where), missing)
 
 
-def write(answers: Answers, model: Trained, to: Path, source: Path) -> None:
+def nothing_lost(recordings: Recordings, to: Path, source: Path) -> None:
+    """Raises UserError where an answer in `to` would overwrite what the recordings are read from."""
+    from evaluate.answers import subtitle_names
+
+    for name in (CSV, PAGE, *subtitle_names(recordings).values()):
+        if (to / name).resolve() == source.resolve():
+            raise UserError(f"--to {to}: {name} would overwrite {source}; name another folder")
+
+
+def write(answers: Answers, model: Trained, to: Path) -> None:
     """Write table, subtitles and page into `to`.
 
     Raises:
-        UserError: the folder cannot be written, or what was read would be overwritten.
+        UserError: the folder cannot be written.
     """
-    from evaluate.answers import subtitle_name, subtitles, table
+    from evaluate.answers import subtitle_names, subtitles, table
     from evaluate.timeline import render
 
-    texts = {subtitle_name(media): text for media, text in subtitles(answers).items()}
+    names = subtitle_names(answers.recordings)
+    texts = {names[media]: text for media, text in subtitles(answers).items()}
     texts[CSV] = table(answers).to_csv(index=False, lineterminator="\n")
     texts[PAGE] = render(answers, model, to)
     try:
         to.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
-            if (to / name).resolve() == source.resolve():
-                raise UserError(f"--to {to}: {name} would overwrite {source}; name another folder")
             (to / name).write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"--to {to}: cannot be written: {error.strerror or error}") from None

@@ -1,0 +1,59 @@
+"""Files that the answers for new recordings lost, or gave too late: two recordings of one name wrote the same .srt, an
+overwritten source was noticed when all was extracted, and turns without times lay on top of each other.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from evaluate import predict, timeline
+from evaluate.answers import Answers, subtitle_names
+from evaluate.recordings import Recordings
+from pipeline.errors import UserError
+from pipeline.probe import Probe
+from pipeline.tables import Utterance
+
+
+def recordings(folder: Path, *media: str, end: float | None = 2.0) -> Recordings:
+    said = [
+        Utterance(f"u{i}", "talk", i, "", "", "Hello.", name, None, end, "") for i, name in enumerate(media)
+    ]
+    return Recordings(said, folder, {name: Probe(4.0, None, "") for name in media})
+
+
+def test_every_recording_has_subtitles_of_its_own(tmp_path, monkeypatch):
+    media = ("talk.mp4", "talk.wav", "a/b.mp4", "a_b.mp4", "a_b/mp4.mkv", "a_b.mkv", "talk.mp4")
+    found = recordings(tmp_path, *media)
+    names = subtitle_names(found)
+    assert names["talk.mp4"] == "talk.emotion.srt"
+    assert names["talk.wav"] == "talk.wav.emotion.srt"
+    assert names["a/b.mp4"] == "a_b.emotion.srt"
+    assert len(set(names.values())) == len(names) == 6
+    monkeypatch.setattr(timeline, "render", lambda *_: "")
+    predict.write(Answers(found, ["joy"], np.ones((7, 1)), {}), None, tmp_path / "out")
+    assert {p.name for p in (tmp_path / "out").glob("*.srt")} == set(names.values())
+
+
+def test_nothing_is_extracted_for_answers_that_would_overwrite_their_source(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = recordings(tmp_path, "talk.mp4")
+    model = SimpleNamespace(labels=["joy"], warnings=[])
+    monkeypatch.setattr("evaluate.trained.open_model", lambda *_: model)
+    monkeypatch.setattr("evaluate.recordings.from_csv", lambda *_: found)
+    monkeypatch.setattr(predict, "answer", lambda *_: pytest.fail("extracted"))
+    words = ["--csv", "predictions.csv", "--to", ".", "--model", "models/seed0"]
+    monkeypatch.setattr(sys, "argv", ["predict", *words])
+    with pytest.raises(UserError, match=r"predictions.csv would overwrite predictions.csv"):
+        predict.main()
+
+
+@pytest.mark.parametrize(("end", "places"), [(None, [0, 50]), (2.0, [0, 0])])
+def test_turns_without_times_lie_in_a_row(tmp_path, end, places):
+    found = recordings(tmp_path, "talk.mp4", "talk.mp4", end=end)
+    ((dialogue,),) = [timeline._dialogues(Answers(found, ["joy"], np.ones((2, 1)), {}), tmp_path)]
+    assert [turn["left"] for turn in dialogue["turns"]] == places
