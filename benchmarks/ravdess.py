@@ -101,7 +101,8 @@ def prepare(file: Path, folder: Path) -> None:
         ]
         arrays = ["--array", name, "--ids", "clip", "--frames", "f4"]
         _python(
-            folder, "pipeline.features", "import", str(file), "--stream", name, "--modality", modality, *about, *arrays
+            folder, "pipeline.features", "import", str(file), "--stream", name, "--modality", modality, *about, *arrays,
+            "--out", f"data/features/{name}.h5",
         )  # fmt: skip
 
 

@@ -60,7 +60,7 @@ def make(root: Path, weights: Path, encoder: str = "text", dialogues: int = 24, 
     entry = {"encoder": encoder, "weights": str(weights), **context, **settings, "training": training}
     streams = {"text": "none", "audio": "none", "visual": "none"}
     sections = {
-        "corpus": {"name": "small", "watch": ".", "root": "media", "labels": LABELS},
+        "corpus": {"name": "csv", "watch": ".", "root": "media", "labels": LABELS},
         "extract": {},
         "finetune": {"tuned": entry},
         "train": {
