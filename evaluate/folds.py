@@ -31,11 +31,19 @@ def sessions() -> list[str]:
     """The sessions of data/utterances.csv, each of them a fold.
 
     Raises:
-        UserError: there is no table yet, or fewer than two sessions in it.
+        UserError: there is no table yet, fewer than two sessions in it, or two of one experiment's name.
     """
     found = sorted({u.session for u in read_utterances()} - {""})
     if len(found) < 2:
         raise UserError(f"data/utterances.csv: {len(found)} sessions; leaving one out takes at least two")
+    named: dict[str, str] = {}
+    for session in found:
+        other = named.setdefault(experiment("fold", Row(session)), session)
+        if other != session:
+            raise UserError(
+                f"data/utterances.csv: sessions {other!r} and {session!r} differ in nothing that an experiment's name "
+                "can hold; rename one of them in the corpus"
+            )
     return found
 
 

@@ -13,6 +13,7 @@ from evaluate import folds
 from evaluate.metrics import METRICS
 from pipeline.errors import UserError
 from pipeline.params import load
+from pipeline.tables import UTTERANCE_COLUMNS
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 SESSIONS = ["1", "01", "1e3", "1.0", "-3", "true", "null", "a,b", "it's", "Ünal", "Ses01 (x)", "S 1"]
@@ -32,6 +33,15 @@ def test_every_session_reaches_params_as_it_is(tmp_path, monkeypatch):
         apply_overrides(tmp_path / "params.yaml", overrides["params.yaml"])
         found.append(str(load(Path("params.yaml")).train.fold))
     assert found == SESSIONS
+
+
+def test_sessions_whose_experiments_would_replace_one_another_are_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = [f"u{i},d{i},0,A,{session},,,,," for i, session in enumerate(["1.0", "1_0", "2"])]
+    (tmp_path / "data").mkdir()
+    Path("data/utterances.csv").write_text("\n".join([",".join(UTTERANCE_COLUMNS), *rows, ""]))
+    with pytest.raises(UserError, match=r"sessions '1.0' and '1_0' differ in nothing"):
+        folds.sessions()
 
 
 def test_folds_of_unequal_seeds_are_refused():
