@@ -6,8 +6,7 @@
     models/seedN/epochs/             every epoch's weights, with train.keep_epochs
 
 The state lives outside DVC's outs, which are deleted before a stage runs, and until the run is over so do the epochs'
-weights. Nothing is pickled but torch's own
-tensors, and those are only ever read with `weights_only=True`.
+weights. Nothing is pickled but torch's own tensors, and those are only ever read with `weights_only=True`.
 """
 
 from __future__ import annotations

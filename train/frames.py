@@ -52,10 +52,8 @@ class Frames:
         self._cache = cache
         self._held: np.ndarray | None = None
         self._starts = np.concatenate([[0], np.cumsum(kept)])
-        every, own = (
-            _Moments(self.dim),
-            {name: _Moments(self.dim) for name in sorted(set(who or []) - {None})},
-        )
+        every = _Moments(self.dim)
+        own = {name: _Moments(self.dim) for name in sorted(set(who or []) - {None})}
         for i in np.flatnonzero(kept).tolist():
             if train[i] or own:
                 x = self._raw(i)
