@@ -78,8 +78,8 @@ def test_two_experiments_side_by_side(project):
     assert {row["row"]: float(row["weighted_f1"]) for row in rows} == pytest.approx(
         {name: 100 * score for name, score in scores.items()}, abs=1e-2
     )
-    assert rows[0]["p"] == ""
-    assert 0 < float(rows[1]["p"]) <= 1
+    # This corpus has too few test dialogues for a p (tests/known_issues/test_p_values.py).
+    assert [row["p"] for row in rows] == ["", ""]
 
 
 @pytest.mark.slow

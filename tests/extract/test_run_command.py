@@ -168,6 +168,7 @@ def test_memory_does_not_grow_with_the_corpus(tmp_path: Path) -> None:
         assert result.returncode == 0, result.stderr
         return int(result.stdout.splitlines()[-1])
 
-    small, large = peak(400), peak(1200)
-    print(f"peak memory: {small} MB for 80 MB of features, {large} MB for 240 MB")
-    assert large < small + 50
+    small, large = peak(600), peak(2400)
+    print(f"peak memory: {small} MB for 120 MB of features, {large} MB for 480 MB")
+    # What grows a little is the most that ever happened to wait for a commit.
+    assert large < small + 120
