@@ -25,8 +25,8 @@ def device() -> torch.device:
     try:
         chosen = torch.device(name)
     except RuntimeError:
-        chosen = torch.device("meta")
-    if chosen.type not in ("cpu", "cuda"):
+        chosen = None
+    if chosen is None or chosen.type not in ("cpu", "cuda"):
         raise UserError(f"EMOFUSE_DEVICE={name!r}: no device to compute on; use cpu, cuda or cuda:1")
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
         raise UserError(f"EMOFUSE_DEVICE={name!r}: PyTorch sees {torch.cuda.device_count()} GPUs here")

@@ -90,7 +90,7 @@ def read(files: Sequence[Path]) -> Published:
     if twice := [key for key, count in Counter(keys).items() if count > 1]:
         raise UserError(f"{path}: dialogue {twice[0]} is in two splits, or twice in one")
     lists = {key: _list(roles["labels"], key, path) for key in keys}
-    if sum(map(len, lists.values())) > _size(path):
+    if sum(map(len, lists.values())) > path.stat().st_size:
         raise UserError(f"{path}: refused: more labels than bytes: the same list again and again")
     labels = {key: [_whole(x, key, path) for x in found] for key, found in lists.items()}
     turns = {key: len(found) for key, found in labels.items()}
@@ -147,7 +147,7 @@ def _is_features(value: Any) -> bool:
 def _vectors(stream: Stream, turns: dict[Any, int]) -> Iterator[tuple[Any, list[np.ndarray]]]:
     """(dialogue, [P] f4 a turn), checked: as many as there are labels, all of one length."""
     width = None
-    room = _size(stream.source)
+    room = stream.source.stat().st_size
     for key, count in turns.items():
         where = f"{stream.source}: {stream.name} features of dialogue {key}"
         try:
@@ -180,10 +180,6 @@ def _vector(value: Any) -> np.ndarray:
     if found.dtype.kind not in "biuf":
         raise TypeError(f"an array of {found.dtype}")
     return found.astype(np.float32)
-
-
-def _size(path: Path) -> int:
-    return path.stat().st_size
 
 
 def _list(values: dict[Any, Any], key: Any, path: Path, count: int | None = None) -> list[Any]:
