@@ -14,20 +14,20 @@ repro: .venv/installed
 
 # The papers' tables on the corpus of params.yaml: table-baselines, table-modalities, table-fusion. SEEDS=5 for more seeds.
 table-%: .venv/installed
-	python -m evaluate.tables queue $* --seeds $(SEEDS)
+	python -m evaluate.experiments.tables queue $* --seeds $(SEEDS)
 	dvc exp run --run-all
-	@python -m evaluate.tables show $*
+	@python -m evaluate.experiments.tables show $*
 
 # Every session held out once: folds for params.yaml as it is, folds-foalnet for the paper's table.
 folds: .venv/installed
-	python -m evaluate.folds queue
+	python -m evaluate.experiments.folds queue
 	dvc exp run --run-all
-	@python -m evaluate.folds show
+	@python -m evaluate.experiments.folds show
 
 folds-%: .venv/installed
-	python -m evaluate.folds queue $*
+	python -m evaluate.experiments.folds queue $*
 	dvc exp run --run-all
-	@python -m evaluate.folds show $*
+	@python -m evaluate.experiments.folds show $*
 
 test: .venv/installed
 	$(PYTEST) -m "not slow"

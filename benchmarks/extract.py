@@ -39,10 +39,10 @@ from benchmarks import straightforward
 from extract.contract import Encoder, Failure, Features, Item
 from extract.encoders import build
 from extract.encoders.face import FaceEncoder
-from extract.pool import extract
-from extract.weights import resolve
+from extract.engine.local import extract
+from extract.networks.weights import resolve
 from pipeline.errors import entry
-from pipeline.tables import Utterance, dialogues, read_utterances
+from pipeline.tables.schema import Utterance, dialogues, read_utterances
 
 Script = Callable[[Any], np.ndarray]
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

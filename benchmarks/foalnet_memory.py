@@ -28,8 +28,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from pipeline.features import Meta, Row, write
 from pipeline.params import Params, validate
-from pipeline.tables import LABEL_COLUMNS, UTTERANCE_COLUMNS, write_table
-from train.build import build, read
+from pipeline.tables.schema import LABEL_COLUMNS, UTTERANCE_COLUMNS, write_table
+from train.fusion.build import build, read
 
 FRAMES = {"audio": (300, 1024), "visual": (180, 768)}
 LABELS = ["happiness", "neutral", "sadness", "anger"]

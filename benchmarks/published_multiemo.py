@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.shapes import DIMS, Setting
-from train.models import MODALITIES, Batch
+from train.models.contract import MODALITIES, Batch
 
 
 class Published:

@@ -27,11 +27,11 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from evaluate.metrics import scores
+from evaluate.inference import probabilities
+from evaluate.run.metrics import scores
 from pipeline.params import Params, validate
-from train.build import build, read
-from train.loop import fit
-from train.predict import probabilities
+from train.fusion.build import build, read
+from train.fusion.loop import fit
 
 ROOT = Path(__file__).parents[1]
 EMOTIONS = ["neutral", "calm", "happiness", "sadness", "anger", "fear", "disgust", "surprise"]

@@ -29,7 +29,7 @@ from typing import Any
 
 from extract import encoders
 from extract.contract import Item
-from pipeline.tables import LABEL_COLUMNS, UTTERANCE_COLUMNS
+from pipeline.tables.schema import LABEL_COLUMNS, UTTERANCE_COLUMNS
 
 ENCODER = "benchmarks.synthetic:SyntheticEncoder"
 STAGES = ("plan", "extract", "merge", "verify", "load")
@@ -74,15 +74,15 @@ def write_project(folder: Path, count: int) -> None:
 
 def stage(name: str) -> dict[str, float]:
     """Do a stage of the project in this folder; its seconds, the processor's, and the process's peak memory."""
-    from extract import run
-    from extract.journal import Journal, journal_path
+    from extract.engine import run
+    from extract.engine.journal import Journal, journal_path
     from extract.streams import encoder_of, load_checked
     from pipeline.features import FeatureCache
     from pipeline.params import FEATURES
-    from pipeline.tables import read_utterances
+    from pipeline.tables.schema import read_utterances
 
     if name == "load":
-        from train import batches  # and PyTorch with it
+        from train.data import dialogues  # and PyTorch with it
 
     params, out = load_checked(), FEATURES / "synthetic.h5"
     begin = _clock()
@@ -90,7 +90,7 @@ def stage(name: str) -> dict[str, float]:
         with FeatureCache(out) as cache:
             cache.verify()
     elif name == "load":
-        batches.load(params)
+        dialogues.load(params)
     else:
         encoder = encoder_of("synthetic", params)
         about = run.meta("synthetic", params.corpus, encoder)
@@ -173,8 +173,8 @@ def _rate(name: str, count: int, work: float, environment: dict[str, str]) -> di
 def rate(count: int, work: float) -> dict[str, float]:
     """Utterances a second once the first batch is back, and the seconds until then."""
     from benchmarks.synthetic import SyntheticEncoder, SyntheticParams
-    from extract import run
-    from extract.device import workers
+    from extract.engine import run
+    from pipeline.env import workers
 
     encoder = SyntheticEncoder(SyntheticParams(encoder="synthetic", work=work), Path())
     items = [Item({"text": str(i)}, length=1) for i in range(count)]

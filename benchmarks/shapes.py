@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import torch
 
-from train.models import MODALITIES, Batch
+from train.models.contract import MODALITIES, Batch
 
 DIMS = {"text": 768, "audio": 512, "visual": 1000}
 

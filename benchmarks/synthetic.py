@@ -12,7 +12,7 @@ import numpy as np
 
 from extract.contract import Encoder, Failure, Features, Item
 from pipeline.params import StreamParams
-from pipeline.tables import Utterance
+from pipeline.tables.schema import Utterance
 
 DIM = 64
 
@@ -36,9 +36,6 @@ class SyntheticEncoder(Encoder[SyntheticParams]):
 
     def packages(self) -> tuple[str, ...]:
         return ("numpy",)
-
-    def sources(self) -> tuple[str, ...]:
-        return ("benchmarks.synthetic",)
 
     def item(self, dialogue: Sequence[Utterance], i: int) -> Item | Failure:
         text = dialogue[i].text

@@ -36,9 +36,10 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.published_multiemo import Published
 from benchmarks.shapes import DIMS, Setting, settings
 from tests.train import loop_reference
-from train.losses import MultiEMOLoss, class_weights, soft_hgr, swfc
-from train.models import MODALITIES, Batch, MultiEMO
-from train.models.layout import Layout
+from train.layers.layout import Layout
+from train.models.contract import MODALITIES, Batch
+from train.models.multiemo.losses import MultiEMOLoss, class_weights, soft_hgr, swfc
+from train.models.multiemo.network import MultiEMO
 from train.models.published import from_published
 
 LARGE = 3000  # utterances of the losses' own comparison

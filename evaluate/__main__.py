@@ -16,9 +16,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from evaluate import details, figures, plots, report
-from evaluate.load import load_run
-from evaluate.metrics import METRICS
+from evaluate.run import details, figures, plots, report
+from evaluate.run.load import load_run
+from evaluate.run.metrics import METRICS
 from pipeline.errors import UserError, entry
 from pipeline.params import load
 

@@ -2,7 +2,6 @@
 
     python -m extract STREAM            extract a stream of params.yaml (the stage extract@STREAM or, for one
                                         under `finetune`, extract_finetuned@STREAM)
-    python -m extract check             check params.yaml (the stage check)
     python -m extract status [STREAM]   what failed, and why
     python -m extract retry STREAM      have failed utterances tried again
     python -m extract clean [--all]     delete journals that no stream of params.yaml needs
@@ -31,22 +30,9 @@ def extract(stream: str) -> None:
     (the folder of the media) say where and how; they change no value. Interrupt it at will: what is done is
     in the journal, and the next run goes on from there.
     """
-    from extract.run import run
+    from extract.engine.run import run
 
     run(stream)
-
-
-def check() -> None:
-    """Check params.yaml: every section, every stream by its encoder's own rules. Exit code 2 if not in order."""
-    from extract.streams import load_checked, same_split, strays
-    from pipeline.prepare import module
-
-    params = load_checked()
-    module(params.corpus)
-    same_split(params)
-    for note in strays(params):
-        print(note)
-    print(f"{PARAMS}: ok")
 
 
 def status(stream: str | None) -> None:
@@ -74,8 +60,8 @@ def retry(stream: str) -> None:
     DVC must be told to keep the new file (`dvc commit --force extract@STREAM`): none of the stage's inputs has
     changed, so that `dvc repro` alone would fetch the old file back from its cache.
     """
-    from extract.journal import Journal, journal_path
-    from extract.run import repairing, run
+    from extract.engine.journal import Journal, journal_path
+    from extract.engine.run import repairing, run
     from extract.streams import encoder_of, load_checked, stage_of
 
     params = load_checked()
@@ -91,7 +77,7 @@ def clean(everything: bool) -> None:
     With --all those in use by params.yaml too: what they hold must be extracted anew if ever asked for
     again (feature files are not touched). Journals that a process has open are left alone.
     """
-    from extract.journal import delete, folder, journal_path
+    from extract.engine.journal import delete, folder, journal_path
     from extract.streams import encoder_of, has_weights, load_checked
 
     params = load_checked()
@@ -141,11 +127,11 @@ def _command() -> None:
     (command or extract)(**vars(parser.parse_args(args[1:] if command else args)))
 
 
-COMMANDS: dict[str, Callable[..., None]] = {"check": check, "status": status, "retry": retry, "clean": clean}
+COMMANDS: dict[str, Callable[..., None]] = {"status": status, "retry": retry, "clean": clean}
 
 
 def _report(name: str, stage: str, limit: int | None) -> None:
-    from extract.run import FEATURES
+    from extract.engine.run import FEATURES
     from pipeline.features import STATUSES, FeatureCache
 
     path = FEATURES / f"{name}.h5"

@@ -17,12 +17,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 
+from pipeline.closure import NEUTRAL, closure, source_hash
 from pipeline.params import INERT, StreamParams
 
 if TYPE_CHECKING:  # the tables bring pandas, which a worker does without
     from torch import Tensor
 
-    from pipeline.tables import Utterance
+    from pipeline.tables.schema import Utterance
+
+# What these decide of a feature is in its item or in the params, which are hashed besides.
+SEEN_IN_ITEM = ("extract.contract", "extract.encoders", "pipeline.params", "pipeline.tables.schema")
 
 P = TypeVar("P", bound=StreamParams)
 
@@ -102,10 +106,6 @@ class Encoder(ABC, Generic[P]):
         """Distribution names whose version can change a feature's value."""
 
     @abstractmethod
-    def sources(self) -> tuple[str, ...]:
-        """Modules of this project that compute the feature, as dotted names; their source is hashed."""
-
-    @abstractmethod
     def item(self, dialogue: Sequence[Utterance], i: int) -> Item | Failure:
         """What the encoder will see of utterance `i` of its dialogue; reads no media."""
 
@@ -122,6 +122,10 @@ class Encoder(ABC, Generic[P]):
         read = [self.read(item) for item in items]
         encoded = iter(self.encode([r for r in read if not isinstance(r, Failure)]))
         return [r if isinstance(r, Failure) else next(encoded) for r in read]
+
+    def sources(self) -> frozenset[str]:
+        """Return the modules of this project that compute the feature; their source is in the fingerprint."""
+        return closure(type(self).__module__, without=(*NEUTRAL, *SEEN_IN_ITEM))
 
     def provenance(self) -> dict[str, Any]:
         """All that decides a feature's value besides the item; its hash is the fingerprint."""
@@ -140,7 +144,7 @@ class Encoder(ABC, Generic[P]):
 
 
 class Trainable(ABC):
-    """What an encoder adds to `Encoder` if its weights can be fitted to a corpus (train/finetune.py)."""
+    """What an encoder adds to `Encoder` if its weights can be fitted to a corpus (train/finetune/__main__.py)."""
 
     @abstractmethod
     def network(self) -> Any:
@@ -161,12 +165,3 @@ class Trainable(ABC):
     @abstractmethod
     def save(self, network: Any, folder: Path) -> None:
         """Write model and tokenizer or preprocessor, so that `weights: folder` names them."""
-
-
-def source_hash(modules: Sequence[str]) -> str:
-    """sha256, hex, over the source of modules of this project, named by dots; line endings do not count."""
-    root = Path(__file__).resolve().parent.parent
-    digest = hashlib.sha256()
-    for module in sorted(modules):
-        digest.update((root / (module.replace(".", "/") + ".py")).read_bytes().replace(b"\r\n", b"\n"))
-    return digest.hexdigest()

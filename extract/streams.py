@@ -9,7 +9,7 @@ from pathlib import Path
 from extract.contract import Encoder
 from extract.encoders import build, finetune_params, stream_params
 from pipeline.errors import UserError
-from pipeline.params import FEATURES, PARAMS, FinetuneParams, Params, bad_stream_name, load
+from pipeline.params import PARAMS, FinetuneParams, Params, bad_stream_name, load
 
 # Folders of weights that the `finetune` stage fitted, one a stream.
 WEIGHTS = Path("weights")
@@ -77,40 +77,6 @@ def base_of(stream: str, params: Params, path: Path = PARAMS) -> tuple[Encoder, 
         )
     kind, own, training = finetune_params(stream, params.finetune[stream], path)
     return kind(own, _media(params)), training
-
-
-def same_split(params: Params, path: Path = PARAMS) -> None:
-    """Check, hours before training would, that the encoders in `train.streams` are fitted to what the fusion model is.
-
-    Raises:
-        UserError: it would be tested, or its epoch chosen, on what an encoder is fitted to.
-    """
-    fusion = params.train
-    for name in fusion.streams.in_use().values():
-        if name not in params.finetune:
-            continue
-        training = finetune_params(name, params.finetune[name], path)[2]
-        field = f"{path}: finetune.{name}.training"
-        if str(training.fold) != str(fusion.fold):
-            raise UserError(
-                f"{field}.fold={training.fold}, but train.fold={fusion.fold}: one is fitted to what the other holds "
-                "out; make them equal"
-            )
-        if str(fusion.fold) != "none" and training.seed != fusion.seed:
-            raise UserError(
-                f"{field}.seed={training.seed}, but train.seed={fusion.seed}: with a fold, val is drawn by the seed, "
-                "and the epoch would be chosen on dialogues that the encoder is fitted to; make them equal"
-            )
-
-
-def strays(params: Params) -> list[str]:
-    """What to say of streams in use whose file no stage makes and DVC does not know."""
-    return [
-        f"train.streams.{modality}={name}: no stage makes {path}; if that is what you mean: dvc add {path}"
-        for modality, name in params.train.streams.in_use().items()
-        if name not in params.extract and name not in params.finetune
-        if not (path := FEATURES / f"{name}.h5").with_name(f"{name}.h5.dvc").exists()
-    ]
 
 
 def has_weights(stream: str) -> bool:

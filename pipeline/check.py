@@ -17,7 +17,7 @@ from pipeline import fragments, prepare
 from pipeline.corpora import raw
 from pipeline.params import CorpusParams
 from pipeline.probe import Probe, probe
-from pipeline.tables import SPLITS
+from pipeline.tables.schema import SPLITS
 
 # Longer than anybody speaks in one turn; more often a cutting mistake.
 LONG = 60.0

@@ -1,6 +1,6 @@
 """params.yaml, typed and validated: every knob of every stage, its default and its bounds.
 
-    python -m extract check      # what the `check` stage runs: this file's models and each encoder's own
+    python -m evaluate.check      # what the `check` stage runs: this file's models and each encoder's own
 
 An unknown key is an error that names the nearest known one. Encoders keep their own models beside their
 code (subclasses of `StreamParams`), so a new encoder needs no line here.

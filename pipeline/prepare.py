@@ -20,10 +20,11 @@ from types import ModuleType
 
 import pandas as pd
 
-from pipeline import fragments, tables
+from pipeline import fragments
 from pipeline.corpora import REGISTRY, raw
 from pipeline.errors import UserError, entry
 from pipeline.params import CorpusParams, load
+from pipeline.tables import schema as tables
 
 
 def prepare(

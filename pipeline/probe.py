@@ -1,6 +1,6 @@
 """A quick look at media files before hours of extraction: do they open, how long are they, where is sound?
 
-Not the reader that encoders use (that is `extract/media.py`, which decodes exactly); this one reads each file
+Not the reader that encoders use (that is `extract/reading/media.py`, which decodes exactly); this one reads each file
 once and keeps the loudest sample of every tenth of a second.
 """
 

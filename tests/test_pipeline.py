@@ -75,7 +75,7 @@ def test_two_experiments_side_by_side(project):
     change = moved["results/metrics.json"]["test.weighted_f1"]
     assert (change["old"], change["new"]) == pytest.approx((scores["mu1-low"], scores["mu1-high"]), abs=1e-4)
     words = ("compare", "mu1-low", "mu1-high", "--against", "mu1-low", "--format", "csv")
-    rows = list(csv.DictReader(io.StringIO(run(project, "evaluate.tables", *words))))
+    rows = list(csv.DictReader(io.StringIO(run(project, "evaluate.experiments.tables", *words))))
     assert {row["row"]: float(row["weighted_f1"]) for row in rows} == pytest.approx(
         {name: 100 * score for name, score in scores.items()}, abs=1e-2
     )
@@ -183,9 +183,9 @@ def test_a_fine_tuned_stream_is_one_param_and_its_weights_say_what_they_saw(proj
     assert "finetune.text_ft.training.fold=none, but train.fold=A" in output
     assert "Traceback" not in output
     edit(project / "params.yaml", "fold: A", "fold: none")
-    run(project, "evaluate.folds", "queue")
+    run(project, "evaluate.experiments.folds", "queue")
     run(project, "dvc", "exp", "run", "--run-all")
-    table = run(project, "evaluate.folds", "show")
+    table = run(project, "evaluate.experiments.folds", "show")
     assert [line.split("|")[1].strip() for line in table.splitlines()[2:]] == ["fold A", "fold B", "mean"]
 
 

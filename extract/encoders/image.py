@@ -12,25 +12,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from extract.contract import Encoder, Failure, Features, Item
-from extract.device import device
-from extract.media import MediaError, MediaParams, even_frames, media_item, source
-from extract.pretrained import LOCAL, Precision, inference, load_config, load_model
-from extract.weights import Weights, resolve
-from pipeline.errors import UserError
+from extract.networks.images import image_dim, image_network, preparation
+from extract.networks.pretrained import Precision
+from extract.networks.weights import Weights, resolve
+from extract.reading.media import MediaError, MediaParams, even_frames, media_item, source
+from pipeline.env import device
 from pipeline.params import Count, StreamParams
-from pipeline.tables import Utterance
-
-if TYPE_CHECKING:
-    import torch
+from pipeline.tables.schema import Utterance
 
 # A constant: another grouping of the same frames may change a sum's last bit.
 CHUNK = 16
-CLASS_TOKENS = ("cls_token", "class_embedding")
 
 
 class ImageParams(MediaParams):
@@ -62,15 +58,6 @@ class ImageEncoder(Encoder[ImageParams]):
 
     def packages(self) -> tuple[str, ...]:
         return ("av", "numpy", "pillow", "torch", "torchvision", "transformers")
-
-    def sources(self) -> tuple[str, ...]:
-        return (
-            "extract.encoders.image",
-            "extract.media",
-            "extract.packed",
-            "extract.pretrained",
-            "pipeline.fragments",
-        )
 
     def item(self, dialogue: Sequence[Utterance], i: int) -> Item | Failure:
         return media_item(dialogue[i], pictures=True)
@@ -104,67 +91,3 @@ class ImageEncoder(Encoder[ImageParams]):
     @cached_property
     def _network(self) -> Callable[[np.ndarray], np.ndarray]:
         return image_network(self._weights, device(), self.params.precision)
-
-
-def image_dim(weights: Weights) -> int:
-    """Length of the vector that `image_network` gives.
-
-    Raises:
-        UserError: config.json is unusable, or not that of an image encoder.
-    """
-    config = load_config(weights)
-    vision = getattr(config, "vision_config", None)
-    if vision is not None:
-        return int(getattr(config, "projection_dim", 0) or vision.hidden_size)
-    if not hasattr(config, "num_channels"):
-        raise UserError(f"weights {weights.name}: {config.model_type} is no image encoder")
-    return int(getattr(config, "hidden_size", 0) or config.hidden_sizes[-1])
-
-
-def preparation(weights: Weights) -> Callable[[np.ndarray], np.ndarray]:
-    """The model's own preprocessing: RGB [H, W, 3] u1 -> [3, S, S] f4.
-
-    Raises:
-        UserError: preprocessor_config.json is missing or unusable.
-    """
-    from transformers import AutoImageProcessor
-
-    try:
-        processor = AutoImageProcessor.from_pretrained(weights.path, **LOCAL)
-    except (OSError, ValueError) as error:
-        raise UserError(f"weights {weights.name}: no usable preprocessor_config.json: {error}") from None
-
-    def prepare(image: np.ndarray) -> np.ndarray:
-        # Without `input_data_format` a picture three pixels high would be taken for one with its colours first.
-        out = processor(images=image, input_data_format="channels_last", return_tensors="pt")
-        return out["pixel_values"][0].float().numpy()
-
-    return prepare
-
-
-def image_network(
-    weights: Weights, device: torch.device, precision: Precision
-) -> Callable[[np.ndarray], np.ndarray]:
-    """The model as a function from prepared images [N, 3, S, S] f4 to vectors [N, D] f4.
-
-    Raises:
-        UserError: the weights are not the model's.
-    """
-    import torch
-
-    model: Any = load_model(weights, device, precision)
-    has_class_token = any(token in name for name, _ in model.named_parameters() for token in CLASS_TOKENS)
-
-    def vectors(images: np.ndarray) -> np.ndarray:
-        pixels = torch.from_numpy(images).to(device)
-        with inference(device, precision):
-            if hasattr(model, "get_image_features"):
-                out = model.get_image_features(pixel_values=pixels).pooler_output
-            else:
-                places = model(pixel_values=pixels).last_hidden_state
-                if places.ndim == 4:  # a convolutional network's [N, D, H, W]
-                    places = places.flatten(2).mT
-                out = places[:, 0] if has_class_token else places.mean(1)
-            return out.float().cpu().numpy()
-
-    return vectors

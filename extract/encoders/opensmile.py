@@ -22,9 +22,9 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from extract.contract import Encoder, Failure, Features, Item
-from extract.media import MediaError, MediaParams, media_item, read_audio, source
+from extract.reading.media import MediaError, MediaParams, media_item, read_audio, source
 from pipeline.params import StreamParams
-from pipeline.tables import Utterance
+from pipeline.tables.schema import Utterance
 
 RATE = 16000
 HOP = 0.01
@@ -52,9 +52,6 @@ class OpensmileEncoder(Encoder[OpensmileParams]):
 
     def packages(self) -> tuple[str, ...]:
         return ("av", "opensmile")
-
-    def sources(self) -> tuple[str, ...]:
-        return ("extract.encoders.opensmile", "extract.media", "pipeline.fragments")
 
     @cached_property
     def pooled_names(self) -> tuple[str, ...]:  # type: ignore[override]

@@ -31,9 +31,7 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from extract.contract import Encoder, Failure, Features, Item, Trainable
-from extract.device import device
-from extract.media import MediaError, MediaParams, media_item, read_audio, source
-from extract.pretrained import (
+from extract.networks.pretrained import (
     LOCAL,
     Precision,
     inference,
@@ -42,10 +40,12 @@ from extract.pretrained import (
     load_trainable,
     save_model,
 )
-from extract.weights import Weights, resolve
+from extract.networks.weights import Weights, resolve
+from extract.reading.media import MediaError, MediaParams, media_item, read_audio, source
+from pipeline.env import device
 from pipeline.errors import UserError
 from pipeline.params import Positive, StreamParams, Strict
-from pipeline.tables import Utterance
+from pipeline.tables.schema import Utterance
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -93,15 +93,6 @@ class SpeechEncoder(Encoder[SpeechParams], Trainable):
 
     def packages(self) -> tuple[str, ...]:
         return ("av", "numpy", "torch", "transformers")
-
-    def sources(self) -> tuple[str, ...]:
-        return (
-            "extract.encoders.speech",
-            "extract.media",
-            "extract.packed",
-            "extract.pretrained",
-            "pipeline.fragments",
-        )
 
     @property
     def pooled_dim(self) -> int:  # type: ignore[override]

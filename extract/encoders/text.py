@@ -30,8 +30,7 @@ import numpy as np
 from pydantic import Field
 
 from extract.contract import Encoder, Failure, Features, Item, Trainable
-from extract.device import device
-from extract.pretrained import (
+from extract.networks.pretrained import (
     LOCAL,
     Precision,
     inference,
@@ -40,10 +39,11 @@ from extract.pretrained import (
     load_trainable,
     save_model,
 )
-from extract.weights import Weights, resolve
+from extract.networks.weights import Weights, resolve
+from pipeline.env import device
 from pipeline.errors import UserError
 from pipeline.params import StreamParams, Strict
-from pipeline.tables import Utterance
+from pipeline.tables.schema import Utterance
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -95,9 +95,6 @@ class TextEncoder(Encoder[TextParams], Trainable):
 
     def packages(self) -> tuple[str, ...]:
         return ("tokenizers", "torch", "transformers")
-
-    def sources(self) -> tuple[str, ...]:
-        return ("extract.encoders.text", "extract.packed", "extract.pretrained")
 
     @cached_property
     def pooled_dim(self) -> int:  # type: ignore[override]

@@ -20,7 +20,7 @@ import pandas as pd
 
 from pipeline.errors import UserError
 from pipeline.params import CorpusParams
-from pipeline.tables import LABEL_COLUMNS, LISTED, SPLITS, is_inside
+from pipeline.tables.schema import LABEL_COLUMNS, LISTED, SPLITS, is_inside
 
 MAX_TEXT, MAX_NAME, MAX_FILE_NAME = 20_000, 200, 255
 Tables = tuple[pd.DataFrame, pd.DataFrame]

@@ -15,7 +15,7 @@ from pathlib import Path
 from pipeline.corpora import raw
 from pipeline.errors import UserError
 from pipeline.params import CorpusParams
-from pipeline.tables import SPLITS
+from pipeline.tables.schema import SPLITS
 
 SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4a", ".mp3", ".wav", ".flac", ".ogg")
 _TIME = r"(?:(\d{1,3}):)?([0-5]?\d):([0-5]?\d)(?:[,.](\d{1,3}))?"

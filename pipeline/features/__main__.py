@@ -7,12 +7,12 @@ import math
 import sys
 from pathlib import Path
 
-from pipeline import tables
 from pipeline.errors import UserError, entry
 from pipeline.features import export, report
 from pipeline.features.cache import FeatureCache
 from pipeline.features.importer import About, Source, import_features
 from pipeline.params import MODALITIES, PARAMS, bad_stream_name, read_yaml
+from pipeline.tables import schema as tables
 
 
 def main() -> None:

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluate.results import Prediction, Run, Stream
+from evaluate.run.results import Prediction, Run, Stream
 from pipeline.params import Params
-from pipeline.tables import Utterance
+from pipeline.tables.schema import Utterance
 
 EMOTIONS = ["happiness", "sadness", "neutral", "anger", "excitement", "frustration"]
 MODALITIES = ("text", "audio", "visual")

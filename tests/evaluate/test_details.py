@@ -10,10 +10,10 @@ import warnings
 import numpy as np
 import pytest
 
-from evaluate import details, metrics
 from evaluate.__main__ import terminal
-from evaluate.metrics import METRICS
-from evaluate.results import Prediction, leaders
+from evaluate.run import details, metrics
+from evaluate.run.metrics import METRICS
+from evaluate.run.results import Prediction, leaders
 
 
 def test_the_headline_is_the_mean_of_the_seeds_own_scores(make_run):

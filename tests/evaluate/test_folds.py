@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluate import folds, tables
-from evaluate.metrics import METRICS, scores
-from evaluate.tables import GRIDS, render
+from evaluate.experiments import folds, tables
+from evaluate.experiments.tables import GRIDS, render
+from evaluate.run.metrics import METRICS, scores
 from pipeline.errors import UserError
 from pipeline.params import read_yaml
 from tests.train import small

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import f1_score
 
-from evaluate import details, plots, report
-from evaluate.load import load_run
+from evaluate.run import details, plots, report
+from evaluate.run.load import load_run
 from pipeline.errors import UserError
 from pipeline.params import load
 from tests.train import small

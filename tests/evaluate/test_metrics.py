@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluate import metrics
-from evaluate.metrics import METRICS
+from evaluate.run import metrics
+from evaluate.run.metrics import METRICS
 
 CLASSES = 4
 answers = st.lists(

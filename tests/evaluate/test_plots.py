@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluate import details, figures, plots
 from evaluate.palette import colours
+from evaluate.run import details, figures, plots
 from pipeline.params import read_yaml
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from evaluate import predict
+from evaluate.predict import __main__ as predict
 from extract import encoders
 from pipeline.corpora.subtitles import read_srt
 from pipeline.errors import UserError
@@ -19,8 +19,8 @@ from pipeline.params import FRAME_MODELS, LossParams, ModelParams
 from tests.evaluate.test_report import Page
 from tests.extract.make_clips import clip, item
 from tests.extract.project import inline
-from train.build import build
-from train.checkpoint import models_code, read_model, write_model
+from train.checkpoint import model_code, read_model, write_model
+from train.fusion.build import build
 
 LABELS = ["joy", "anger", "text"]  # a label may bear a column's name
 STREAMS = {
@@ -70,7 +70,7 @@ def make_model(folder: Path, modalities=("audio",), seed: int = 0, name: str = "
             "seed": seed, "params": params, "labels": LABELS, "class_counts": [3, 2, 1], "dims": dims,
             "statistics": {m: {"mean": [0.5] * n, "sd": [2.0] * n} for m, n in dims.items()},
             "streams": streams, "dropped": {}, "best_epoch": 1, "packages": {"torch": torch.__version__},
-            "code": models_code(),
+            "code": model_code("multiemo"),
         },
     )  # fmt: skip
     return folder
@@ -80,7 +80,7 @@ def make_model(folder: Path, modalities=("audio",), seed: int = 0, name: str = "
 def here(tmp_path, monkeypatch):
     """A project's folder, and extraction without processes."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("extract.pool.extract", inline)
+    monkeypatch.setattr("extract.engine.local.extract", inline)
     return tmp_path
 
 
@@ -187,7 +187,7 @@ def test_it_answers_as_training_did(here, monkeypatch):
     state, record = read_model(folder)
     network, _ = build(ModelParams(**record["params"]["model"]), LossParams(), record["dims"], torch.ones(3))
     network.load_state_dict(state)
-    from train.models import Batch
+    from train.models.contract import Batch
 
     given = Batch(
         {"audio": torch.from_numpy(((x - mean) / sd).astype(np.float32))[None]},
@@ -208,7 +208,7 @@ def test_a_model_of_frames_answers_too(here, monkeypatch):
     state, record = read_model(folder)
     network, _ = build(ModelParams(**record["params"]["model"]), LossParams(), record["dims"], torch.ones(3))
     network.load_state_dict(state)
-    from train.models import FrameBatch
+    from train.models.contract import FrameBatch
 
     for row, span in zip(rows(here / "out"), [(0.1, 0.9), (1.0, 1.8)], strict=True):
         made = encoder.encode([encoder.read(item(Path("talk.mp4"), *span))])[0]

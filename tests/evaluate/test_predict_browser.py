@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 
-from evaluate import predict
+from evaluate.predict import __main__ as predict
 from tests.evaluate.test_predict import SRT, make_model
 from tests.evaluate.test_report_browser import By, WebDriverWait, browser, pytestmark
 from tests.extract.make_clips import clip
@@ -19,7 +19,7 @@ __all__ = ["browser", "pytestmark"]  # the fixture, and what skips
 
 def test_a_turn_is_found_by_a_click(browser, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("extract.pool.extract", inline)
+    monkeypatch.setattr("extract.engine.local.extract", inline)
     make_model(tmp_path / "models/seed0")
     for name, seconds in (("a.mp4", 3.0), ("b.mp4", 2.0)):
         clip(tmp_path / name, seconds)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluate import details, presets, report
+from evaluate.run import details, presets, report
 from pipeline.params import Params, load, read_yaml, validate
 from tests.evaluate.test_report import Page
 

@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from evaluate import details, report
+from evaluate.run import details, report
 
 HOSTILE = (
     "<script>alert(1)</script>",

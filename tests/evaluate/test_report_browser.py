@@ -11,7 +11,7 @@ import shutil
 
 import pytest
 
-from evaluate import details, report
+from evaluate.run import details, report
 
 selenium = pytest.importorskip("selenium", reason="pip install selenium")
 from selenium import webdriver  # noqa: E402

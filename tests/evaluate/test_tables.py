@@ -13,8 +13,9 @@ import pandas as pd
 import pytest
 from dvc.exceptions import DvcException
 
-from evaluate import details, tables
-from evaluate.metrics import METRICS
+from evaluate.experiments import tables
+from evaluate.run import details
+from evaluate.run.metrics import METRICS
 from pipeline import params
 from pipeline.errors import UserError
 

@@ -22,7 +22,7 @@ import numpy as np
 from extract.contract import Encoder, Failure, Features, Item
 from pipeline.errors import UserError
 from pipeline.params import Count, StreamParams
-from pipeline.tables import Utterance
+from pipeline.tables.schema import Utterance
 
 
 class FakeParams(StreamParams):
@@ -67,9 +67,6 @@ class FakeEncoder(Encoder[FakeParams]):
 
     def packages(self) -> tuple[str, ...]:
         return ("numpy",)
-
-    def sources(self) -> tuple[str, ...]:
-        return ("tests.extract.fake_encoders",)
 
     def item(self, dialogue: Sequence[Utterance], i: int) -> Item | Failure:
         if not dialogue[i].text:

@@ -12,7 +12,7 @@ import matplotlib.image
 import numpy as np
 import skimage.data
 
-from pipeline.tables import Utterance
+from pipeline.tables.schema import Utterance
 from tests.extract.make_clips import sha256
 
 WIDTH, HEIGHT = 480, 270

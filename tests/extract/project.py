@@ -24,9 +24,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from extract import encoders, journal, worker
+from extract import encoders
 from extract.contract import Encoder, Item
-from pipeline.tables import UTTERANCE_COLUMNS
+from extract.engine import journal, worker
+from pipeline.tables.schema import UTTERANCE_COLUMNS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ENCODER = "tests.extract.fake_encoders:FakeEncoder"

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from pipeline.features import FeatureCache
-from pipeline.tables import UTTERANCE_COLUMNS, write_table
+from pipeline.tables.schema import UTTERANCE_COLUMNS, write_table
 from tests.clone import ROOT, clone, edit, git, run
 from tests.extract.make_clips import clip, sha256, tone
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from extract.contract import Encoder, Features
 from extract.encoders import REGISTRY, stream_params
-from extract.faces import Seen
+from extract.reading.faces import Seen
 from tests.extract.test_image_encoder import vit
 
 OWN_TEST = {"text", "speech"}

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from extract import device, ray_engine, run
+from extract.engine import ray as ray_engine
+from extract.engine import run
+from pipeline import env as device
 from pipeline.errors import UserError
 from tests.extract.project import REPOSITORY
 
@@ -37,7 +39,7 @@ def test_gpus(monkeypatch: pytest.MonkeyPatch, value: str, gpus: float | None) -
 
 
 def test_ray_is_imported_by_the_ray_engine_alone() -> None:
-    program = "import sys, extract.run, extract.ray_engine; print('ray' in sys.modules)"
+    program = "import sys, extract.engine.run, extract.engine.ray; print('ray' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True)
     assert told.stdout == "False\n", told.stderr
 

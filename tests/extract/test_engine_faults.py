@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from extract import crew, pool
 from extract.contract import Item
-from extract.journal import Entry
+from extract.engine import crew
+from extract.engine import local as pool
+from extract.engine.journal import Entry
 from pipeline.errors import UserError
 from tests.extract.fake_encoders import FakeEncoder, FakeParams
 from tests.extract.project import sentences

@@ -13,10 +13,10 @@ import torch
 from extract.contract import Failure, Features, Item
 from extract.encoders import build
 from extract.encoders.face import FaceEncoder
-from extract.faces import Seen
-from extract.media import even_frames
-from extract.nets import load
-from extract.weights import resolve
+from extract.networks.nets import load
+from extract.networks.weights import resolve
+from extract.reading.faces import Seen
+from extract.reading.media import even_frames
 from pipeline.errors import UserError
 from tests.extract.portraits import astronaut, hopper, scene, utterance, write_clip
 

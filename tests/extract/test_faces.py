@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from extract import faces
-from extract.faces import Seen
+from extract.reading import faces
+from extract.reading.faces import Seen
 
 FRAME = np.zeros((100, 200, 3), np.uint8)
 

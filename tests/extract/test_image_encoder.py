@@ -9,7 +9,7 @@ import transformers
 
 from extract.contract import Failure
 from extract.encoders.image import ImageEncoder, ImageParams
-from extract.media import even_frames
+from extract.reading.media import even_frames
 from pipeline.errors import UserError
 from tests.extract.portraits import astronaut, scene, utterance, write_clip
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from extract import database, journal
-from extract.journal import Damaged, Entry, Journal, delete, set_aside
+from extract.engine import database, journal
+from extract.engine.journal import Damaged, Entry, Journal, delete, set_aside
 from pipeline.errors import UserError
 from tests.extract.project import PATIENCE, REPOSITORY
 
@@ -263,7 +263,7 @@ def test_a_journal_in_use_is_not_deleted(path: Path) -> None:
 
 def test_many_processes_write_one_journal(path: Path) -> None:
     program = (
-        "import sys; from pathlib import Path; from extract.journal import *\n"
+        "import sys; from pathlib import Path; from extract.engine.journal import *\n"
         "with Journal(Path(sys.argv[1])) as db:\n"
         "    for i in range(int(sys.argv[2]), int(sys.argv[2]) + 10):\n"
         "        db.put([Entry(f'{i:064x}', 'ok', '', str(i).encode() * 999)]); db.commit()\n"
@@ -294,7 +294,7 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
 
 def test_a_full_disk_keeps_what_was_committed(path: Path) -> None:
     program = (
-        "import resource, sys; from pathlib import Path; from extract.journal import *\n"
+        "import resource, sys; from pathlib import Path; from extract.engine.journal import *\n"
         "from pipeline.errors import UserError\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))\n"
         "db = Journal(Path(sys.argv[1]))\n"

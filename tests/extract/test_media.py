@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from extract.contract import Failure, Item
-from extract.media import MediaError, even_frames, iter_frames, media_item, read_audio
-from pipeline.tables import Utterance
+from extract.reading.media import MediaError, even_frames, iter_frames, media_item, read_audio
+from pipeline.tables.schema import Utterance
 from tests.extract.make_clips import clip, cut, tone, turned
 
 

@@ -6,7 +6,7 @@ import torch
 from facenet_pytorch import MTCNN
 from torch.nn.functional import interpolate
 
-from extract.mtcnn import Detector, area_crops, area_resize, summed_area
+from extract.reading.mtcnn import Detector, area_crops, area_resize, summed_area
 from tests.extract.portraits import astronaut, hopper, scene
 
 CPU = torch.device("cpu")

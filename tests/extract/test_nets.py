@@ -12,9 +12,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from torch import nn
 from torchvision.models import resnet101
 
-from extract import faces
-from extract.mtcnn import Detector
-from extract.nets import MiniXception, load
+from extract.networks.nets import MiniXception, load
+from extract.reading import faces
+from extract.reading.mtcnn import Detector
 from pipeline.errors import UserError
 from tests.extract.portraits import astronaut, hopper
 

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from extract import crew, ray_engine
 from extract.contract import Item
+from extract.engine import crew
+from extract.engine import ray as ray_engine
 from pipeline.errors import UserError
 from tests.clone import clone, run
 from tests.extract.cluster import Cluster

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from extract import __main__ as command
-from extract import encoders, run
+from extract import encoders
+from extract.engine import run
 from pipeline.errors import UserError
 from pipeline.features import FeatureCache
 from tests.extract.project import ENCODER, REPOSITORY, Project, inline, sentences

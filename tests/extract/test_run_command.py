@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from extract import crew
+from extract.engine import crew
 from tests.extract.project import PATIENCE, Project, sentences
 
 COUNT, BATCH = 60, 2

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from extract import encoders, run
+from extract import encoders
 from extract.contract import Item
-from extract.journal import Journal, journal_path
+from extract.engine import run
+from extract.engine.journal import Journal, journal_path
 from pipeline.errors import UserError
 from pipeline.features import FeatureCache
 from tests.extract.fake_encoders import features

@@ -15,7 +15,7 @@ from extract.contract import Features
 from extract.encoders.speech import SpeechEncoder, SpeechParams
 from pipeline.errors import UserError
 from pipeline.params import validate
-from pipeline.tables import Utterance
+from pipeline.tables.schema import Utterance
 from tests.extract import tiny_models
 from tests.extract.make_clips import clip, item
 

@@ -15,7 +15,7 @@ from extract.contract import Failure, Item
 from extract.encoders.text import Context, TextEncoder, TextParams
 from pipeline.errors import UserError
 from pipeline.params import validate
-from pipeline.tables import Utterance
+from pipeline.tables.schema import Utterance
 from tests.extract import tiny_models
 
 TALK = [

@@ -9,8 +9,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from extract.pretrained import load_config, load_model
-from extract.weights import content_hash, resolve
+from extract.networks.pretrained import load_config, load_model
+from extract.networks.weights import content_hash, resolve
 from pipeline.errors import UserError
 from tests.extract import tiny_models
 

@@ -11,12 +11,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from evaluate import predict, timeline
-from evaluate.answers import Answers, subtitle_names
-from evaluate.recordings import Recordings
+from evaluate.predict import __main__ as predict
+from evaluate.predict import timeline
+from evaluate.predict.answers import Answers, subtitle_names
+from evaluate.predict.source import Recordings
 from pipeline.errors import UserError
 from pipeline.probe import Probe
-from pipeline.tables import Utterance
+from pipeline.tables.schema import Utterance
 
 
 def recordings(folder: Path, *media: str, end: float | None = 2.0) -> Recordings:
@@ -43,8 +44,8 @@ def test_nothing_is_extracted_for_answers_that_would_overwrite_their_source(tmp_
     monkeypatch.chdir(tmp_path)
     found = recordings(tmp_path, "talk.mp4")
     model = SimpleNamespace(labels=["joy"], warnings=[])
-    monkeypatch.setattr("evaluate.trained.open_model", lambda *_: model)
-    monkeypatch.setattr("evaluate.recordings.from_csv", lambda *_: found)
+    monkeypatch.setattr("evaluate.predict.trained.open_model", lambda *_: model)
+    monkeypatch.setattr("evaluate.predict.source.from_csv", lambda *_: found)
     monkeypatch.setattr(predict, "answer", lambda *_: pytest.fail("extracted"))
     words = ["--csv", "predictions.csv", "--to", ".", "--model", "models/seed0"]
     monkeypatch.setattr(sys, "argv", ["predict", *words])

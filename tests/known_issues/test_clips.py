@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from extract.encoders import build
-from extract.media import MediaError, even_frames, iter_frames, read_audio, source
+from extract.reading.media import MediaError, even_frames, iter_frames, read_audio, source
 from pipeline.probe import probe
 from tests.extract.make_clips import clip, cut, item
 

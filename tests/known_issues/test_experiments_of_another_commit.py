@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from evaluate import tables
-from evaluate.metrics import METRICS
+from evaluate.experiments import tables
+from evaluate.run.metrics import METRICS
 from pipeline.errors import UserError
 
 NAME = "baselines-majority"

@@ -9,11 +9,11 @@ import pandas as pd
 import pytest
 from dvc.utils.hydra import apply_overrides, get_hydra_sweeps
 
-from evaluate import folds
-from evaluate.metrics import METRICS
+from evaluate.experiments import folds
+from evaluate.run.metrics import METRICS
 from pipeline.errors import UserError
 from pipeline.params import load
-from pipeline.tables import UTTERANCE_COLUMNS
+from pipeline.tables.schema import UTTERANCE_COLUMNS
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
 SESSIONS = ["1", "01", "1e3", "1.0", "-3", "true", "null", "a,b", "it's", "Ünal", "Ses01 (x)", "S 1"]

@@ -48,7 +48,7 @@ def test_published_pickles_go_through_the_whole_pipeline(tmp_path):
     turns = {f"Ses0{1 + k % 5}{'MF'[k % 2]}_impro{k:02}": 6 for k in range(30)}
     entries = dialogue_rnn(turns, [name for name in turns if not name.startswith("Ses05")])
     (tmp_path / "IEMOCAP_features.pkl").write_bytes(pickle.dumps(tuple(entries.values())))
-    run(project, "pipeline.corpora.published", str(tmp_path / "IEMOCAP_features.pkl"), "--to", "data")
+    run(project, "pipeline.corpora.pickles", str(tmp_path / "IEMOCAP_features.pkl"), "--to", "data")
     yaml = YAML()
     params = yaml.load(project / "presets/iemocap.yaml")
     params.update(extract={}, finetune={})

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
-from evaluate.metrics import METRICS
-from evaluate.tables import render
+from evaluate.experiments.tables import render
+from evaluate.run.metrics import METRICS
 
 
 def test_every_special_character_is_escaped():

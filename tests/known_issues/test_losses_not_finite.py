@@ -7,9 +7,9 @@ import torch
 
 from pipeline.errors import UserError
 from tests.train import small
-from train import loop
-from train.batches import load
-from train.loop import fit
+from train.data.dialogues import load
+from train.fusion import loop
+from train.fusion.loop import fit
 
 
 @pytest.fixture(autouse=True)

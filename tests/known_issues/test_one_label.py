@@ -8,8 +8,8 @@ import torch
 
 from pipeline.errors import UserError
 from tests.train import small
-from train.batches import load
-from train.loop import fit
+from train.data.dialogues import load
+from train.fusion.loop import fit
 
 
 def test_logistic_regression_says_that_there_is_one_label(tmp_path, monkeypatch):

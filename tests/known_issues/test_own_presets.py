@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from evaluate import presets
+from evaluate.run import presets
 from pipeline.params import load
 
 PRESETS = Path(__file__).parents[2] / "presets"

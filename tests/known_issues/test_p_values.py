@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluate import tables
-from evaluate.metrics import METRICS
+from evaluate.experiments import tables
+from evaluate.run.metrics import METRICS
 
 
 def answers(dialogues: int, right: float, labels: str = "ab", unlabelled: int = 0) -> pd.DataFrame:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from evaluate import tables
-from evaluate.metrics import METRICS
+from evaluate.experiments import tables
+from evaluate.run.metrics import METRICS
 from pipeline.params import load
 
 

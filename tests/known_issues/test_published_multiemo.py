@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from tests.train.dialogues import CLASSES, alone, batch, loss_params, model, params
-from train.losses import MultiEMOLoss, class_weights, soft_hgr, swfc
-from train.models import Batch
+from train.models.contract import Batch
+from train.models.multiemo.losses import MultiEMOLoss, class_weights, soft_hgr, swfc
 
 COUNTS = torch.tensor([30, 4, 9, 2])
 WEIGHTS = class_weights(COUNTS, 1.1, "normalised")

@@ -7,9 +7,10 @@ import time
 import numpy as np
 import pytest
 
-from pipeline.corpora import layouts, published
+from pipeline.corpora.pickles import __main__ as published
+from pipeline.corpora.pickles import layouts
 from pipeline.errors import UserError
-from pipeline.tables import read_utterances
+from pipeline.tables.schema import read_utterances
 from tests.pipeline.test_corpus_published import TURNS, dialogue_rnn, save
 
 

@@ -9,8 +9,8 @@ import torch
 
 from pipeline.features import FeatureCache
 from tests.train import small
-from train.batches import load
-from train.loop import fit
+from train.data.dialogues import load
+from train.fusion.loop import fit
 
 
 def test_the_official_dev_set_was_trained_on(tmp_path, monkeypatch):

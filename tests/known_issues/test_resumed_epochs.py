@@ -12,7 +12,7 @@ import pytest
 
 from tests.train import small
 from train import __main__ as stage
-from train import loop
+from train.fusion import loop
 
 EPOCHS = 6
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from extract.__main__ import main as extract_main
-from extract.device import device
 from extract.encoders import stream_params
-from extract.pretrained import load_config
-from extract.weights import content_hash, resolve
+from extract.networks.pretrained import load_config
+from extract.networks.weights import content_hash, resolve
+from pipeline.env import device
 from pipeline.errors import UserError
 from pipeline.features.__main__ import main as features_main
 from pipeline.params import PARAMS, CorpusParams, TrainParams, validate

@@ -7,7 +7,8 @@ import pytest
 
 from pipeline.features import FeatureCache
 from tests.train import small
-from train.batches import load, scale
+from train.data.dialogues import load
+from train.data.normalise import scale
 
 
 @pytest.mark.parametrize("unit", [1e-9, 1e9])

@@ -7,7 +7,7 @@ import pytest
 from pipeline.corpora import csv, subtitles
 from pipeline.errors import UserError
 from pipeline.prepare import prepare
-from pipeline.tables import UTTERANCE_COLUMNS, read_utterances
+from pipeline.tables.schema import UTTERANCE_COLUMNS, read_utterances
 from tests.pipeline import raw_folders
 
 HEADER = "utterance,dialogue,turn,split,session\n"

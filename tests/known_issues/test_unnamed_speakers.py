@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tests.train import small
-from train.build import read
+from train.fusion.build import read
 
 
 @pytest.mark.parametrize("model", ["multiemo", "foalnet"])

@@ -8,7 +8,8 @@ from pipeline import fragments
 from pipeline.corpora import iemocap
 from pipeline.errors import UserError
 from pipeline.prepare import prepare
-from pipeline.tables import read_labels, read_utterances, splits
+from pipeline.tables.schema import read_labels, read_utterances
+from pipeline.tables.splits import splits
 from tests.pipeline import raw_folders
 
 

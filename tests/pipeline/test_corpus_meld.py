@@ -11,7 +11,7 @@ import pytest
 from pipeline.corpora import meld
 from pipeline.errors import UserError
 from pipeline.prepare import prepare
-from pipeline.tables import read_utterances
+from pipeline.tables.schema import read_utterances
 from tests.pipeline import raw_folders
 
 REAL = Path(os.environ.get("EMOFUSE_DATA", "/nonexistent")) / "meld_text"

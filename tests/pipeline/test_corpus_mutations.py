@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.prepare import prepare
-from pipeline.tables import is_inside, read_labels, read_utterances
+from pipeline.tables.schema import is_inside, read_labels, read_utterances
 from tests.pipeline import raw_folders
 
 LAYOUTS = {

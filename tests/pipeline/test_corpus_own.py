@@ -9,7 +9,7 @@ import pytest
 from pipeline.corpora import csv, scp, subtitles
 from pipeline.errors import UserError
 from pipeline.prepare import prepare
-from pipeline.tables import read_utterances
+from pipeline.tables.schema import read_utterances
 from tests.pipeline import raw_folders
 
 

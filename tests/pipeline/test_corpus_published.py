@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.corpora import layouts, published, unpickle
+from pipeline.corpora.pickles import __main__ as published
+from pipeline.corpora.pickles import layouts, unpickle
 from pipeline.errors import UserError
 from pipeline.features import FeatureCache
-from pipeline.tables import read_labels, read_utterances
+from pipeline.tables.schema import read_labels, read_utterances
 
 ROOT = Path(__file__).parents[2]
 TURNS = {"Ses05F_impro02": 2, "Ses01M_impro01": 3, "Ses02F_script01_1": 1, "Ses03M_impro01": 2}
@@ -187,7 +188,7 @@ def test_entries_that_do_not_fit(tmp_path, change, expected):
 
 def test_the_command(tmp_path):
     source = save(tmp_path / "x.pkl", tuple(dialogue_rnn().values()))
-    command = [sys.executable, "-m", "pipeline.corpora.published", source, "--to", tmp_path / "data"]
+    command = [sys.executable, "-m", "pipeline.corpora.pickles", source, "--to", tmp_path / "data"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert (done.returncode, done.stdout[:12]) == (0, "8 utterances"), done.stderr
     source.write_bytes(b"cos\nsystem\n(S'true'\ntR.")

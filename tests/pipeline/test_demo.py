@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from pipeline.corpora import demo
-from pipeline.corpora.demo_plan import Clip, clips
-from pipeline.corpora.demo_voice import RATE
+from pipeline.demo.plan import Clip, clips
+from pipeline.demo.voice import RATE
 from pipeline.errors import UserError
 from pipeline.params import CorpusParams
 

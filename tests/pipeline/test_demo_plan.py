@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from pipeline.corpora.demo_plan import EMOTIONS, NAMES, PORTRAITS, SPLITS, VOICES, clips
+from pipeline.demo.plan import EMOTIONS, NAMES, PORTRAITS, SPLITS, VOICES, clips
 
 PLAN = clips()
 FELT = [clip for clip in PLAN if clip.emotion != "neutral"]

@@ -9,11 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import tables
 from pipeline.errors import UserError
 from pipeline.features import FeatureCache
 from pipeline.features.__main__ import main
 from pipeline.features.arrays import ArrayError, Npz, read_npy
+from pipeline.tables import schema as tables
 
 IDS = [f"d{i // 3}_{i % 3}" for i in range(9)]
 ABOUT = [

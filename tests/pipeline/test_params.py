@@ -99,7 +99,7 @@ def test_a_missing_file_says_what_to_do(tmp_path):
 
 def test_entry_points_show_no_traceback(tmp_path):
     (tmp_path / "params.yaml").write_text("nonsense: 1\n", encoding="utf-8")
-    for module in ("extract check", "train", "pipeline.prepare"):
+    for module in ("evaluate.check", "train", "pipeline.prepare"):
         done = subprocess.run(
             [sys.executable, "-m", *module.split()], cwd=tmp_path, env={"PYTHONPATH": str(ROOT), "PATH": ""},
             capture_output=True, text=True,

@@ -14,7 +14,7 @@ from pipeline import prepare as module
 from pipeline.corpora import REGISTRY
 from pipeline.errors import UserError
 from pipeline.prepare import hash_media, prepare, read
-from pipeline.tables import read_labels, read_utterances
+from pipeline.tables.schema import read_labels, read_utterances
 from tests.pipeline import raw_folders
 
 ROOT = Path(__file__).parents[2]

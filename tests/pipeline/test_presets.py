@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from extract.encoders import finetune_params, stream_params
-from extract.weights import COMMIT
+from extract.networks.weights import COMMIT
 from pipeline.corpora import REGISTRY
 from pipeline.params import Params, load, read_yaml
 

@@ -7,16 +7,16 @@ import pandas as pd
 import pytest
 
 from pipeline.errors import UserError
-from pipeline.tables import (
+from pipeline.tables.schema import (
     LABEL_COLUMNS,
     UTTERANCE_COLUMNS,
     dialogues,
     parties,
     read_labels,
     read_utterances,
-    splits,
     write_table,
 )
+from pipeline.tables.splits import splits
 
 NAMES = ["joy", "anger"]
 

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import torch
 
-from train.models import Batch, MultiEMO
+from train.models.contract import Batch
+from train.models.multiemo.network import MultiEMO
 
 DIMS = {"text": 5, "audio": 4, "visual": 6}
 CLASSES = 4

@@ -9,7 +9,7 @@ import pandas as pd
 
 from pipeline.features import FeatureCache, Meta, Row, write
 from pipeline.params import Params, validate
-from pipeline.tables import LABEL_COLUMNS, UTTERANCE_COLUMNS, write_table
+from pipeline.tables.schema import LABEL_COLUMNS, UTTERANCE_COLUMNS, write_table
 
 LABELS = ["joy", "anger", "neutral"]
 DIMS = {"text": 12, "audio": 7, "visual": 5}

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from tests.train import small
 from tests.train.dialogues import CLASSES, DIMS, alone, batch, params
-from train.batches import load
-from train.build import MODELS
-from train.loop import fit
+from train.data.dialogues import load
+from train.fusion.build import MODELS
+from train.fusion.loop import fit
 
 BASELINES = ["majority", "logreg", "bclstm", "dialoguernn"]
 SUBSETS = [("text",), ("audio", "visual"), ("text", "audio", "visual")]

@@ -8,9 +8,10 @@ import torch
 
 from pipeline.errors import UserError
 from pipeline.features import FeatureCache
-from pipeline.tables import read_utterances
+from pipeline.tables.schema import read_utterances
 from tests.train import small
-from train.batches import batches, load
+from train.data.dialogues import load
+from train.data.order import batches
 
 
 @pytest.fixture(autouse=True)

@@ -20,12 +20,12 @@ from safetensors.torch import load_file
 
 from extract.streams import base_of, load_checked
 from pipeline.errors import UserError
-from pipeline.tables import read_utterances
+from pipeline.tables.schema import read_utterances
 from tests.clone import ROOT
 from tests.extract import tiny_models
 from tests.train import tuned
-from train import encoder_loop
-from train.encoder_loop import Classifier, batches, slope
+from train.finetune import loop as encoder_loop
+from train.finetune.loop import Classifier, batches, slope
 
 
 @pytest.fixture(autouse=True)

@@ -14,20 +14,22 @@ import torch
 import transformers
 from sklearn.metrics import silhouette_score
 
-from evaluate.load import load_run
-from evaluate.trained import open_model
-from extract import run
+from evaluate.check import same_split
+from evaluate.predict.trained import open_model
+from evaluate.run.load import load_run
 from extract.encoders.text import TextEncoder
-from extract.streams import base_of, encoder_of, load_checked, same_split
-from extract.weights import content_hash
+from extract.engine import run
+from extract.networks.weights import content_hash
+from extract.streams import base_of, encoder_of, load_checked
 from pipeline.errors import UserError
 from pipeline.features import FeatureCache
-from pipeline.tables import read_labels, read_utterances, splits
+from pipeline.tables.schema import read_labels, read_utterances
+from pipeline.tables.splits import splits
 from tests.extract.project import inline
 from tests.train import tuned
 from train import __main__ as train_stage
-from train.batches import ids_hash
-from train.batches import load as load_dataset
+from train.data.corpus import ids_hash
+from train.data.dialogues import load as load_dataset
 
 
 @pytest.fixture(autouse=True)

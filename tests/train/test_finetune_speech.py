@@ -11,12 +11,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from extract import run
 from extract.encoders.speech import SpeechEncoder
+from extract.engine import run
 from extract.streams import base_of, load_checked
 from pipeline.errors import UserError
 from pipeline.features import FeatureCache
-from pipeline.tables import read_labels, read_utterances
+from pipeline.tables.schema import read_labels, read_utterances
 from tests.extract import tiny_models
 from tests.extract.make_clips import clip
 from tests.extract.project import inline

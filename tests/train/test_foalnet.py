@@ -10,11 +10,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from evaluate.inference import hide
 from pipeline.errors import UserError
 from tests.train.foalnet_reference import Reference
-from train.losses import FoalNetLoss, avel, mem, negatives
-from train.models import FoalNet, FrameBatch
-from train.predict import hide
+from train.models.contract import FrameBatch
+from train.models.foalnet.losses import FoalNetLoss, avel, mem, negatives
+from train.models.foalnet.network import FoalNet
 
 DIMS = {"audio": 5, "visual": 6}
 CLASSES, HEADS, LAYERS = 3, 2, 2

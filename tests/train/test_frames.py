@@ -10,8 +10,8 @@ import torch
 from pipeline.errors import UserError
 from pipeline.features import FeatureCache
 from tests.train import small
-from train import frames
-from train.frames import load
+from train.data import frames
+from train.data.frames import load
 
 
 @pytest.fixture(autouse=True)

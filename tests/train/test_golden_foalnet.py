@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from evaluate.metrics import scores
+from evaluate.run.metrics import scores
 from tests.train.test_golden_multiemo import close, finder, gradients_agree, load, recordings
-from train.frames import balanced, kept
-from train.losses import FoalNetLoss, avel, mem, negatives
-from train.models import FoalNet, FrameBatch
-from train.models.foalnet import Projection, Stack
+from train.data.frames import balanced, kept
+from train.models.contract import FrameBatch
+from train.models.foalnet.losses import FoalNetLoss, avel, mem, negatives
+from train.models.foalnet.network import FoalNet, Projection, Stack
 from train.models.published import foalnet, foalnet_block, foalnet_projection
 
 

@@ -12,11 +12,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from train.losses import MultiEMOLoss, class_weights, soft_hgr, swfc
-from train.models import MODALITIES, Batch, MultiEMO
-from train.models.dialogue_rnn import DialogueRNN
-from train.models.layout import Layout
-from train.models.multiattn import MultiAttn
+from train.layers.dialogue_rnn import DialogueRNN
+from train.layers.layout import Layout
+from train.models.contract import MODALITIES, Batch
+from train.models.multiemo.losses import MultiEMOLoss, class_weights, soft_hgr, swfc
+from train.models.multiemo.multiattn import MultiAttn
+from train.models.multiemo.network import MultiEMO
 from train.models.published import dialogue_chain, from_published, multiattn, to_published
 
 FOLDER = Path(os.environ.get("EMOFUSE_GOLDEN", Path(__file__).parents[1] / "golden"))

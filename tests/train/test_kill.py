@@ -14,10 +14,10 @@ from tests.train import small
 
 ROOT = Path(__file__).parents[2]
 # Every epoch's state goes to disk, so that a kill falls behind one.
-TRAIN = "from train import __main__, loop; loop.SAVE_EVERY = 0.0; __main__.main()"
+TRAIN = "from train import __main__\nfrom train.fusion import loop\nloop.SAVE_EVERY = 0.0; __main__.main()"
 KILLED = f"""
 import os, signal
-from train import loop
+from train.fusion import loop
 write, count = loop.write_state, 0
 def write_and_die(*args):
     global count

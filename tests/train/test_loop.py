@@ -14,11 +14,11 @@ from torch.optim.optimizer import register_optimizer_step_post_hook
 from pipeline.errors import UserError
 from pipeline.features import FeatureCache
 from tests.train import small
-from train import loop
-from train.batches import load
-from train.build import read
 from train.checkpoint import read_state
-from train.loop import fit
+from train.data.dialogues import load
+from train.fusion import loop
+from train.fusion.build import read
+from train.fusion.loop import fit
 
 CPU = torch.device("cpu")
 

@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from tests.train import loop_reference
 from tests.train.dialogues import DIMS, alone, batch, loss_params, model, params
-from train.losses import MultiEMOLoss
-from train.models.layout import Layout
+from train.layers.layout import Layout
+from train.models.multiemo.losses import MultiEMOLoss
 
 LENGTHS = [3, 6, 1, 4, 6]
 SUBSETS = [("text",), ("audio",), ("text", "visual"), ("audio", "visual"), ("text", "audio", "visual")]
@@ -72,7 +72,7 @@ def test_dense_layout_of_the_gpu_computes_the_same(monkeypatch, compat):
     def dense(lengths, speakers, padded, dense):
         return Layout(lengths, speakers, padded, dense=True)
 
-    monkeypatch.setattr("train.models.multiemo.Layout", dense)
+    monkeypatch.setattr("train.models.multiemo.network.Layout", dense)
     agree(params(compat=compat), tuple(DIMS), batch(LENGTHS, missing=0.3 if compat == "default" else 0.0))
     agree(params(text_rnn=False), tuple(DIMS), batch(LENGTHS, missing=1.0))
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from tests.train import loop_reference
 from tests.train.dialogues import loss_params
-from train import losses
-from train.losses import MultiEMOLoss, class_weights, soft_hgr, swfc
-from train.models import Output
+from train.models.contract import Output
+from train.models.multiemo import losses
+from train.models.multiemo.losses import MultiEMOLoss, class_weights, soft_hgr, swfc
 
 COUNTS = [40, 3, 11, 0]
 

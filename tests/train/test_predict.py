@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from evaluate.inference import attention, hide, probabilities
 from tests.train import small
-from train.batches import load
-from train.build import build
-from train.predict import attention, hide, probabilities
+from train.data.dialogues import load
+from train.fusion.build import build
 
 CPU = torch.device("cpu")
 

@@ -10,7 +10,7 @@ import pytest
 
 from benchmarks import ravdess
 from pipeline.params import Params, validate
-from train.build import read
+from train.fusion.build import read
 
 FILE = Path(os.environ.get("EMOFUSE_DATA", "")) / "ravdess_au_mfcc/ravdess_au35_mfcc259.npz"
 pytestmark = pytest.mark.skipif(

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.tables import LABEL_COLUMNS, UTTERANCE_COLUMNS, write_table
+from pipeline.tables.schema import LABEL_COLUMNS, UTTERANCE_COLUMNS, write_table
 from tests.extract.make_clips import sha256
 
 LABELS = ["joy", "anger", "neutral"]
@@ -85,7 +85,7 @@ def change(root: Path, section: str, **values: Any) -> None:
 
 def finetune(monkeypatch: Any, name: str = "tuned") -> None:
     """The stage, in this process and folder."""
-    from train import finetune as stage
+    from train.finetune import __main__ as stage
 
     monkeypatch.setattr(sys, "argv", ["train.finetune", name])
     stage.main()
@@ -100,7 +100,7 @@ def contents(folder: Path = Path("weights/tuned")) -> dict[str, bytes]:
 
 
 def _kill_after(k: int) -> None:
-    from train import encoder_loop
+    from train.finetune import loop as encoder_loop
 
     write, count = encoder_loop.write_state, 0
 
@@ -117,8 +117,8 @@ def _kill_after(k: int) -> None:
 
 if __name__ == "__main__":
     from pipeline.errors import entry
-    from train import encoder_loop
-    from train import finetune as stage
+    from train.finetune import __main__ as stage
+    from train.finetune import loop as encoder_loop
 
     if "KILL_AFTER" in os.environ:
         _kill_after(int(os.environ["KILL_AFTER"]))

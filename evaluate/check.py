@@ -1,0 +1,62 @@
+"""Check params.yaml before anything runs: `python -m evaluate.check`, the stage `check`.
+
+Every section, every stream by its encoder's own rules, and what two sections say of one thing. Each stage checks
+what it reads once more, since `dvc repro train` skips this one. Exit code 2 where something is wrong.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from extract.encoders import finetune_params
+from extract.streams import load_checked
+from pipeline.errors import UserError, entry
+from pipeline.params import FEATURES, PARAMS, Params
+from pipeline.prepare import module
+
+
+def main() -> None:
+    params = load_checked()
+    module(params.corpus)
+    same_split(params)
+    for note in strays(params):
+        print(note)
+    print(f"{PARAMS}: ok")
+
+
+def same_split(params: Params, path: Path = PARAMS) -> None:
+    """Check, hours before training would, that the encoders in `train.streams` are fitted to what the fusion model is.
+
+    Raises:
+        UserError: it would be tested, or its epoch chosen, on what an encoder is fitted to.
+    """
+    fusion = params.train
+    for name in fusion.streams.in_use().values():
+        if name not in params.finetune:
+            continue
+        training = finetune_params(name, params.finetune[name], path)[2]
+        field = f"{path}: finetune.{name}.training"
+        if str(training.fold) != str(fusion.fold):
+            raise UserError(
+                f"{field}.fold={training.fold}, but train.fold={fusion.fold}: one is fitted to what the other holds "
+                "out; make them equal"
+            )
+        if str(fusion.fold) != "none" and training.seed != fusion.seed:
+            raise UserError(
+                f"{field}.seed={training.seed}, but train.seed={fusion.seed}: with a fold, val is drawn by the seed, "
+                "and the epoch would be chosen on dialogues that the encoder is fitted to; make them equal"
+            )
+
+
+def strays(params: Params) -> list[str]:
+    """What to say of streams in use whose file no stage makes and DVC does not know."""
+    return [
+        f"train.streams.{modality}={name}: no stage makes {path}; if that is what you mean: dvc add {path}"
+        for modality, name in params.train.streams.in_use().items()
+        if name not in params.extract and name not in params.finetune
+        if not (path := FEATURES / f"{name}.h5").with_name(f"{name}.h5.dvc").exists()
+    ]
+
+
+if __name__ == "__main__":
+    entry(main)

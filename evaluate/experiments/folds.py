@@ -1,0 +1,145 @@
+"""Leave one session out: every fold of a model, or of a grid of evaluate/experiments/tables.py, queued and collected.
+
+    python -m evaluate.experiments.folds queue                 # params.yaml as it is, one experiment a session
+    python -m evaluate.experiments.folds queue foalnet  # or each row of a grid, one a row and session
+    dvc exp run --run-all                          # or `dvc queue start -j N`, one worker a GPU
+    python -m evaluate.experiments.folds show foalnet   # mean ± sd; --format markdown | latex | csv
+
+`make folds` and `make folds-foalnet` do all three. A fold's score is the mean of its seeds'; the sd is that between
+folds. The p of a grid's row is a paired bootstrap over the dialogues of all folds' test sessions.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from evaluate.experiments.paired import is_seed
+from evaluate.experiments.tables import (
+    GRIDS,
+    Results,
+    Row,
+    enqueue,
+    experiment,
+    of_head,
+    published,
+    render,
+    table_of,
+)
+from evaluate.run.metrics import METRICS
+from pipeline.errors import UserError, entry
+from pipeline.params import load
+from pipeline.tables.schema import read_utterances
+
+ALONE = (Row("all folds"),)
+
+
+def sessions() -> list[str]:
+    """The sessions of data/utterances.csv, each of them a fold.
+
+    Raises:
+        UserError: there is no table yet, fewer than two sessions in it, or two of one experiment's name.
+    """
+    found = sorted({u.session for u in read_utterances()} - {""})
+    if len(found) < 2:
+        raise UserError(f"data/utterances.csv: {len(found)} sessions; leaving one out takes at least two")
+    named: dict[str, str] = {}
+    for session in found:
+        other = named.setdefault(experiment("fold", Row(session)), session)
+        if other != session:
+            raise UserError(
+                f"data/utterances.csv: sessions {other!r} and {session!r} differ in nothing that an experiment's name "
+                "can hold; rename one of them in the corpus"
+            )
+    return found
+
+
+def name_of(grid: str, row: Row, fold: str) -> str:
+    """The experiment's name."""
+    return experiment(grid, Row(f"{row.title} fold {fold}"))
+
+
+def queue(grid: str, rows: Sequence[Row], seeds: int) -> None:
+    """Queue an experiment per row and session with `seeds` seeds each; a fine-tuned stream is fitted to each fold."""
+    params, folds = load(), sessions()
+    fitted = [name for name in params.train.streams.in_use().values() if name in params.finetune]
+    experiments = {}
+    for row in rows:
+        for fold in folds:
+            # `++`: params.yaml need not name what it leaves at its default.
+            encoders = (f"++finetune.{name}.training.fold={_quoted(fold)}" for name in fitted)
+            changes = (f"train.seeds={seeds}", f"train.fold={_quoted(fold)}", *encoders, *row.changes)
+            experiments[name_of(grid, row, fold)] = changes
+    enqueue(experiments)
+
+
+def _quoted(fold: str) -> str:
+    """A session as Hydra takes it: `Ünal` and `a,b` it refuses bare, `1e3` and `true` it takes for no text."""
+    return fold if fold.isdecimal() else "'" + fold.replace("'", r"\'") + "'"
+
+
+def collect(grid: str, rows: Sequence[Row]) -> pd.DataFrame:
+    """One row per row of the grid; of a single model one per fold, and their mean last.
+
+    Raises:
+        UserError: an experiment is not there.
+    """
+    queue = f"python -m evaluate.experiments.folds queue{'' if rows is ALONE else f' {grid}'}"
+    hint = f"run `{queue}` and then `dvc exp run --run-all`"
+    names = {row.title: {fold: name_of(grid, row, fold) for fold in sessions()} for row in rows}
+    there = of_head([name for folds in names.values() for name in folds.values()], hint)
+    found = {title: {fold: there[name] for fold, name in folds.items()} for title, folds in names.items()}
+    if rows is ALONE:
+        (folds,) = found.values()
+        each = [table_of({f"fold {fold}": result}, f"fold {fold}") for fold, result in folds.items()]
+        table = pd.concat(
+            [*each, table_of({"mean": over_folds(rows[0].title, folds)}, "mean")], ignore_index=True
+        )
+    else:
+        table = table_of({title: over_folds(title, folds) for title, folds in found.items()}, rows[-1].title)
+    if grid == "foalnet":
+        known = published("IEMOCAP-4", "unweighted_accuracy")
+        table["published"] = [known[row.published] for row in rows]
+    return table
+
+
+def over_folds(title: str, folds: Mapping[str, Results]) -> Results:
+    """All folds as one result: means of means, sd between folds, and every fold's test utterances.
+
+    Raises:
+        UserError: the folds of row `title` are not of the same seeds.
+    """
+    tests, answers = zip(*folds.values(), strict=True)
+    seeds = {fold: " ".join(filter(is_seed, frame)) for fold, (_, frame) in folds.items()}
+    if len(set(seeds.values())) > 1:
+        shown = "; ".join(f"fold {fold}: {names}" for fold, names in seeds.items())
+        raise UserError(f"{title}: folds of different seeds ({shown}); queue them again with one --seeds")
+    summary = {}
+    for metric in METRICS:
+        means = [test[metric]["mean"] for test in tests]
+        summary[metric] = {"mean": float(np.mean(means)), "sd": float(np.std(means, ddof=1)), "seeds": means}
+    scored = [frame[frame["split"] == "test"] for frame in answers]
+    return summary, pd.concat(scored, ignore_index=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m evaluate.experiments.folds", description=__doc__.split("\n\n")[0]
+    )
+    parser.add_argument("do", choices=("queue", "show"))
+    parser.add_argument("grid", nargs="?", choices=sorted(GRIDS), help="default: params.yaml as it is")
+    parser.add_argument("--seeds", type=int, default=1, help="seeds per row and fold (queue)")
+    parser.add_argument("--format", choices=("markdown", "latex", "csv"), default="markdown")
+    words = parser.parse_args()
+    grid, rows = (words.grid, GRIDS[words.grid]) if words.grid else ("model", ALONE)
+    if words.do == "queue":
+        queue(grid, rows, words.seeds)
+    else:
+        print(render(collect(grid, rows), words.format, "UA of IEMOCAP-4"), end="")
+
+
+if __name__ == "__main__":
+    entry(main)

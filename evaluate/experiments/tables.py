@@ -1,0 +1,270 @@
+"""Tables of DVC experiments: the papers' grids, queued, run and collected, or any experiments side by side.
+
+    python -m evaluate.experiments.tables queue modalities  # one experiment a row, from the committed params
+    dvc exp run --run-all                          # or `dvc queue start -j N`
+    python -m evaluate.experiments.tables show modalities   # --format markdown | latex | csv
+    python -m evaluate.experiments.tables compare HEAD mu1-low mu1-high --against HEAD
+
+`make table-modalities` does the first three. `compare` takes names of experiments, revisions, and `workspace`.
+Every number is read from the experiments' own results; a published figure comes from published.csv beside
+this file, with its source. The last column is a paired bootstrap over the test dialogues against the grid's full
+model, or the row that `--against` names: the two-sided p of "no difference in weighted F1", empty below ten test dialogues.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import dvc.api
+import numpy as np
+import pandas as pd
+from dvc.exceptions import DvcException
+from scmrepo.exceptions import SCMError
+
+from evaluate.experiments.paired import paired_bootstrap
+from evaluate.run.metrics import METRICS
+from pipeline.errors import UserError, entry
+from pipeline.params import load
+
+PUBLISHED = Path(__file__).with_name("published.csv")
+# (corpus, number of labels): its name in PUBLISHED
+DATASETS = {("meld", 7): "MELD", ("iemocap", 6): "IEMOCAP-6"}
+TEX = {c: f"\\{c}" for c in "_&%#${}"} | {
+    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"
+}  # fmt: skip
+Results = tuple[dict, pd.DataFrame]  # details.json's `splits.test`, and predictions.csv
+
+
+@dataclass(frozen=True)
+class Row:
+    """One experiment: what it is called, the params it changes, and its name in published.csv."""
+
+    title: str
+    changes: tuple[str, ...] = ()
+    published: str = ""
+
+
+def _only(*modalities: str) -> tuple[str, ...]:
+    return tuple(f"train.streams.{m}=none" for m in ("text", "audio", "visual") if m not in modalities)
+
+
+FOALNET = "model.name=foalnet"
+# The last row of a grid is what the others are compared with.
+GRIDS = {
+    "baselines": (
+        Row("majority", ("model.name=majority",)),
+        Row("logistic regression", ("model.name=logreg",)),
+        Row("BC-LSTM", ("model.name=bclstm",), "BC-LSTM"),
+        Row("DialogueRNN", ("model.name=dialoguernn",), "DialogueRNN"),
+        Row("MultiEMO", (), "MultiEMO"),
+    ),
+    "modalities": (
+        Row("logistic regression", ("model.name=logreg",)),
+        Row("text", _only("text"), "MultiEMO text"),
+        Row("audio", _only("audio"), "MultiEMO audio"),
+        Row("visual", _only("visual"), "MultiEMO visual"),
+        Row("text+audio", _only("text", "audio"), "MultiEMO text+audio"),
+        Row("text+visual", _only("text", "visual"), "MultiEMO text+visual"),
+        Row("audio+visual", _only("audio", "visual")),
+        Row("text+audio+visual", (), "MultiEMO text+audio+visual"),
+    ),
+    "fusion": (
+        Row("logistic regression", ("model.name=logreg",)),
+        Row("MultiEMO w/o visual", ("train.streams.visual=none",)),
+        Row("MultiEMO w/o MultiAttn", ("model.multiattn=false",), "MultiEMO w/o MultiAttn"),
+        Row("MultiEMO w/o SWFC", ("loss.mu1=0",), "MultiEMO w/o SWFC"),
+        Row("MultiEMO w/o Soft-HGR", ("loss.mu2=0",)),
+        Row("MultiEMO", (), "MultiEMO"),
+    ),
+    "foalnet": (
+        Row("audio alone", (FOALNET, *_only("audio")), "WavLM audio alone"),
+        Row("video alone", (FOALNET, *_only("visual")), "CLIP video alone"),
+        Row("fusion baseline", (FOALNET, "loss.avel=0", "loss.mem=0"), "fusion baseline"),
+        Row("fusion + AVEL", (FOALNET, "loss.mem=0"), "fusion + AVEL"),
+        Row("fusion + MEM", (FOALNET, "loss.avel=0"), "fusion + MEM"),
+        Row("Foal-Net", (FOALNET,), "Foal-Net"),
+    ),
+}
+
+
+def experiment(grid: str, row: Row) -> str:
+    """The experiment's name: letters, digits and dashes alone, as git wants it."""
+    return f"{grid}-" + "-".join("".join(c if c.isalnum() else " " for c in row.title.lower()).split())
+
+
+def queue(grid: str, seeds: int) -> None:
+    """Queue one experiment per row with `seeds` seeds each."""
+    enqueue({experiment(grid, row): (f"train.seeds={seeds}", *row.changes) for row in GRIDS[grid]})
+
+
+def enqueue(experiments: Mapping[str, Sequence[str]]) -> None:
+    """Queue experiments, name → changed params; one of the same name is replaced."""
+    there = listed()
+    for name, changes in experiments.items():
+        # Not `exp run --force`: that would also run every stage again.
+        if name in there:
+            run_dvc("exp", "remove", name)
+        run_dvc("exp", "run", "--queue", "-n", name, *(word for change in changes for word in ("-S", change)))
+
+
+def listed() -> list[str]:
+    """The names of HEAD's experiments."""
+    return run_dvc("exp", "list", "--name-only", capture=True).split()
+
+
+def run_dvc(*words: str, capture: bool = False) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "dvc", *words], stdout=subprocess.PIPE if capture else None, text=True
+    )
+    if done.returncode:
+        raise UserError(f"`dvc {' '.join(words)}` ended with {done.returncode}, see above")
+    return done.stdout or ""
+
+
+def collect(grid: str) -> pd.DataFrame:
+    """One row per experiment of the grid: title, mean and sd per metric in points, published figure, p.
+
+    Raises:
+        UserError: an experiment is not there.
+    """
+    corpus = load().corpus
+    known = published(DATASETS.get((corpus.name, len(corpus.labels))), "weighted_f1")
+    queue = f"python -m evaluate.experiments.tables queue {grid}"
+    hint = f"run `{queue}` and then `dvc exp run --run-all`; `dvc queue status` and "
+    hint += "`dvc queue logs` tell what became of it"
+    found = of_head([experiment(grid, row) for row in GRIDS[grid]], hint)
+    runs = {row.title: found[experiment(grid, row)] for row in GRIDS[grid]}
+    table = table_of(runs, GRIDS[grid][-1].title)
+    table["published"] = [known.get(row.published, np.nan) for row in GRIDS[grid]]
+    return table
+
+
+def compare(names: Sequence[str], against: str) -> pd.DataFrame:
+    """One row per experiment, as `collect` without published figures.
+
+    Raises:
+        UserError: an experiment is not there, or was scored on other utterances than `against`.
+    """
+    hint = "`dvc exp list` names those there are"
+    return table_of({name: results(name, hint) for name in dict.fromkeys([*names, against])}, against)
+
+
+def table_of(runs: Mapping[str, Results], against: str) -> pd.DataFrame:
+    """One row per title: mean and sd per metric in points, p against the row `against`."""
+    table = []
+    for title, (test, answers) in runs.items():
+        record: dict[str, object] = {"row": title, "seeds": len(test["weighted_f1"]["seeds"])}
+        for metric in METRICS:
+            record[metric] = 100 * test[metric]["mean"]
+            record[f"{metric}_sd"] = 100 * test[metric]["sd"] if test[metric]["sd"] is not None else np.nan
+        record["p"] = np.nan if title == against else paired_bootstrap(answers, runs[against][1])
+        table.append(record)
+    return pd.DataFrame(table)
+
+
+def render(table: pd.DataFrame, form: str, published_metric: str = "weighted F1") -> str:
+    """The table as csv (unrounded), Markdown or LaTeX (mean ± sd, one decimal more than the papers)."""
+    if form == "csv":
+        return table.to_csv(index=False, lineterminator="\n")
+    shown = "published" in table and bool(table["published"].notna().any())
+    head = ["", "weighted F1", "macro F1", "WA", "UA", *[f"published {published_metric}"] * shown, "p"]
+    plus = " ± " if form == "markdown" else r" $\pm$ "
+    rows = []
+    for record in table.to_dict("records"):
+        cells = [str(record["row"]) if form == "markdown" else _tex(str(record["row"]))]
+        for metric in METRICS:
+            sd = record[f"{metric}_sd"]
+            cells.append(f"{record[metric]:.2f}" + ("" if np.isnan(sd) else f"{plus}{sd:.2f}"))
+        if shown:
+            cells.append("" if np.isnan(record["published"]) else f"{record['published']:.2f}")
+        cells.append("" if np.isnan(record["p"]) else f"{record['p']:.4f}")
+        rows.append(cells)
+    if form == "markdown":
+        lines = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
+        return "\n".join(lines) + "\n"
+    lines = [" & ".join(cells) + r" \\" for cells in (head, *rows)]
+    lines.insert(1, r"\midrule")
+    body = "\n".join(["\\begin{tabular}{l" + "r" * (len(head) - 1) + "}", "\\toprule", *lines])
+    return body + "\n\\bottomrule\n\\end{tabular}\n"
+
+
+def _tex(text: str) -> str:
+    return "".join(TEX.get(c, c) for c in text)
+
+
+def of_head(names: Sequence[str], hint: str) -> dict[str, Results]:
+    """name → what HEAD's experiment of that name found. DVC alone would also take an earlier commit's.
+
+    Raises:
+        UserError: HEAD has no such experiment, which `hint` says how to come by, or nothing of it was scored.
+    """
+    there = listed()
+    for name in names:
+        if name not in there:
+            raise UserError(
+                f"experiment {name}: no results of the commit at hand (HEAD); {hint}. If they are another commit's, "
+                f"`python -m evaluate.experiments.tables compare {name}` shows them"
+            )
+    return {name: results(name, hint) for name in names}
+
+
+def results(name: str, hint: str) -> Results:
+    """What an experiment found.
+
+    Raises:
+        UserError: there is no such experiment, which `hint` says how to come by, or nothing of it was scored.
+    """
+    rev = None if name == "workspace" else name
+    try:
+        details = json.loads(dvc.api.read("results/details.json", rev=rev, encoding="utf-8"))
+        text = dvc.api.read("results/predictions.csv", rev=rev, encoding="utf-8")
+    except (DvcException, SCMError, FileNotFoundError) as error:
+        raise UserError(f"experiment {name}: no results ({error}); {hint}") from None
+    if not details["splits"]["test"]["scored"]:
+        raise UserError(f"experiment {name}: no test utterance has a label, so there is nothing to compare")
+    return details["splits"]["test"], pd.read_csv(io.StringIO(text), keep_default_na=False, dtype=str)
+
+
+def published(dataset: str | None, metric: str) -> dict[str, float]:
+    """{system: published figure, in points} of a data set."""
+    table = pd.read_csv(PUBLISHED)
+    chosen = table[(table["dataset"] == dataset) & (table["metric"] == metric)]
+    return dict(zip(chosen["system"], chosen["value"], strict=True))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m evaluate.experiments.tables", description=__doc__.split("\n\n")[0]
+    )
+    commands = parser.add_subparsers(dest="do", required=True)
+    one = commands.add_parser("queue", help="queue a grid's rows as experiments")
+    one.add_argument("--seeds", type=int, default=3, help="seeds per row")
+    two = commands.add_parser("show", help="a grid's table")
+    three = commands.add_parser("compare", help="a table of any experiments")
+    three.add_argument(
+        "experiments", nargs="+", metavar="EXPERIMENT", help="a name, a revision, or workspace"
+    )
+    three.add_argument("--against", metavar="EXPERIMENT", help="what p compares with (default: the first)")
+    for command in (one, two):
+        command.add_argument("grid", choices=sorted(GRIDS))
+    for command in (two, three):
+        command.add_argument("--format", choices=("markdown", "latex", "csv"), default="markdown")
+    words = parser.parse_args()
+    if words.do == "queue":
+        queue(words.grid, words.seeds)
+    elif words.do == "show":
+        print(render(collect(words.grid), words.format), end="")
+    else:
+        table = compare(words.experiments, words.against or words.experiments[0])
+        print(render(table, words.format), end="")
+
+
+if __name__ == "__main__":
+    entry(main)

@@ -1,0 +1,60 @@
+"""A trained model's answers for a dataset: probabilities, with a modality hidden, and what attends to what."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from train.data.corpus import Corpus
+from train.models.contract import Batch, FrameBatch
+
+B = TypeVar("B", Batch, FrameBatch)
+
+BATCH = 64  # units; a prediction does not depend on it
+
+
+@torch.no_grad()
+def probabilities(
+    model: nn.Module, data: Corpus, device: torch.device, hidden: str | None = None
+) -> np.ndarray:
+    """[N, C] for every row of the dataset; `hidden` names a modality to treat as missing everywhere."""
+    out = torch.empty(len(data.utterances), len(data.label_names))
+    model.eval()
+    for group in data.groups(data.units(), BATCH):
+        batch = data.batch(group, device)
+        if hidden is not None:
+            batch = hide(batch, hidden)
+        out[batch.indices] = model(batch).logits.float().softmax(1).cpu()
+    return out.numpy()
+
+
+@torch.no_grad()
+def attention(
+    model: nn.Module, data: Corpus, device: torch.device, chosen: Sequence[int]
+) -> dict[tuple[str, str], list[np.ndarray]] | None:
+    """{(query modality, key modality): [T, T] per chosen dialogue}: the last layer's mean over heads.
+
+    None where the model has no cross-attention (ablated, or a baseline).
+    """
+    look = getattr(model.eval(), "attention", None)
+    if look is None:
+        return None
+    maps: dict[tuple[str, str], list[np.ndarray]] = {}
+    for d in chosen:
+        seen: dict[tuple[str, str], Tensor] = look(data.batch([d], device))
+        for pair, weights in seen.items():
+            maps.setdefault(pair, []).append(weights.float().cpu().numpy())
+    return maps or None
+
+
+def hide(batch: B, modality: str) -> B:
+    """The batch as if `modality` had failed for every utterance."""
+    features, present = dict(batch.features), dict(batch.present)
+    features[modality] = torch.zeros_like(features[modality])
+    present[modality] = torch.zeros_like(present[modality])
+    return dataclasses.replace(batch, features=features, present=present)

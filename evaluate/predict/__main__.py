@@ -1,0 +1,158 @@
+"""A trained model on new recordings.
+
+    python -m evaluate.predict talk.mp4 --subtitles talk.srt --to out/      # the words, and when they are said
+    python -m evaluate.predict --csv spans.csv --to out/                    # spans of one or more recordings
+
+Writes into the folder: predictions.csv (a row per utterance, a column per label), an .srt per recording with the
+emotion in front of each cue, and timeline.html, which plays the recording and finds a turn by a click.
+
+Extractors, normalisation and label order are the model's own (models/seedN/model.json); weights that were local
+files and are no longer where they were are given by `--weights STREAM=PATH`. Nothing is written but the folder.
+"""
+
+# Each extraction worker imports this file anew, so what is heavy is imported where it is needed.
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.errors import UserError, entry
+
+if TYPE_CHECKING:
+    from evaluate.predict.answers import Answers
+    from evaluate.predict.source import Recordings
+    from evaluate.predict.trained import Trained
+
+MODELS = Path("models")
+CSV, PAGE = "predictions.csv", "timeline.html"
+
+
+def main() -> None:
+    words = _arguments()
+    begin = time.monotonic()
+    given = dict(pair.split("=", 1) for pair in words.weights)
+    with tempfile.TemporaryDirectory(prefix="emofuse-") as name:
+        from evaluate.predict.source import from_csv, from_video, media_of
+        from evaluate.predict.trained import open_model
+
+        scratch, source = Path(name), words.csv or words.subtitles
+        media = words.video.parent if words.video else media_of(words.csv)
+        model = open_model(words.model or _first_model(), given, media)
+        if words.csv:
+            recordings = from_csv(words.csv, model.labels, scratch)
+        else:
+            recordings = from_video(words.video, words.subtitles, model.labels, scratch)
+        for note in [*model.warnings, *recordings.notes()]:
+            print(f"warning: {note}", file=sys.stderr)
+        nothing_lost(recordings, words.to, source)
+        answers = answer(model, recordings, scratch)
+        write(answers, model, words.to)
+    for modality, status in answers.missing.items():
+        counts = {name: status.count(name) for name in sorted(set(status), key=lambda s: s != "ok")}
+        print(f"{modality}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+    print(
+        f"{len(recordings.utterances)} utterances, {recordings.seconds:.0f} s of recordings in "
+        f"{time.monotonic() - begin:.0f} s: {words.to / PAGE}, {CSV} and .srt files beside it"
+    )
+
+
+def answer(model: Trained, recordings: Recordings, scratch: Path) -> Answers:
+    """Extract what the model needs and let it answer; everything it writes lies in `scratch`.
+
+    Raises:
+        UserError: no utterance has any feature.
+    """
+    from evaluate.inference import probabilities
+    from evaluate.predict.answers import Answers
+    from extract.engine.run import Plan, fill, meta
+    from pipeline.env import device
+    from pipeline.features import STATUSES, FeatureCache
+    from pipeline.params import CorpusParams
+    from train.fusion.build import read_unlabelled
+
+    corpus = CorpusParams(name="csv", watch=".", root=str(recordings.media), labels=model.labels)
+    caches, missing, reasons = {}, {}, []
+    for modality, encoder in model.encoders.items():
+        name = model.streams[modality]
+        caches[modality] = scratch / f"{name}.h5"
+        plan = Plan(encoder, recordings.utterances)
+        fill(plan, meta(name, corpus, encoder), scratch / f"{name}.sqlite", caches[modality])
+        with FeatureCache(caches[modality]) as cache:
+            missing[modality] = [STATUSES[code] for code in cache.status]
+            reasons += [f"{modality}: {why}" for why in cache.errors if why][:1]
+    if all(status != "ok" for statuses in missing.values() for status in statuses):
+        raise UserError(f"no utterance has anything for the model to go by ({'; '.join(reasons)})")
+    data = read_unlabelled(
+        model.model, model.train, recordings.utterances, model.labels, caches, model.statistics
+    )
+    if data.dims != model.dims:
+        raise UserError(f"features here are of {data.dims} numbers, the model was trained on {model.dims}")
+    where = device()
+    return Answers(recordings, model.labels, probabilities(model.network.to(where), data, where), missing)
+
+
+def nothing_lost(recordings: Recordings, to: Path, source: Path) -> None:
+    """Raises UserError where an answer in `to` would overwrite what the recordings are read from."""
+    from evaluate.predict.answers import subtitle_names
+
+    for name in (CSV, PAGE, *subtitle_names(recordings).values()):
+        if (to / name).resolve() == source.resolve():
+            raise UserError(f"--to {to}: {name} would overwrite {source}; name another folder")
+
+
+def write(answers: Answers, model: Trained, to: Path) -> None:
+    """Write table, subtitles and page into `to`.
+
+    Raises:
+        UserError: the folder cannot be written.
+    """
+    from evaluate.predict.answers import subtitle_names, subtitles, table
+    from evaluate.predict.timeline import render
+
+    names = subtitle_names(answers.recordings)
+    texts = {names[media]: text for media, text in subtitles(answers).items()}
+    texts[CSV] = table(answers).to_csv(index=False, lineterminator="\n")
+    texts[PAGE] = render(answers, model, to)
+    try:
+        to.mkdir(parents=True, exist_ok=True)
+        for name, text in texts.items():
+            (to / name).write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"--to {to}: cannot be written: {error.strerror or error}") from None
+
+
+def _first_model() -> Path:
+    found = sorted(MODELS.glob("seed*"), key=lambda path: (len(path.name), path.name))
+    if not found:
+        raise UserError(
+            f"{MODELS}: no model here; `dvc repro` makes one, `dvc pull train` fetches it, --model names another"
+        )
+    return found[0]
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m evaluate.predict",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("video", type=Path, nargs="?", help="a recording; needs --subtitles")
+    parser.add_argument("--subtitles", type=Path, metavar="SRT", help="when something is said, and what")
+    parser.add_argument("--csv", type=Path, help="spans of one or more recordings, instead of a video")
+    parser.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="where the answers go")
+    parser.add_argument("--model", type=Path, help="the model's folder (default: the first in models/)")
+    parser.add_argument("--weights", action="append", default=[], metavar="STREAM=PATH")
+    words = parser.parse_args()
+    if bool(words.csv) == bool(words.video) or bool(words.video) != bool(words.subtitles):
+        parser.error("give a video and its --subtitles, or a --csv")
+    if wrong := [pair for pair in words.weights if "=" not in pair]:
+        parser.error(f"--weights {wrong[0]}: must be STREAM=PATH")
+    return words
+
+
+if __name__ == "__main__":
+    entry(main)

@@ -1,0 +1,101 @@
+"""A model's answers for new recordings as files: predictions.csv, and subtitles with the emotion in front."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from evaluate.predict.source import Recordings
+from pipeline import fragments
+from pipeline.tables.schema import Utterance
+
+SHORTEST = 0.001  # seconds; the grain of an .srt
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Probabilities [N, C] for the utterances of `recordings`, and per modality why features are missing.
+
+    Attributes:
+        missing: modality → [N] status, `ok` where the feature is there.
+    """
+
+    recordings: Recordings
+    labels: list[str]
+    probabilities: np.ndarray
+    missing: dict[str, list[str]]
+
+    def emotion(self, i: int) -> str:
+        return self.labels[int(self.probabilities[i].argmax())]
+
+    def gaps(self, i: int) -> list[tuple[str, str]]:
+        """(modality, status) of the features that row `i` lacks."""
+        return [(m, status[i]) for m, status in self.missing.items() if status[i] != "ok"]
+
+
+def table(answers: Answers) -> pd.DataFrame:
+    """One row per utterance; `missing` names the features there were none of, as `modality:status`."""
+    utterances = answers.recordings.utterances
+    spans = [answers.recordings.span(u) for u in utterances]
+    rows = range(len(utterances))
+    columns = pd.DataFrame(
+        {
+            "utterance": [u.utterance for u in utterances],
+            "start": [round(start, 3) for start, _ in spans],
+            "end": [round(end, 3) if np.isfinite(end) else None for _, end in spans],
+            "speaker": [u.speaker for u in utterances],
+            "text": [u.text for u in utterances],
+            "missing": [" ".join(f"{m}:{status}" for m, status in answers.gaps(i)) for i in rows],
+            "emotion": [answers.emotion(i) for i in rows],
+        }
+    )
+    # A label may bear a column's name, so the labels' columns are set beside the others, never into them.
+    return pd.concat([columns, pd.DataFrame(answers.probabilities, columns=answers.labels)], axis=1)
+
+
+def subtitles(answers: Answers) -> dict[str, str]:
+    """{media file: SubRip text}, cues in time order, for the files whose utterances have an end."""
+    cues: dict[str, list[tuple[float, float, str]]] = {}
+    for i, utterance in enumerate(answers.recordings.utterances):
+        start, end = answers.recordings.span(utterance)
+        if utterance.media and np.isfinite(end):
+            words = f"[{answers.emotion(i)}] {_words(utterance)}".strip()
+            file = fragments.split(utterance.media)[0]
+            cues.setdefault(file, []).append((start, max(end, start + SHORTEST), words))
+    return {
+        file: "\n".join(
+            f"{number}\n{_clock(start)} --> {_clock(end)}\n{words}\n"
+            for number, (start, end, words) in enumerate(sorted(found), 1)
+        )
+        for file, found in cues.items()
+    }
+
+
+def subtitle_names(recordings: Recordings) -> dict[str, str]:
+    """media file → where its subtitles go: `talk.mp4` → `talk.emotion.srt`, folders joined by `_`. Of two files with
+    one name the later keeps its suffix: `talk.wav.emotion.srt`.
+    """
+    names: dict[str, str] = {}
+    for file in dict.fromkeys(fragments.split(u.media)[0] for u in recordings.utterances if u.media):
+        path = Path(file)
+        name = "_".join(path.with_suffix("").parts)
+        if name in names.values():
+            name = "_".join(path.parts)
+        while name in names.values():
+            name += "_"
+        names[file] = name
+    return {file: f"{name}.emotion.srt" for file, name in names.items()}
+
+
+def _words(utterance: Utterance) -> str:
+    text = " ".join(utterance.text.split())
+    return f"{utterance.speaker}: {text}" if utterance.speaker else text
+
+
+def _clock(seconds: float) -> str:
+    thousandths = round(seconds * 1000)
+    minutes, rest = divmod(thousandths, 60_000)
+    return f"{minutes // 60:02}:{minutes % 60:02}:{rest // 1000:02},{rest % 1000:03}"

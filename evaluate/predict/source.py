@@ -1,0 +1,116 @@
+"""New recordings for a trained model: a video with its subtitles, or a csv of spans → utterances, as in a corpus.
+
+A video is one dialogue, a cue one utterance, its speaker the `NAME:` in front of the words where there is one. A csv
+has the columns of corpus `csv` (pipeline/corpora/csv.py), of which `split` and `emotion` are not read; its media
+are relative to the csv's folder, or to EMOFUSE_MEDIA.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline import fragments
+from pipeline.corpora import csv, raw, subtitles
+from pipeline.errors import UserError
+from pipeline.params import CorpusParams
+from pipeline.prepare import hash_media
+from pipeline.probe import Probe, probe
+from pipeline.tables import schema as tables
+from pipeline.tables.schema import Utterance
+
+NEEDED = ("utterance", "dialogue", "turn")
+
+
+@dataclass(frozen=True)
+class Recordings:
+    """Utterances, the folder that their `media` is relative to, and what each file holds (none where it is absent)."""
+
+    utterances: list[Utterance]
+    media: Path
+    files: dict[str, Probe]
+
+    def span(self, utterance: Utterance) -> tuple[float, float]:
+        """Seconds in its file, None replaced by the file's ends and what lies behind the end by the end."""
+        length = self.length(utterance)
+        start = utterance.start or 0.0
+        end = length if utterance.end is None else utterance.end
+        return start, max(start, min(end, length) if start < length else end)
+
+    def length(self, utterance: Utterance) -> float:
+        """Seconds of its file; endless where that is not known."""
+        known = self.files.get(fragments.split(utterance.media)[0])
+        return known.seconds if known and known.seconds else math.inf
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of all files."""
+        return sum(file.seconds for file in self.files.values())
+
+    def notes(self) -> list[str]:
+        """What a user should know of the files: those absent, damaged, or without a sound."""
+        named = dict.fromkeys(fragments.split(u.media)[0] for u in self.utterances if u.media)
+        found = [f"{name}: not found under {self.media}" for name in named if name not in self.files]
+        for name, file in self.files.items():
+            if file.error:
+                found.append(f"{name}: {file.error}")
+            elif file.loudness is None:
+                found.append(f"{name}: no sound track")
+            elif file.silent(None, None):
+                found.append(f"{name}: no sound that can be heard")
+        late = [u for u in self.utterances if (u.start or 0.0) >= self.length(u)]
+        if late:
+            found.append(f"{late[0].utterance}: begins after the end of {late[0].media}")
+            found += [f"and {len(late) - 1} more begin after the end"] * (len(late) > 1)
+        return found
+
+
+def from_video(video: Path, srt: Path, labels: list[str], scratch: Path) -> Recordings:
+    """A video and its subtitles.
+
+    Raises:
+        UserError: no such video, no such subtitles, none with text, or a bad time line.
+    """
+    if not video.is_file():
+        raise UserError(f"{video}: no such file")
+    rows = subtitles.cues(srt, video.stem.strip() or "video", video.name, "test")
+    if not rows:
+        raise UserError(f"{srt}: no cue has any text, so there is nothing to predict")
+    return _recordings(rows, srt, video.parent, labels, scratch)
+
+
+def from_csv(path: Path, labels: list[str], scratch: Path) -> Recordings:
+    """A csv of spans.
+
+    Raises:
+        UserError: columns or rows are not as they must be; all bad values in one message.
+    """
+    problems = raw.Problems()
+    rows = csv.rows(path, NEEDED, problems)
+    problems.stop()
+    if not rows:
+        raise UserError(f"{path}: no rows, so there is nothing to predict")
+    return _recordings(rows, path, media_of(path), labels, scratch)
+
+
+def media_of(path: Path) -> Path:
+    """The folder that the media of a csv are relative to."""
+    return Path(os.environ.get("EMOFUSE_MEDIA") or path.parent)
+
+
+def _recordings(
+    rows: list[raw.Row], source: Path, media: Path, labels: list[str], scratch: Path
+) -> Recordings:
+    corpus = CorpusParams(name="csv", watch=str(source), root=str(media), labels=labels)
+    rows = [dataclasses.replace(row, split="test", emotion="") for row in rows]
+    frame, _ = raw.tables(rows, corpus, raw.Problems())
+    hashes = hash_media(frame["media"], media)
+    frame["media_hash"] = frame["media"].map(hashes)
+    # Through the file, as in the pipeline: its reader is what holds a table to its rules.
+    tables.write_table(frame, tables.UTTERANCE_COLUMNS, scratch / "utterances.csv")
+    found = {fragments.split(cell)[0] for cell, digest in hashes.items() if cell and digest}
+    files = {name: probe(media / name) for name in sorted(found)}
+    return Recordings(tables.read_utterances(scratch / "utterances.csv"), media, files)

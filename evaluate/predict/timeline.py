@@ -1,0 +1,77 @@
+"""The page beside a recording: who felt what, when; a click on a turn plays it.
+
+One file, offline, its own policy forbids it every request but for the recording itself, which is named by a path
+relative to the page: folder and recording can be moved together.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from evaluate.palette import colours
+from evaluate.predict.answers import Answers
+from evaluate.predict.trained import Trained
+from evaluate.run.report import bar, page
+from pipeline import fragments
+
+UNKNOWN = 1.0  # seconds that a turn of unknown length takes in the strip
+
+
+def render(answers: Answers, model: Trained, folder: Path) -> str:
+    """The page, to lie in `folder`; the same answers give the same text."""
+    return page(
+        "timeline",
+        ["report.css", "timeline.css"],
+        names=answers.labels,
+        colours=colours(answers.labels),
+        model=model,
+        dialogues=_dialogues(answers, folder),
+        notes=answers.recordings.notes(),
+    )
+
+
+def _dialogues(answers: Answers, folder: Path) -> list[dict[str, Any]]:
+    found: dict[str, list[dict[str, Any]]] = {}
+    for i, utterance in enumerate(answers.recordings.utterances):
+        start, end = answers.recordings.span(utterance)
+        turn = {
+            "utterance": utterance,
+            "start": start,
+            "end": end if math.isfinite(end) else None,
+            "at": f"{int(start // 60)}:{int(start % 60):02}",
+            "source": _link(answers, utterance.media, folder),
+            "predicted": int(answers.probabilities[i].argmax()),
+            "probabilities": [float(p) for p in answers.probabilities[i]],
+            "bar": bar(answers.probabilities[i]),
+            "gaps": answers.gaps(i),
+        }
+        found.setdefault(utterance.dialogue, []).append(turn)
+    return [{"name": name, "turns": _placed(turns, answers)} for name, turns in found.items()]
+
+
+def _placed(turns: list[dict[str, Any]], answers: Answers) -> list[dict[str, Any]]:
+    """`left` and `width` in percent of the strip: by the clock where one file holds the dialogue and says when
+    its turns are, else in a row.
+    """
+    lengths = [turn["end"] - turn["start"] if turn["end"] is not None else UNKNOWN for turn in turns]
+    starts = [turn["start"] for turn in turns]
+    timed = any((turn["utterance"].start, turn["utterance"].end) != (None, None) for turn in turns)
+    if not timed or len({turn["source"] for turn in turns}) > 1:
+        starts = [sum(lengths[:i]) for i in range(len(turns))]
+    whole = max(start + length for start, length in zip(starts, lengths, strict=True)) or 1.0
+    for turn, start, length in zip(turns, starts, lengths, strict=True):
+        turn["left"], turn["width"] = round(100 * start / whole, 3), round(100 * length / whole, 3)
+    return turns
+
+
+def _link(answers: Answers, media: str, folder: Path) -> str:
+    """The recording's address from the page, empty where there is none."""
+    file = fragments.split(media)[0]
+    if file not in answers.recordings.files:
+        return ""
+    path = os.path.relpath((answers.recordings.media / file).resolve(), folder.resolve())
+    return quote(Path(path).as_posix())

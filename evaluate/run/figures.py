@@ -1,0 +1,136 @@
+"""The plots as SVG and PNG, drawn by matplotlib without a network or a display; the same run, the same bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from evaluate.palette import OKABE_ITO, colours
+from evaluate.run.plots import attention_by_offset, curves
+from evaluate.run.results import Run
+
+ACCENT = OKABE_ITO[0]
+# A label's name is text, never markup: `$` must not start a formula. The salt fixes the ids inside the SVG.
+STYLE: Any = {
+    "svg.hashsalt": "emofuse",
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "axes.edgecolor": "#888888",
+    "figure.dpi": 150,
+    "lines.linewidth": 1.5,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+}
+
+
+def write(run: Run, found: dict[str, Any], folder: Path) -> list[Path]:
+    """Draw what there is data for into `folder`, each as .svg and .png; returns the paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths: list[Path] = []
+
+    def save(stem: str, draw: Callable[[Axes], None], width: float = 5.0, height: float = 3.6) -> None:
+        figure = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(figure)
+        draw(figure.subplots())
+        for suffix, metadata in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
+            paths.append(folder / f"{stem}.{suffix}")
+            figure.savefig(paths[-1], metadata=metadata)
+
+    with matplotlib.rc_context(STYLE):
+        first = found["seeds"][0]["splits"].get("test")
+        if first:
+            side = 2.0 + 0.5 * len(run.names)
+            counts, shares = np.array(first["confusion"]), np.array(first["confusion_normalised"])
+            save("confusion", lambda ax: _matrix(ax, shares, counts, run.names, "d"), side, side)
+            save("confusion_normalised", lambda ax: _matrix(ax, shares, shares, run.names, ".2f"), side, side)
+            labels = found["splits"]["test"]["labels"]
+            save("per_label", lambda ax: _bars(ax, run.names, labels), 5.0, 1.0 + 0.34 * len(run.names))
+            save("reliability", lambda ax: _reliability(ax, first["calibration"]), 3.6, 3.6)
+        if found["modalities"]:
+            save("modalities", lambda ax: _lost(ax, found["modalities"]), 5.0, 2.2)
+        loss, scores = curves(list(run.history[run.first.seed].columns))
+        save("loss", lambda ax: _lines(ax, run, loss, "loss"))
+        save("scores", lambda ax: _lines(ax, run, scores, "score on val"))
+        if run.first.attention:
+            save("attention", lambda ax: _attention(ax, run), 6.4, 3.6)
+    return paths
+
+
+def _matrix(ax: Axes, shade: np.ndarray, values: np.ndarray, names: list[str], style: str) -> None:
+    ax.imshow(shade, cmap="Blues", vmin=0, vmax=1)
+    ax.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
+    ax.set_yticks(range(len(names)), names)
+    ax.set(xlabel="predicted", ylabel="true")
+    for (i, j), value in np.ndenumerate(values):
+        colour = "white" if shade[i, j] > 0.6 else "black"
+        ax.text(j, i, format(value, style), ha="center", va="center", color=colour, fontsize=8)
+
+
+def _bars(ax: Axes, names: list[str], labels: dict[str, Any]) -> None:
+    heights = [labels[name]["f1"] or 0.0 for name in names]
+    spread = [labels[name]["f1_sd"] or 0.0 for name in names]
+    ax.barh(range(len(names)), heights, xerr=spread, color=colours(names), height=0.7, ecolor="#444444")
+    shown = [
+        f"{name} ({labels[name]['support']})" + ("" if labels[name]["f1"] is not None else ", none")
+        for name in names
+    ]
+    ax.set_yticks(range(len(names)), shown)
+    ax.invert_yaxis()
+    ax.set(xlim=(0, 1), xlabel="F1 on test (utterances)")
+    ax.grid(axis="x", color="#dddddd")
+
+
+def _lost(ax: Axes, modalities: dict[str, Any]) -> None:
+    lost = [row["cost"]["weighted_f1"] for row in modalities.values()]
+    ax.barh(range(len(lost)), lost, color=ACCENT, height=0.6)
+    ax.set_yticks(range(len(lost)), list(modalities))
+    ax.invert_yaxis()
+    ax.axvline(0, color="#888888", linewidth=1)
+    ax.set(xlabel="weighted F1 lost on test without it")
+    ax.grid(axis="x", color="#dddddd")
+
+
+def _reliability(ax: Axes, bins: list[dict[str, Any]]) -> None:
+    ax.plot([0, 1], [0, 1], color="#888888", linestyle="--", linewidth=1)
+    width = [b["high"] - b["low"] for b in bins]
+    ax.bar(
+        [b["low"] for b in bins], [b["accuracy"] for b in bins], width, align="edge", color=ACCENT, alpha=0.35
+    )
+    ax.plot([b["confidence"] for b in bins], [b["accuracy"] for b in bins], "o-", color=ACCENT, markersize=4)
+    ax.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", ylabel="accuracy")
+
+
+def _lines(ax: Axes, run: Run, columns: list[str], label: str) -> None:
+    for seed, frame in run.history.items():
+        shown = seed == run.first.seed
+        for i, column in enumerate(c for c in columns if c in frame):
+            colour, alpha = OKABE_ITO[i % len(OKABE_ITO)], 1.0 if shown else 0.25
+            ax.plot(frame["epoch"], frame[column], color=colour, alpha=alpha, label=column if shown else None)
+    ax.axvline(run.best_epoch[run.first.seed], color="#888888", linestyle=":", linewidth=1)
+    ax.set(xlabel="epoch (dotted: chosen on val)", ylabel=label)
+    ax.grid(color="#eeeeee")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
+
+
+def _attention(ax: Axes, run: Run) -> None:
+    table = attention_by_offset(run.first)
+    for i, pair in enumerate(table.columns[1:]):
+        ax.plot(
+            table["offset"], table[pair], "o-", markersize=3, label=pair, color=OKABE_ITO[i % len(OKABE_ITO)]
+        )
+    ax.axvline(0, color="#888888", linestyle=":", linewidth=1)
+    ax.set(xlabel="turn attended to, counted from the query's own", ylabel="mean attention", ylim=(0, None))
+    ax.grid(color="#eeeeee")
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)

@@ -1,0 +1,116 @@
+"""From what `train` left on disk to a `Run`: the models' answers, and where their inputs came from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from safetensors.torch import load_file
+from torch import nn
+
+from evaluate import inference as predict
+from evaluate.run.metrics import scores
+from evaluate.run.results import Prediction, Run, Stream
+from pipeline.env import device as pick_device
+from pipeline.errors import UserError
+from pipeline.features import STATUSES, FeatureCache
+from pipeline.params import FEATURES, Params
+from train.checkpoint import read_model
+from train.data.corpus import Corpus
+from train.fusion.build import read, restored
+
+MODELS = Path("models")
+
+
+def load_run(params: Params, models: Path = MODELS) -> Run:
+    """Let every seed's model answer for every utterance, as it is, and with each modality hidden.
+
+    Raises:
+        UserError: a model is missing, damaged or trained with other params.
+    """
+    data = read(params)
+    predictions, oracle, history, best = [], [], {}, {}
+    for seed in range(params.train.seed, params.train.seed + params.train.seeds):
+        folder = models / f"seed{seed}"
+        weights, record = read_model(folder)
+        _same_params(params, record, folder)
+        model = restored(folder, weights, params.model, params.loss, data.dims, data.class_counts())
+        predictions.append(_predict(model, data, seed))
+        history[seed] = _history(folder / "history.csv")
+        best[seed] = record["best_epoch"]
+        if params.evaluate.oracle_test:
+            oracle.append(_oracle(model, data, seed, folder))
+    return Run(
+        params=params,
+        utterances=data.utterances,
+        truth=data.labels.numpy(),
+        splits=data.split,
+        predictions=predictions,
+        streams=[_stream(modality, name) for modality, name in params.train.streams.in_use().items()],
+        history=history,
+        best_epoch=best,
+        dropped=data.dropped,
+        oracle=oracle,
+    )
+
+
+def _history(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path)
+    except (FileNotFoundError, ValueError) as error:
+        raise UserError(f"{path}: missing or damaged ({error}); run `dvc repro --force train`") from None
+
+
+def _predict(model: nn.Module, data: Corpus, seed: int) -> Prediction:
+    device = pick_device()
+    model.to(device)
+    hidden = list(data.dims) if len(data.dims) > 1 else []
+    return Prediction(
+        seed=seed,
+        probabilities=predict.probabilities(model, data, device),
+        without={m: predict.probabilities(model, data, device, hidden=m) for m in hidden},
+        attention=predict.attention(model, data, device, data.units("test")),
+    )
+
+
+def _oracle(model: nn.Module, data: Corpus, seed: int, folder: Path) -> Prediction:
+    """The published code's choice: the epoch with the best weighted F1 on test itself."""
+    device = pick_device()
+    labels = data.labels.numpy()
+    rows = np.flatnonzero((data.split == "test") & (labels >= 0))
+    best: tuple[float, np.ndarray] = (-1.0, np.empty(0))
+    for path in sorted((folder / "epochs").glob("*.safetensors"), key=lambda path: int(path.stem)):
+        model.load_state_dict(load_file(path))
+        answer = predict.probabilities(model, data, device)
+        guess = answer[rows].argmax(axis=1)
+        score = scores(labels[rows], guess, len(data.label_names))["weighted_f1"] if len(rows) else 0.0
+        if score > best[0]:
+            best = (score, answer)
+    if best[0] < 0:
+        raise UserError(f"{folder}/epochs: no epochs kept; train again with train.keep_epochs=true")
+    return Prediction(seed=seed, probabilities=best[1])
+
+
+def _stream(modality: str, name: str) -> Stream:
+    with FeatureCache(FEATURES / f"{name}.h5") as cache:
+        known = cache.meta.weights  # nothing in a file from elsewhere
+        weights = "@".join(known[part] for part in ("name", "revision") if known.get(part))
+        return Stream(name, modality, cache.meta.encoder, weights, [STATUSES[code] for code in cache.status])
+
+
+def _same_params(params: Params, record: dict, folder: Path) -> None:
+    here = params.model_dump(mode="json", include={"train", "model", "loss"})
+    for section, values in here.items():
+        for name, value in values.items():
+            trained = record["params"][section].get(name)
+            if trained != value:
+                raise UserError(
+                    f"{folder}/model.json: trained with {section}.{name}={trained!r}, params.yaml has {value!r}; "
+                    "run `dvc repro train`"
+                )
+    if record["labels"] != params.corpus.labels:
+        raise UserError(
+            f"{folder}/model.json: trained for the labels {', '.join(record['labels'])}, corpus.labels has "
+            f"{', '.join(params.corpus.labels)}; run `dvc repro train`"
+        )

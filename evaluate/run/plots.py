@@ -1,0 +1,109 @@
+"""Tables for `dvc plots show|diff`, one csv per plot in results/plots/.
+
+    confusion.csv    actual, predicted: one row per scored test utterance (template `confusion`)
+    per_label.csv    label, f1, precision, recall, support: means over the seeds
+    reliability.csv  confidence, accuracy, count: one row per bin
+    loss.csv         epoch, total loss and its parts on train, cross-entropy on val
+    scores.csv       epoch, weighted F1, macro F1, accuracy on val
+    modalities.csv   modality, lost: weighted F1 on test lost where its features are hidden
+    attention.csv    offset (key turn minus query turn), mean attention per pair of modalities
+    attention_by_pair.csv    pair of modalities (asking, asked), how much of its attention lies on the query's own
+                     turn, on those before and on those after: a pair's weights always add up to 1
+
+What belongs to one model (all but per_label.csv) is the first seed's, like the report's.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from evaluate.run.results import Prediction, Run
+
+REACH = 8
+
+
+def tables(run: Run, found: dict[str, Any]) -> dict[str, pd.DataFrame]:
+    """{file stem: table}; where nothing was scored or attended, a table has its header alone."""
+    truth = run.truth
+    rows = np.flatnonzero((run.splits == "test") & (truth >= 0))
+    names = np.array(run.names, dtype=object)
+    predicted = run.first.probabilities.argmax(axis=1)
+    labels = found["splits"]["test"].get("labels", {})
+    test = found["seeds"][0]["splits"].get("test", {"calibration": []})
+    history = run.history[run.first.seed]
+    loss, scores = curves(list(history.columns))
+    return {
+        "confusion": pd.DataFrame({"actual": names[truth[rows]], "predicted": names[predicted[rows]]}),
+        "per_label": pd.DataFrame(
+            [{"label": name, **values} for name, values in labels.items()],
+            columns=["label", "f1", "precision", "recall", "support"],
+        ),
+        "reliability": pd.DataFrame(test["calibration"], columns=["confidence", "accuracy", "count"]),
+        "loss": history[["epoch", *loss]],
+        "scores": history[["epoch", *scores]],
+        "modalities": pd.DataFrame(
+            [(m, row["cost"]["weighted_f1"]) for m, row in found["modalities"].items()],
+            columns=["modality", "lost"],
+        ),
+        "attention": attention_by_offset(run.first),
+        "attention_by_pair": attention_by_pair(run.first),
+    }
+
+
+def write(run: Run, found: dict[str, Any], folder: Path) -> list[Path]:
+    """Write every table as csv into `folder`; returns the paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for stem, table in tables(run, found).items():
+        paths.append(folder / f"{stem}.csv")
+        table.to_csv(paths[-1], index=False, lineterminator="\n")
+    return paths
+
+
+def curves(columns: list[str]) -> tuple[list[str], list[str]]:
+    """A history's columns as (losses, scores); what is neither (epoch, learning rate) is left out."""
+    kept = [c for c in columns if c.startswith(("train_", "val_"))]
+    scores = [c for c in kept if c.endswith(("_f1", "accuracy"))]
+    return [c for c in kept if c not in scores], scores
+
+
+def attention_by_offset(prediction: Prediction) -> pd.DataFrame:
+    """Where the queries look: the mean weight at every distance up to 8 turns, one column per pair.
+
+    The mean is over the queries that have a turn at that distance and any key they may attend to at all.
+    """
+    attention = {pair: maps for pair, maps in (prediction.attention or {}).items() if maps}
+    columns = {f"{query} to {key}": _by_offset(maps) for (query, key), maps in attention.items()}
+    offsets = pd.Index(range(-REACH, REACH + 1), name="offset")
+    return pd.DataFrame(columns, index=offsets).reset_index() if columns else pd.DataFrame({"offset": []})
+
+
+def attention_by_pair(prediction: Prediction) -> pd.DataFrame:
+    """One row per pair of modalities: the mean over its queries of the weight on each part of the dialogue."""
+    rows = []
+    for (query, key), maps in (prediction.attention or {}).items():
+        parts = [
+            np.stack([np.diagonal(w), np.tril(w, -1).sum(axis=1), np.triu(w, 1).sum(axis=1)], axis=1)
+            for w in maps
+        ]
+        shares = np.concatenate([np.empty((0, 3)), *parts])
+        shares = shares[shares.sum(axis=1) > 0]
+        if len(shares):
+            rows.append((f"{query} to {key}", *shares.mean(axis=0, dtype=np.float64)))
+    return pd.DataFrame(rows, columns=["pair", "own_turn", "before", "after"])
+
+
+def _by_offset(maps: list[np.ndarray]) -> list[float]:
+    weights: list[list[np.ndarray]] = [[] for _ in range(2 * REACH + 1)]
+    for weight in maps:
+        attending = weight.sum(axis=1) > 0
+        for offset in range(-REACH, REACH + 1):
+            diagonal = np.diagonal(weight, offset)
+            first = max(0, -offset)
+            weights[offset + REACH].append(diagonal[attending[first : first + len(diagonal)]])
+    joined = [np.concatenate(parts) for parts in weights]
+    return [float(part.mean(dtype=np.float64)) if len(part) else np.nan for part in joined]

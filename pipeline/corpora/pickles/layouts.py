@@ -1,0 +1,249 @@
+"""What the circulating feature pickles hold, by dialogue.
+
+Their tuples have no names: which entry is what is known by their number and checked by content.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.corpora import iemocap
+from pipeline.corpora.pickles import unpickle
+from pipeline.errors import UserError
+from pipeline.params import MODALITIES
+
+# What each entry of a tuple is; `-` is not used. The first layout that fits is taken.
+LAYOUTS = (
+    "ids speakers labels text audio visual sentences train test",  # DialogueRNN, IEMOCAP
+    "ids speakers labels text audio sentences train test -",  # DialogueRNN, MELD
+    "ids speakers labels text audio visual sentences train test -",  # MultiEMO, MELD
+    "speakers labels text text2 text3 text4 sentences train test val",  # COSMIC
+    "ids speakers labels text text2 text3 text4 audio visual sentences train test",  # MMGCN, IEMOCAP
+    "ids speakers labels text text2 text3 text4 audio visual sentences train test -",  # MMGCN, MELD
+)
+VAL_SEED, VAL_SHARE = 2023, 0.05
+MAX_LABELS = 1000
+
+
+@dataclass(frozen=True)
+class Stream:
+    """One kind of features: {dialogue: one [P] f4 a turn} and the file it comes from."""
+
+    name: str
+    modality: str
+    source: Path
+    vectors: dict[str, list[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Published:
+    """What the pickles hold, by dialogue; `ids` (of utterances) and `sentences` are empty where they have none."""
+
+    ids: dict[str, list[str]]
+    speakers: dict[str, list[str]]
+    labels: dict[str, list[int]]
+    sentences: dict[str, list[str]]
+    split: dict[str, str]
+    streams: list[Stream]
+
+
+def read(files: Sequence[Path]) -> Published:
+    """What the pickles hold together: one tuple, and any number of {dialogue: vectors} files.
+
+    Raises:
+        UserError: a pickle that is refused or no known layout, or entries that do not fit together.
+    """
+    roles: dict[str, Any] = {}
+    streams: dict[str, Stream] = {}
+    tuples = []
+    for path in files:
+        value = unpickle.load(path)
+        if isinstance(value, dict):
+            modality = next((m for m in MODALITIES if m in path.stem.lower()), None)
+            if modality is None:
+                raise UserError(f"{path}: features of what? its name must hold {', '.join(MODALITIES)}")
+            if modality in streams:
+                raise UserError(
+                    f"{streams[modality].source} and {path}: both hold {modality}; name one of them"
+                )
+            streams[modality] = Stream(modality, modality, path, value)
+        else:
+            roles = _roles(value, path)
+            tuples.append(path)
+    if len(tuples) != 1:
+        raise UserError(
+            f"{', '.join(map(str, files))}: one file must hold speakers and labels; {len(tuples)} do"
+        )
+    for role, value in roles.items():
+        modality = role.rstrip("234")
+        if modality in MODALITIES and _is_features(value):
+            streams.setdefault(role, Stream(role, modality, tuples[0], value))
+    if not streams:
+        raise UserError(f"{tuples[0]}: holds no features; name the feature files too")
+    path = tuples[0]
+    keys = [key for role in ("train", "val", "test") for key in _ordered(roles.get(role, ()))]
+    if twice := [key for key, count in Counter(keys).items() if count > 1]:
+        raise UserError(f"{path}: dialogue {twice[0]} is in two splits, or twice in one")
+    lists = {key: _list(roles["labels"], key, path) for key in keys}
+    if sum(map(len, lists.values())) > path.stat().st_size:
+        raise UserError(f"{path}: refused: more labels than bytes: the same list again and again")
+    labels = {key: [_whole(x, key, path) for x in found] for key, found in lists.items()}
+    turns = {key: len(found) for key, found in labels.items()}
+    names = {key: _name(key) for key in keys}
+    return Published(
+        ids=_texts(roles.get("ids"), turns, names) or {},
+        speakers={
+            names[key]: [_speaker(key, value, path) for value in _list(roles["speakers"], key, path, count)]
+            for key, count in turns.items()
+        },
+        labels={names[key]: found for key, found in labels.items()},
+        sentences=_texts(roles["sentences"], turns, names) or {},
+        split=_split(roles, names),
+        streams=[
+            replace(stream, vectors={names[key]: found for key, found in _vectors(stream, turns)})
+            for stream in streams.values()
+        ],
+    )
+
+
+def _roles(value: Any, path: Path) -> dict[str, Any]:
+    if isinstance(value, tuple | list):
+        for layout in LAYOUTS:
+            roles = layout.split()
+            if len(roles) == len(value) and _fits(found := dict(zip(roles, value, strict=True))):
+                return found
+        kind = f"a {type(value).__name__} of {len(value)}"
+    else:
+        kind = f"a {type(value).__name__}"
+    raise UserError(
+        f"{path}: {kind} entries of no known layout; known are DialogueRNN's, MMGCN's, COSMIC's and MultiEMO's"
+    )
+
+
+def _fits(roles: dict[str, Any]) -> bool:
+    labels, speakers, train, test = (roles[role] for role in ("labels", "speakers", "train", "test"))
+    if not isinstance(labels, dict) or not isinstance(speakers, dict) or not labels:
+        return False
+    lists = [train, test, *([roles["val"]] if "val" in roles else [])]
+    keys = [key for ids in lists if isinstance(ids, list | tuple | set | np.ndarray) for key in ids]
+    return (
+        len(keys) > 0
+        and all(isinstance(ids, list | tuple | set | np.ndarray) for ids in lists)
+        and all(isinstance(key, str | int | np.integer) and key in labels and key in speakers for key in keys)
+    )
+
+
+def _is_features(value: Any) -> bool:
+    return isinstance(value, dict) and any(
+        isinstance(turns, list | np.ndarray) and len(turns) for turns in value.values()
+    )
+
+
+def _vectors(stream: Stream, turns: dict[Any, int]) -> Iterator[tuple[Any, list[np.ndarray]]]:
+    """(dialogue, [P] f4 a turn), checked: as many as there are labels, all of one length."""
+    width = None
+    room = stream.source.stat().st_size
+    for key, count in turns.items():
+        where = f"{stream.source}: {stream.name} features of dialogue {key}"
+        try:
+            # What does not fit becomes infinite, and is told by the row's status.
+            with np.errstate(over="ignore"):
+                vectors = [_vector(v) for v in stream.vectors[key]]
+        except KeyError:
+            raise UserError(f"{where}: missing") from None
+        except (TypeError, ValueError, OverflowError):
+            raise UserError(f"{where}: not lists of numbers") from None
+        if len(vectors) != count:
+            raise UserError(f"{where}: {len(vectors)} vectors for {count} labels")
+        room -= sum(vector.size for vector in vectors)
+        if room < 0:
+            raise UserError(
+                f"{stream.source}: refused: more numbers than bytes: the same vectors again and again"
+            )
+        for vector in vectors:
+            width = vector.shape if width is None else width
+            if vector.ndim != 1 or vector.shape != width or not vector.size:
+                raise UserError(f"{where}: a vector of shape {vector.shape} where others have {width}")
+        yield key, vectors
+
+
+def _vector(value: Any) -> np.ndarray:
+    """[P] f4 of an array or a flat list of numbers: lists that hold one another would have no end."""
+    if isinstance(value, list | tuple) and not all(isinstance(x, int | float | np.number) for x in value):
+        raise TypeError("not a list of numbers")
+    found = np.asarray(value)
+    if found.dtype.kind not in "biuf":
+        raise TypeError(f"an array of {found.dtype}")
+    return found.astype(np.float32)
+
+
+def _list(values: dict[Any, Any], key: Any, path: Path, count: int | None = None) -> list[Any]:
+    found = values[key]
+    if not isinstance(found, list | tuple | np.ndarray) or (count is not None and len(found) != count):
+        raise UserError(f"{path}: dialogue {key}: labels and speakers are no lists of one length")
+    return list(found)
+
+
+def _texts(values: Any, turns: dict[Any, int], names: dict[Any, str]) -> dict[str, list[str]] | None:
+    """{dialogue: strings} where that is what `values` holds, for every dialogue and turn."""
+    if not isinstance(values, dict):
+        return None
+    found = {}
+    for key, count in turns.items():
+        texts = values.get(key)
+        if not isinstance(texts, list | tuple) or len(texts) != count:
+            return None
+        if not all(isinstance(text, str) for text in texts):
+            return None
+        # Half of a character pair, which Python can hold and no file can.
+        found[names[key]] = [text.encode("utf-8", "replace").decode() for text in texts]
+    return found
+
+
+def _whole(value: Any, key: Any, path: Path) -> int:
+    if isinstance(value, int | np.integer) and 0 <= value < MAX_LABELS:
+        return int(value)
+    raise UserError(f"{path}: dialogue {key}: a label that is no whole number from 0 to {MAX_LABELS - 1}")
+
+
+def _name(key: Any) -> str:
+    return key if isinstance(key, str) else f"dia{int(key):04}"
+
+
+def _speaker(key: Any, value: Any, path: Path) -> str:
+    """IEMOCAP's M and F become Ses01M, …; one-hot vectors dia0012P0, dia0012P1, …: parties, named in their dialogue."""
+    if isinstance(value, str):
+        return f"{key[:5]}{value}" if iemocap.is_dialogue(str(key)) else value
+    if isinstance(value, int | np.integer):
+        return f"{_name(key)}P{int(value)}"
+    try:
+        return f"{_name(key)}P{int(np.argmax(_vector(value)))}"
+    except (TypeError, ValueError):
+        raise UserError(
+            f"{path}: dialogue {key}: a speaker that is neither a name nor a one-hot vector"
+        ) from None
+
+
+def _ordered(ids: Iterable[Any]) -> list[Any]:
+    """IEMOCAP's ids sorted, as MultiEMO does (and a set has no order of its own); MELD's as the file has them."""
+    found = list(ids)
+    named = isinstance(ids, set) or all(isinstance(key, str) for key in found)
+    return sorted(found, key=_name) if named else found
+
+
+def _split(roles: dict[str, Any], names: dict[Any, str]) -> dict[str, str]:
+    """The file's own split; without a val list MultiEMO's: 5% of the train ids, shuffled with seed 2023."""
+    split = {names[key]: "train" for key in roles["train"]}
+    split |= {names[key]: "test" for key in roles["test"]}
+    if "val" in roles:
+        return split | {names[key]: "val" for key in roles["val"]}
+    train = _ordered(roles["train"])
+    order = np.arange(len(train))
+    np.random.RandomState(VAL_SEED).shuffle(order)
+    return split | {names[train[i]]: "val" for i in order[: int(VAL_SHARE * len(train))]}

@@ -1,0 +1,221 @@
+"""The two tables everything else is built on: data/utterances.csv and data/labels.csv.
+
+Extraction reads the first alone; train and evaluate read both. So a corrected label, a new split or a fold
+never runs a stream again. UTF-8, RFC 4180, one row per utterance, sorted by dialogue then turn.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.errors import UserError
+
+UTTERANCES = Path("data/utterances.csv")
+LABELS = Path("data/labels.csv")
+UTTERANCE_COLUMNS = (
+    "utterance", "dialogue", "turn", "speaker", "session", "text", "media", "start", "end", "media_hash",
+)  # fmt: skip
+LABEL_COLUMNS = ("utterance", "split", "emotion")
+SPLITS = ("train", "val", "test")
+LISTED = 20
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """One row of utterances.csv. `start` and `end` are seconds inside `media`, None for the whole file."""
+
+    utterance: str
+    dialogue: str
+    turn: int
+    speaker: str
+    session: str
+    text: str
+    media: str
+    start: float | None
+    end: float | None
+    media_hash: str
+
+
+def read_utterances(path: Path = UTTERANCES) -> list[Utterance]:
+    """All utterances in row order.
+
+    Raises:
+        UserError: lists the bad rows (file, line, column, value), all at once.
+    """
+    problems = _Problems(path)
+    rows: list[Utterance] = []
+    seen: dict[str, int] = {}
+    session_of: dict[str, str] = {}
+    last: tuple[str, int] | None = None
+    for line, row in _rows(path, UTTERANCE_COLUMNS, problems):
+        problems.line = line
+        _check_id(row["utterance"], "utterance", problems)
+        _check_id(row["dialogue"], "dialogue", problems)
+        if row["utterance"] in seen:
+            problems.add("utterance", row["utterance"], f"already stands in line {seen[row['utterance']]}")
+        seen[row["utterance"]] = line
+        turn = _number(row["turn"], "turn", int, problems)
+        start = _number(row["start"], "start", float, problems) if row["start"] else None
+        end = _number(row["end"], "end", float, problems) if row["end"] else None
+        if start is not None and end is not None and end <= start:
+            problems.add("end", row["end"], f"is not after start={row['start']}")
+        if not is_inside(row["media"]):
+            problems.add("media", row["media"], "must be a relative path that stays inside corpus.root")
+        if row["media_hash"] and not _SHA256.fullmatch(row["media_hash"]):
+            problems.add("media_hash", row["media_hash"], "is no sha256 (64 hex digits)")
+        place = (row["dialogue"], turn if turn is not None else 0)
+        if last is not None and place <= last:
+            problems.add("turn", row["turn"], "rows must be sorted by dialogue, then by turn, each turn once")
+        if session_of.setdefault(row["dialogue"], row["session"]) != row["session"]:
+            problems.add(
+                "session", row["session"], f"dialogue {row['dialogue']} is of {session_of[row['dialogue']]!r}"
+            )
+        last = place
+        rows.append(Utterance(**{**row, "turn": place[1], "start": start, "end": end}))  # type: ignore[arg-type]
+    problems.stop()
+    if not rows:
+        raise UserError(f"{path}: no utterances; run `dvc repro prepare`, or check corpus.root")
+    return rows
+
+
+def read_labels(utterances: Sequence[Utterance], labels: Sequence[str], path: Path = LABELS) -> pd.DataFrame:
+    """Columns utterance, split, emotion (the label's name, empty where unlabelled), in the utterances' order.
+
+    Raises:
+        UserError: unknown utterances, splits or emotions, missing rows, a dialogue in two splits.
+    """
+    problems = _Problems(path)
+    dialogue = {u.utterance: u.dialogue for u in utterances}
+    split_of: dict[str, str] = {}
+    found: dict[str, tuple[str, str]] = {}
+    for line, row in _rows(path, LABEL_COLUMNS, problems):
+        problems.line = line
+        name, split, emotion = row["utterance"], row["split"], row["emotion"]
+        if name not in dialogue:
+            problems.add("utterance", name, "is not in utterances.csv")
+            continue
+        if name in found:
+            problems.add("utterance", name, "stands here twice")
+        if split not in SPLITS:
+            problems.add("split", split, f"must be one of {', '.join(SPLITS)}")
+        elif split_of.setdefault(dialogue[name], split) != split:
+            problems.add(
+                "split", split, f"dialogue {dialogue[name]} is in {split_of[dialogue[name]]} already"
+            )
+        if emotion and emotion not in labels:
+            problems.add("emotion", emotion, f"must be one of corpus.labels ({', '.join(labels)}), or empty")
+        found[name] = (split, emotion)
+    for u in utterances:
+        if u.utterance not in found:
+            problems.line = None
+            problems.add("utterance", u.utterance, "has no row")
+    problems.stop()
+    rows = [(u.utterance, *found[u.utterance]) for u in utterances]
+    return pd.DataFrame(rows, columns=list(LABEL_COLUMNS))
+
+
+def write_table(frame: pd.DataFrame, columns: Sequence[str], path: Path) -> None:
+    """Write a table in its one canonical form: given columns, LF line ends, empty for None, shortest floats."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frame.loc[:, list(columns)].to_csv(path, index=False, encoding="utf-8", lineterminator="\n")
+
+
+def dialogues(utterances: Sequence[Utterance]) -> Iterator[list[Utterance]]:
+    """The utterances of each dialogue, in turn order, dialogues in row order."""
+    group: list[Utterance] = []
+    for u in utterances:
+        if group and group[0].dialogue != u.dialogue:
+            yield group
+            group = []
+        group.append(u)
+    if group:
+        yield group
+
+
+def parties(dialogue: Sequence[Utterance]) -> list[int]:
+    """Party numbers of a dialogue's turns, by first appearance of the speaker, without a cap."""
+    number: dict[str, int] = {}
+    return [number.setdefault(u.speaker, len(number)) for u in dialogue]
+
+
+def is_inside(media: str) -> bool:
+    """Whether a relative media path stays inside the folder it is relative to."""
+    return (
+        not media.startswith("/") and ".." not in media.split("/") and "\0" not in media and "\\" not in media
+    )
+
+
+class _Problems:
+    """Bad rows, gathered so that one message names them all."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.count = path, 0
+        self.line: int | None = None
+        self.found: list[str] = []
+
+    def add(self, column: str, value: str, why: str) -> None:
+        self.count += 1
+        if len(self.found) < LISTED:
+            place = f"line {self.line}, " if self.line else ""
+            shown = value if len(value) <= 60 else value[:57] + "…"
+            self.found.append(f"  {place}{column}={shown!r}: {why}")
+
+    def stop(self) -> None:
+        if self.count:
+            more = f"\n  and {self.count - len(self.found)} more" if self.count > len(self.found) else ""
+            raise UserError(f"{self.path}: {self.count} bad values\n" + "\n".join(self.found) + more)
+
+
+def _rows(path: Path, columns: Sequence[str], problems: _Problems) -> Iterator[tuple[int, dict[str, str]]]:
+    csv.field_size_limit(sys.maxsize)
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            header = next(reader, [])
+            if sorted(header) != sorted(columns):
+                missing, extra = set(columns) - set(header), set(header) - set(columns)
+                raise UserError(
+                    f"{path}: line 1: columns must be {', '.join(columns)}"
+                    + (f"; missing: {', '.join(sorted(missing))}" if missing else "")
+                    + (f"; unknown: {', '.join(sorted(extra))}" if extra else "")
+                )
+            line = reader.line_num + 1
+            for values in reader:
+                # A row with line breaks inside is named by its first line.
+                line, start = reader.line_num + 1, line
+                if len(values) != len(header):
+                    problems.line = start
+                    problems.add("row", ",".join(values), f"has {len(values)} values, not {len(header)}")
+                    continue
+                yield start, dict(zip(header, values, strict=True))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; `dvc repro prepare` makes it") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 at byte {error.start}") from None
+    except csv.Error as error:
+        raise UserError(f"{path}: not a well-formed csv: {error}") from None
+
+
+def _check_id(value: str, column: str, problems: _Problems) -> None:
+    if not value or value != value.strip() or not value.isprintable():
+        problems.add(column, value, "must be non-empty, without control characters or spaces around it")
+
+
+def _number(value: str, column: str, kind: Callable[[str], float], problems: _Problems):  # type: ignore[no-untyped-def]
+    try:
+        number = kind(value)
+        if number >= 0 and math.isfinite(number):
+            return number
+    except ValueError:
+        pass
+    problems.add(column, value, f"must be {'a whole number' if kind is int else 'seconds'} from 0 up")
+    return None

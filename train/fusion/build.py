@@ -1,0 +1,95 @@
+"""params → dataset, model and criterion; the one place that knows what a model reads and which loss it has."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.errors import UserError
+from pipeline.params import FRAME_MODELS, LossParams, ModelParams, Params, TrainParams
+from pipeline.tables.schema import Utterance
+from train.data import dialogues, frames
+from train.data.corpus import Corpus, Statistics
+
+# A model's network and its criterion, imported only where that model is asked for.
+MODELS: dict[str, tuple[str, str]] = {
+    "multiemo": ("multiemo.network:MultiEMO", "multiemo.losses:MultiEMOLoss"),
+    "foalnet": ("foalnet.network:FoalNet", "foalnet.losses:FoalNetLoss"),
+    "majority": ("majority.network:Majority", "cross_entropy:CrossEntropy"),
+    "logreg": ("logreg.network:LogisticRegression", "cross_entropy:CrossEntropy"),
+    "bclstm": ("bclstm.network:BCLSTM", "cross_entropy:CrossEntropy"),
+    "dialoguernn": ("dialoguernn.network:DialogueRNNConcat", "cross_entropy:CrossEntropy"),
+}
+
+
+def read(params: Params) -> Corpus:
+    """The corpus as the model reads it: dialogues of pooled features, or utterances with their frames.
+
+    Raises:
+        UserError: a table or cache is damaged, or they do not belong together.
+    """
+    return (frames if params.model.name in FRAME_MODELS else dialogues).load(params)
+
+
+def read_unlabelled(
+    model: ModelParams,
+    train: TrainParams,
+    utterances: list[Utterance],
+    label_names: list[str],
+    caches: Mapping[str, Path],
+    statistics: Mapping[str, Statistics],
+) -> Corpus:
+    """New recordings as a trained model reads them; caches and statistics: modality → the stream's.
+
+    Raises:
+        UserError: a cache is damaged, or not of these utterances.
+    """
+    reader = frames if model.name in FRAME_MODELS else dialogues
+    return reader.load_unlabelled(utterances, label_names, caches, statistics, train)
+
+
+def build(
+    model: ModelParams, loss: LossParams, dims: Mapping[str, int], counts: Tensor
+) -> tuple[nn.Module, nn.Module]:
+    """The network for features of `dims` (modality → size) and its criterion.
+
+    Args:
+        counts: [C] labelled utterances of the train split per emotion.
+    """
+    network, criterion = (_imported(name) for name in MODELS[model.name])
+    return network(dims, len(counts), model), criterion(loss, counts)
+
+
+def _imported(name: str) -> Any:
+    module, _, attribute = name.partition(":")
+    return getattr(importlib.import_module(f"train.models.{module}"), attribute)
+
+
+def restored(
+    folder: Path,
+    state: Mapping[str, torch.Tensor],
+    model: ModelParams,
+    loss: LossParams,
+    dims: Mapping[str, int],
+    counts: torch.Tensor,
+) -> nn.Module:
+    """The network of `folder` with its weights in it, for features of `dims`.
+
+    Raises:
+        UserError: the weights are another network's.
+    """
+    network, _ = build(model, loss, dims, counts)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"{folder}/model.safetensors: not the weights of {model.name} for features of "
+            f"{', '.join(f'{m} {n}' for m, n in dims.items())} ({reason}); run `dvc repro train`"
+        ) from None
+    return network

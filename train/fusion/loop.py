@@ -1,0 +1,192 @@
+"""One training run: epochs, selection on `val`, resume.
+
+What is judged and kept is an average of the weights over the last steps (`train.ema_epochs`): a single step's are luck,
+the more so the smaller the corpus. The epoch is chosen by weighted F1 on the val split; the test split is never touched
+here. The state after an epoch goes to disk atomically (at most `SAVE_EVERY` seconds of work are behind it), so a run
+that was killed goes on where it was and ends with the same bytes as one that was not (on the CPU).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from tqdm import tqdm
+
+from pipeline.errors import UserError
+from pipeline.params import Params
+from train.checkpoint import read_state, write_state
+from train.data.corpus import Corpus
+from train.data.dialogues import Dataset
+from train.fusion.build import build
+from train.models.contract import Solved
+from train.randomness import random_state, seed_everything, set_random_state
+from train.selection import Trained, added, scores, weights_of
+
+JUDGED = 64  # units scored together; an answer does not depend on it
+SAVE_EVERY = 5.0  # seconds: writing 100 MB after an epoch of 0.2 s would double the time for nothing
+
+
+def fit(
+    data: Corpus, params: Params, seed: int, device: torch.device, state: Path, epochs: Path | None = None
+) -> Iterator[Trained]:
+    """Train one model, giving what is known after every epoch; the last one given is the result.
+
+    Args:
+        state: where the state after each epoch is kept; a run that finds one there resumes it.
+        epochs: a folder for every epoch's weights (`train.keep_epochs`), or None. A resumed run writes the epochs
+            that are left, so it has to outlive a stop as `state` does.
+
+    Raises:
+        UserError: nothing to train or select on, or a loss that is not finite (its terms and batch are named).
+    """
+    train, val = (_labelled(data, split) for split in ("train", "val"))
+    if epochs is not None:
+        epochs.mkdir(parents=True, exist_ok=True)
+    generator = seed_everything(seed)
+    model, criterion = build(params.model, params.loss, data.dims, data.class_counts())
+    if isinstance(model, Solved) and isinstance(data, Dataset):
+        yield from _solutions(model, data, train, val, epochs)
+        return
+    model.to(device)
+    criterion.to(device)
+    knobs = params.train
+    # Adam's weight decay is MultiEMO's lambda (eq. 22): an L2 term in the gradient, not AdamW's decoupled one. Foal-Net
+    # was published with AdamW; at its lr of 1e-4 a decoupled decay of 1e-5 would take 1e-9 of a weight a step, which
+    # is nothing, so that one optimiser serves both.
+    optimiser = torch.optim.Adam(model.parameters(), lr=knobs.lr, weight_decay=knobs.weight_decay, fused=True)
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
+        optimiser, factor=0.95, patience=10, threshold=1e-6
+    )
+    span = knobs.ema_epochs * math.ceil(len(train) / knobs.batch_size)
+    decay = math.exp(-1 / span) if span else 0.0
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
+    parts = {"model": model, "average": average, "optimiser": optimiser, "scheduler": scheduler}
+    done = Trained({}, 0, [])
+    saved = read_state(state)
+    if saved is not None:
+        done = _restore(saved, parts, generator)
+        yield done
+
+    written = time.monotonic()
+    bar = tqdm(
+        range(len(done.history) + 1, knobs.epochs + 1), desc=f"seed {seed}", unit="epoch", disable=None
+    )
+    for epoch in bar:
+        if epoch - done.best_epoch > knobs.patience:
+            break
+        losses = _epoch(model, average, criterion, optimiser, data, train, knobs, generator, device, epoch)
+        judged = score(average.module, data, val, device)
+        if not math.isfinite(judged["val_ce"]):
+            raise UserError(
+                f"the loss on val (ce={judged['val_ce']:g}) is not finite after epoch {epoch}; lower train.lr"
+            )
+        scheduler.step(judged["val_ce"])
+        row = {"epoch": epoch, "lr": optimiser.param_groups[0]["lr"], **losses, **judged}
+        bar.set_postfix({k: f"{row[k]:.3f}" for k in ("train_loss", "val_weighted_f1")})
+        done = added(done, average.module, row)
+        if epochs is not None:
+            save_file(weights_of(average.module), epochs / f"{epoch}.safetensors")
+        if time.monotonic() - written > SAVE_EVERY:
+            write_state(state, _snapshot(done, parts, generator))
+            written = time.monotonic()
+        yield done
+
+
+def _solutions(
+    model: Any, data: Dataset, train: list[int], val: list[int], epochs: Path | None
+) -> Iterator[Trained]:
+    """A solver's answers, one per regularisation strength, selected as epochs are."""
+    rows = torch.cat([torch.arange(len(data.labels))[data.rows(unit)] for unit in train])
+    rows = rows[data.labels[rows] >= 0]
+    done = Trained({}, 0, [])
+    for strength in model.solutions({m: x[rows] for m, x in data.features.items()}, data.labels[rows]):
+        judged = score(model, data, val, torch.device("cpu"))
+        ce = score(model, data, train, torch.device("cpu"))["val_ce"]
+        row = {
+            "epoch": len(done.history) + 1,
+            "strength": strength,
+            "train_loss": ce,
+            "train_ce": ce,
+            **judged,
+        }
+        done = added(done, model, row)
+        if epochs is not None:
+            save_file(weights_of(model), epochs / f"{len(done.history)}.safetensors")
+        yield done
+
+
+@torch.no_grad()
+def score(model: nn.Module, data: Corpus, chosen: list[int], device: torch.device) -> dict[str, float]:
+    """Cross-entropy and scores over the labelled utterances of the chosen units, keys `val_…`."""
+    logits, labels = [], []
+    for group in data.groups(chosen, JUDGED):
+        batch = data.batch(group, device)
+        logits.append(model.eval()(batch).logits.float().cpu())
+        labels.append(batch.labels.cpu())
+    known = torch.cat(labels) >= 0
+    return scores(torch.cat(logits)[known], torch.cat(labels)[known])
+
+
+def _epoch(
+    model: nn.Module, average: AveragedModel, criterion: nn.Module, optimiser: torch.optim.Optimizer, data: Corpus,
+    chosen: list[int], knobs: Any, generator: torch.Generator, device: torch.device, epoch: int,
+) -> dict[str, float]:  # fmt: skip
+    model.train()
+    sums: dict[str, float] = {}
+    seen = 0
+    for group in data.groups(chosen, knobs.batch_size, generator):
+        batch = data.batch(group, device)
+        with torch.autocast(device.type, torch.bfloat16, enabled=knobs.precision == "bf16"):
+            parts = criterion(model(batch), batch.labels)
+        if not torch.isfinite(parts["total"]):
+            names = ", ".join(data.name(unit) for unit in group)
+            shown = {k: f"{k}={v.item():g}" for k, v in parts.items() if not torch.isfinite(v)}
+            # The network's own answers are fine as long as the cross-entropy is: then a term's params are too much.
+            cure = "lower train.lr" if "ce" in shown else "see to the params of `loss`, or lower train.lr"
+            raise UserError(
+                f"the loss ({', '.join(shown.values())}) is not finite in epoch {epoch} for the {data.kind} {names}; "
+                + cure
+            )
+        optimiser.zero_grad(set_to_none=True)
+        parts["total"].backward()
+        optimiser.step()
+        average.update_parameters(model)
+        count = int((batch.labels >= 0).sum())
+        seen += count
+        for name, value in parts.items():
+            sums[name] = sums.get(name, 0.0) + value.item() * count
+    return {f"train_{'loss' if k == 'total' else k}": v / seen for k, v in sums.items()}
+
+
+def _labelled(data: Corpus, split: str) -> list[int]:
+    chosen = [unit for unit in data.units(split) if (data.labels[data.rows(unit)] >= 0).any()]
+    if not chosen:
+        raise UserError(f"the {split} split has no labelled utterance; check data/labels.csv and train.fold")
+    return chosen
+
+
+def _snapshot(done: Trained, parts: dict[str, Any], generator: torch.Generator) -> dict[str, Any]:
+    return {
+        **{name: part.state_dict() for name, part in parts.items()},
+        "weights": done.weights,
+        "best_epoch": done.best_epoch,
+        "history": done.history,
+        "shuffle": generator.get_state(),
+        "random": random_state(),
+    }
+
+
+def _restore(saved: dict[str, Any], parts: dict[str, Any], generator: torch.Generator) -> Trained:
+    for name, part in parts.items():
+        part.load_state_dict(saved[name])
+    generator.set_state(saved["shuffle"])
+    set_random_state(saved["random"])
+    return Trained(saved["weights"], saved["best_epoch"], saved["history"])

@@ -1,0 +1,55 @@
+"""BC-LSTM (Poria et al., ACL 2017, doi 10.18653/v1/P17-1081): who speaks does not count, what stands around does.
+
+The hierarchical form: per modality a bidirectional LSTM over the dialogue and a dense layer, then one more of both
+over their concatenation. The paper trains the two levels one after the other, here they are trained as one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from pipeline.params import ModelParams
+from train.models.contract import MODALITIES, Batch, Output
+
+
+class BCLSTM(nn.Module):
+    """dims: modality -> feature size, modalities in use only. Reads `dim` and `dropout`; always bidirectional."""
+
+    def __init__(self, dims: Mapping[str, int], classes: int, params: ModelParams) -> None:
+        super().__init__()
+        self.modalities = [m for m in MODALITIES if m in dims]
+        d = params.dim
+        self.missing = nn.ParameterDict({m: nn.Parameter(torch.zeros(dims[m])) for m in self.modalities})
+        self.alone = nn.ModuleDict({m: Context(dims[m], d, params.dropout) for m in self.modalities})
+        self.together = Context(d * len(self.modalities), d, params.dropout)
+        self.classify = nn.Linear(d, classes)
+
+    def forward(self, batch: Batch) -> Output:
+        """Logits and z, the last dense layer, of the U real utterances, in dialogue-then-turn order."""
+        real = batch.real()
+        alone = []
+        for m in self.modalities:
+            x = torch.where(batch.present[m][..., None], batch.features[m], self.missing[m])
+            alone.append(self.alone[m](x, batch.lengths))
+        z = self.together(torch.cat(alone, -1), batch.lengths)[real]
+        return Output(self.classify(z), z, {}, {m: batch.present[m][real] for m in self.modalities})
+
+
+class Context(nn.Module):
+    """A bidirectional LSTM over whole dialogues, then a dense layer: [B, T, n] -> [B, T, d]."""
+
+    def __init__(self, size: int, d: int, dropout: float) -> None:
+        super().__init__()
+        self.lstm = nn.LSTM(size, d, batch_first=True, bidirectional=True)
+        self.dense, self.dropout = nn.Linear(2 * d, d), nn.Dropout(dropout)
+
+    def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
+        # Packed: the reverse direction begins at each dialogue's own last turn, not in the padding.
+        packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        states, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=x.shape[1])
+        return F.relu(self.dense(self.dropout(states)))

@@ -1,0 +1,111 @@
+"""MultiEMO (Shi and Huang, ACL 2023, doi 10.18653/v1/2023.acl-long.824): equations 1–17.
+
+Per modality: a projection to `dim`, DialogueRNN for context; MultiAttn across modalities; concatenation and head.
+`compat: published` computes what the authors' code does where that is not what is wanted; each place says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pipeline.params import ModelParams
+from train.layers.dialogue_rnn import DialogueRNN
+from train.layers.layout import Layout
+from train.layers.projection import projected
+from train.models.contract import MODALITIES, Batch, Output
+from train.models.multiemo.multiattn import CrossAttention, Keys, MultiAttn
+
+
+class MultiEMO(nn.Module):
+    """dims: modality -> feature size, modalities in use only."""
+
+    def __init__(self, dims: Mapping[str, int], classes: int, params: ModelParams) -> None:
+        super().__init__()
+        self.published = params.compat == "published"
+        self.modalities = [m for m in MODALITIES if m in dims]
+        d = params.dim
+        self.project = nn.ModuleDict({m: nn.Linear(dims[m], d) for m in self.modalities})
+        # Enters recurrence and query where the feature is missing: zeros would be a feature like any other.
+        self.missing = nn.ParameterDict({m: nn.Parameter(torch.zeros(d)) for m in self.modalities})
+        self.recurrent = [m for m in self.modalities if m != "text" or params.text_rnn]
+        self.rnn = DialogueRNN(len(self.recurrent), d, params.bidirectional) if self.recurrent else None
+        self.join = nn.ModuleDict({m: nn.Linear(2 * d, d) for m in self.recurrent if params.bidirectional})
+        self.multiattn = None
+        if params.multiattn:
+            self.multiattn = MultiAttn(
+                self.modalities, d, params.heads, params.ffn, params.layers, params.dropout
+            )
+        self.joint = nn.Linear(d * len(self.modalities), d)
+        self.hidden, self.classify = nn.Linear(d, params.head), nn.Linear(params.head, classes)
+        self.dropout = nn.Dropout(params.dropout)
+
+    def forward(self, batch: Batch) -> Output:
+        """Logits, z and fused features of the U real utterances, in dialogue-then-turn order."""
+        on_gpu = batch.speakers.device.type != "cpu"
+        layout = Layout(batch.lengths, batch.speakers, padded=self.published, dense=on_gpu)
+        context = self.context(batch, layout)
+        present = {m: self._keys(m, batch, layout) for m in self.modalities}
+        if self.multiattn is not None:
+            fused = self.multiattn(context, present, layout)
+        else:
+            fused = {m: x if layout.ask is None else layout.ask(x) for m, x in context.items()}
+        fused = {m: layout.answers(fused[m]) for m in self.modalities}
+        z = self.joint(torch.cat(list(fused.values()), -1))
+        logits = self.classify(F.relu(self.hidden(z)))
+        if self.published:
+            logits = self.dropout(logits)  # drops whole classes from the loss: not wanted, but published
+        return Output(
+            logits, z, fused, {m: batch.present[m].flatten()[layout.outputs] for m in self.modalities}
+        )
+
+    @torch.no_grad()
+    def attention(self, batch: Batch) -> dict[tuple[str, str], Tensor]:
+        """(asking, asked) modality -> [T, T] of a one-dialogue batch: the last layer's weights, mean over heads."""
+        if self.multiattn is None:
+            return {}
+        seen: dict[tuple[str, str], Tensor] = {}
+
+        def hook(pair: tuple[str, str]) -> Callable[..., None]:
+            def look(module: CrossAttention, inputs: tuple[Tensor, Keys, Tensor, Tensor], _: Tensor) -> None:
+                x, keys, key, _ = inputs
+                seen[pair] = module.weights(x, keys, key)
+
+            return look
+
+        hooks = [attend.register_forward_hook(hook(pair)) for pair, attend in self.multiattn.last().items()]
+        try:
+            self(batch)
+        finally:
+            for handle in hooks:
+                handle.remove()
+        return seen
+
+    def context(self, batch: Batch, layout: Layout) -> dict[str, Tensor]:
+        """C^m of equation 1: modality -> [R, d] in dialogue-major order."""
+        inputs = {m: projected(m, batch, layout, self.project, self.missing) for m in self.modalities}
+        context = {}
+        if self.rnn is not None:
+            outputs = self.rnn([inputs[m] for m in self.recurrent], layout)
+            for m, e in zip(self.recurrent, outputs, strict=True):
+                e = self.join[m](e) if m in self.join else e
+                context[m] = F.relu(self.dropout(e))
+        for m in self.modalities:
+            if m not in context:
+                x = layout.place(inputs[m])
+                if self.published:  # padded turns are keys: the projection of zeros
+                    nothing = cast(Tensor, self.project[m].bias).to(x.dtype)
+                    x = torch.where(layout.padding[:, None], nothing, x)
+                context[m] = x
+        return {m: context[m] for m in self.modalities}
+
+    def _keys(self, m: str, batch: Batch, layout: Layout) -> Tensor | None:
+        """[R] bool, which rows may be attended to; None for all."""
+        present = batch.present[m].flatten()[layout.keys]
+        if self.published:
+            present = present | layout.padding  # published attention sees padded turns
+        return None if bool(present.all()) else present
