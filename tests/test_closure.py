@@ -2,78 +2,124 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
 
-from extract.encoders import REGISTRY as ENCODERS
-from pipeline.closure import NEUTRAL, ROOT, closure, path_of
-from pipeline.corpora import REGISTRY as CORPORA
-from train.fusion.build import MODELS
+from extract.encoders import REGISTRY, encoder_class
+from pipeline.closure import NEUTRAL, closure
+from tests.clone import ROOT, clone
+from tests.stages import CHOICES, PAGE, covers, demo, page, sources
 
-TRAINABLE = ("speech", "text")
-# stage → (entry, what params put into a dep's name, the modules that this choice adds)
-CHOICES = {
-    "corpus": [("pipeline.demo.__main__", {"item": "demo"}, [])],
-    "prepare": [("pipeline.prepare", {"corpus.name": n}, [module]) for n, module in CORPORA.items()],
-    "extract": [("extract.__main__", {"item.encoder": n}, [f"extract.encoders.{n}"]) for n in ENCODERS],
-    "extract_finetuned": [
-        ("extract.__main__", {"item.encoder": n}, [f"extract.encoders.{n}"]) for n in TRAINABLE
-    ],
-    "finetune": [
-        ("train.finetune.__main__", {"item.encoder": n}, [f"extract.encoders.{n}"]) for n in TRAINABLE
-    ],
-    "train": [],
-    "evaluate": [],
-}
-for _name, _parts in MODELS.items():
-    _added = [f"train.models.{part.partition(':')[0]}" for part in _parts]
-    CHOICES["train"].append(("train.__main__", {"model.name": _name}, _added))
-    CHOICES["evaluate"].append(("evaluate.__main__", {"model.name": _name}, _added))
+STAGES = sorted({choice.stage for choice in CHOICES})
+# What lies in a model's folder beside the model, for people and tests.
+BESIDE = {Path("train/models/multiemo/reference.py"), Path("train/models/multiemo/published.py")}
 
 
-def deps(stage: str, chosen: dict[str, str]) -> set[Path]:
-    """Return the deps of a stage that are source of this project."""
-    found = YAML(typ="safe").load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]
-    names = found.get("do", found)["deps"]
-    for key, value in chosen.items():
-        names = [name.replace(f"${{{key}}}", value) for name in names]
-    return {Path(n) for n in names if n.split("/")[0] in ("pipeline", "extract", "train", "evaluate")}
+@pytest.mark.parametrize("choice", CHOICES, ids=lambda c: "-".join([c.stage, *c.names.values()]))
+def test_a_stage_depends_on_all_that_it_imports(choice) -> None:
+    deps = choice.deps()
+    assert not [str(file) for file in sorted(choice.imports()) if not covers(deps, file)]
 
 
-def imports(entry: str, added: list[str]) -> set[Path]:
-    """Return the files whose source may change a byte of what the entry writes."""
-    return {path_of(module) for module in closure(entry, *added, without=NEUTRAL)}
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_nothing_that_no_choice_imports(stage: str) -> None:
+    imported = set().union(*(c.imports() for c in CHOICES if c.stage == stage))
+    deps = set().union(*(c.deps() for c in CHOICES if c.stage == stage))
+    inside = {file for file in sources() if covers(deps, file)}
+    assert not [str(file) for file in sorted(inside - imported - BESIDE)]
 
 
-def covers(dep: Path, file: Path) -> bool:
-    """Return whether a dep, a file or a folder, holds a file."""
-    return dep == file or dep in file.parents
+def test_the_page_has_the_table_of_today() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    assert text == page(text), "run `python -m tests.stages`"
 
 
-@pytest.mark.parametrize("stage", CHOICES)
-def test_a_stage_depends_on_all_that_it_imports(stage: str) -> None:
-    for entry, chosen, added in CHOICES[stage]:
-        known = deps(stage, chosen)
-        missing = [str(f) for f in sorted(imports(entry, added)) if not any(covers(d, f) for d in known)]
-        assert not missing, f"{stage} ({chosen}) imports these and does not depend on them"
+@pytest.mark.parametrize("name", REGISTRY)
+def test_a_fingerprint_holds_what_the_encoder_imports(name: str) -> None:
+    kind = encoder_class(name)
+    hashed = kind.__new__(kind).sources()
+    assert kind.__module__ in hashed
+    left_out = closure(kind.__module__, without=NEUTRAL) - hashed
+    # Values that these decide are in the params or in the item, which are hashed besides.
+    assert left_out <= {"extract.contract", "extract.encoders", "pipeline.params", "pipeline.tables.schema"}
 
 
-@pytest.mark.parametrize("stage", CHOICES)
-def test_a_stage_depends_on_nothing_that_it_does_not_import(stage: str) -> None:
-    imported: set[Path] = set()
-    known: set[Path] = set()
-    for entry, chosen, added in CHOICES[stage]:
-        imported |= imports(entry, added)
-        known |= deps(stage, chosen)
-    assert not [str(d) for d in sorted(known) if not any(covers(d, f) for f in imported)]
-    # A folder is a dep as a whole: a module in it that the stage does not import would run it for nothing.
-    inside = {f.relative_to(ROOT) for d in known if (ROOT / d).is_dir() for f in (ROOT / d).rglob("*.py")}
-    assert not [str(f) for f in sorted(inside - imported) if closure_has_code(f)]
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Yield a clone whose stages DVC takes for done, without anything having run."""
+    from dvc.repo import Repo
+
+    folder = clone(tmp_path_factory.mktemp("clone"))
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        for stage in Repo(str(folder)).index.stages:
+            for out in stage.outs:
+                place = Path(out.fs_path)
+                place.parent.mkdir(parents=True, exist_ok=True)
+                if not place.exists():
+                    place.mkdir() if not place.suffix else place.touch()
+        with Repo(str(folder)) as repo, contextlib.redirect_stderr(io.StringIO()):
+            repo.commit(force=True)
+        assert runs(folder) == []
+        yield folder
+    finally:
+        os.chdir(before)
 
 
-def closure_has_code(file: Path) -> bool:
-    """Return whether a file holds more than a docstring."""
-    module = ".".join(file.with_suffix("").parts).removesuffix(".__init__")
-    return bool(closure(module) & {module})
+def runs(folder: Path) -> list[str]:
+    """Return the stages that DVC would run for what has changed in the source."""
+    from dvc.repo import Repo
+
+    with Repo(str(folder)) as repo:
+        status = repo.status()
+    changed = {
+        stage: [
+            path for change in changes if isinstance(change, dict) for path in change.get("changed deps", {})
+        ]
+        for stage, changes in json.loads(json.dumps(status)).items()
+    }
+    return sorted(stage for stage, paths in changed.items() if paths)
+
+
+def mutated(folder: Path, file: Path) -> list[str]:
+    """Return the stages that DVC would run after a changed constant in one file."""
+    path = folder / file
+    before = path.read_bytes()
+    path.write_bytes(before + b"\nMUTATED = 1\n")
+    try:
+        return runs(folder)
+    finally:
+        path.write_bytes(before)
+
+
+QUICK = [
+    "evaluate/predict/timeline.py", "extract/engine/run.py", "pipeline/tables/splits.py", "train/data/dialogues.py",
+    "train/finetune/loop.py", "train/models/foalnet/network.py",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("file", [Path(name) for name in QUICK], ids=str)
+def test_a_changed_constant_runs_the_stages_that_import_it(project: Path, file: Path) -> None:
+    assert mutated(project, file) == sorted(s for s, c in demo().items() if covers(c.deps(), file))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("file", sources(), ids=str)
+def test_a_changed_constant_in_any_file_runs_the_stages_that_import_it(project: Path, file: Path) -> None:
+    importing = {stage for stage, choice in demo().items() if file in choice.imports()}
+    ran = set(mutated(project, file))
+    assert importing <= ran
+    # One list of deps serves every encoder and layout; a run without need changes no byte.
+    assert {stage.partition("@")[0] for stage in ran - importing} <= {"extract", "prepare"}
+
+
+def test_dvc_yaml_names_no_file_that_is_not_there() -> None:
+    for choice in CHOICES:
+        assert not [str(dep) for dep in choice.deps() if not (ROOT / dep).exists()]

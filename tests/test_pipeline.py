@@ -200,7 +200,7 @@ def test_a_fine_tuned_stream_is_one_param_and_its_weights_say_what_they_saw(proj
 )
 def test_a_mistake_in_params_ends_with_one_message(project, old, new, said):
     edit(project / "params.yaml", old, new)
-    output = run(project, "extract", "check", code=2)
+    output = run(project, "evaluate.check", code=2)
     assert said in output
     assert "Traceback" not in output
     output = run(project, "dvc", "repro", "-q", code=255)

@@ -8,7 +8,8 @@
 `make table-modalities` does the first three. `compare` takes names of experiments, revisions, and `workspace`.
 Every number is read from the experiments' own results; a published figure comes from published.csv beside
 this file, with its source. The last column is a paired bootstrap over the test dialogues against the grid's full
-model, or the row that `--against` names: the two-sided p of "no difference in weighted F1", empty below ten test dialogues.
+model, or the row that `--against` names: the two-sided p of "no difference in weighted F1", empty below ten test
+dialogues.
 """
 
 from __future__ import annotations

@@ -12,20 +12,21 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from evaluate.page import bar, page
 from evaluate.palette import colours
 from evaluate.predict.answers import Answers
 from evaluate.predict.trained import Trained
-from evaluate.run.report import bar, page
 from pipeline import fragments
 
+HERE = Path(__file__).parent
 UNKNOWN = 1.0  # seconds that a turn of unknown length takes in the strip
 
 
 def render(answers: Answers, model: Trained, folder: Path) -> str:
     """The page, to lie in `folder`; the same answers give the same text."""
     return page(
-        "timeline",
-        ["report.css", "timeline.css"],
+        HERE / "timeline",
+        HERE / "timeline.css",
         names=answers.labels,
         colours=colours(answers.labels),
         model=model,

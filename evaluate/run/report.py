@@ -1,23 +1,19 @@
 """results/report.html: one file that shows a run to a person, offline, on a desk, a phone or paper.
 
-The template holds the words, report.css the looks, report.js filters and heatmaps; all three end up inside
-the page, whose own policy forbids it every request. Whatever comes from a corpus is escaped by the template.
+The template holds the words, evaluate/page.css the looks, report.js filters and heatmaps.
 """
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
-from collections.abc import Callable, Sequence
-from itertools import accumulate, pairwise
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from evaluate.page import bar, page
 from evaluate.palette import colours
 from evaluate.run import charts
 from evaluate.run.metrics import METRICS
@@ -42,8 +38,7 @@ def render(run: Run, found: dict[str, Any]) -> str:
     """The page, from a run and what `evaluate.run.details.details` found in it; the same run gives the same text."""
     test = found["seeds"][0]["splits"].get("test")
     return page(
-        "report",
-        ["report.css"],
+        HERE / "report",
         run=run,
         params=run.params,
         found=found,
@@ -60,26 +55,6 @@ def render(run: Run, found: dict[str, Any]) -> str:
         dialogues=_dialogues(run),
         speakers=sorted({run.utterances[i].speaker for rows in run.test_dialogues() for i in rows}),
         data=_data(run),
-    )
-
-
-def page(name: str, styles: Sequence[str], **values: Any) -> str:
-    """NAME.html.j2 of this folder with NAME.js and the style sheets inside; whatever `values` bring is escaped."""
-    script = (HERE / f"{name}.js").read_text(encoding="utf-8")
-    environment = Environment(
-        autoescape=True,
-        loader=FileSystemLoader(HERE),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
-    return environment.get_template(f"{name}.html.j2").render(
-        **values,
-        style=Markup("".join((HERE / sheet).read_text(encoding="utf-8") for sheet in styles)),
-        script=Markup(script),
-        # The page's own policy runs this script and no other.
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
 
 
@@ -127,13 +102,6 @@ def _dialogues(run: Run) -> list[dict[str, Any]]:
             }
         )
     return shown
-
-
-def bar(probabilities: np.ndarray) -> str:
-    """The class probabilities as one gradient of hard-edged segments, in label order."""
-    edges = [0.0, *accumulate(float(p) * 100 for p in probabilities)]
-    stops = [f"var(--e{i}) {a:.1f}% {b:.1f}%" for i, (a, b) in enumerate(pairwise(edges)) if b - a >= 0.05]
-    return f"linear-gradient(90deg,{','.join(stops)})"
 
 
 def _data(run: Run) -> dict[str, Any]:

@@ -62,7 +62,7 @@ def test_a_copy_of_that_file_and_its_line_are_an_encoder(tmp_path):
 
     changed = git(project, "status", "--porcelain", "extract").split("\n")
     assert sorted(filter(None, changed)) == [" M extract/encoders/__init__.py", "?? extract/encoders/mine.py"]
-    assert "ok" in run(project, "extract", "check")
+    assert "ok" in run(project, "evaluate.check")
     for stream in ("mine", "opensmile"):
         assert "2 ok, 1 too_short" in run(project, "extract", stream, EMOFUSE_MEDIA=str(media))
     with (

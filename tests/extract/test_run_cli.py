@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +13,7 @@ from extract import encoders
 from extract.engine import run
 from pipeline.errors import UserError
 from pipeline.features import FeatureCache
-from tests.extract.project import ENCODER, REPOSITORY, Project, inline, sentences
+from tests.extract.project import ENCODER, Project, inline, sentences
 
 Said = Callable[..., str]
 
@@ -118,36 +116,6 @@ def test_mistakes_are_named(made: Project, said: Said, args: list[str], says: st
         said(*args)
 
 
-@pytest.mark.parametrize(
-    ("streams", "says"),
-    [
-        ({"check": {"encoder": "fake"}}, r"extract\.check: is a word of the command line"),
-        ({"none": {"encoder": "fake"}}, r"extract\.none: is a word of the command line"),
-        ({"a/b": {"encoder": "fake"}}, r"extract\.a/b: a stream's name is made of letters"),
-        ({"../x": {"encoder": "fake"}}, r"extract\.\.\./x: a stream's name is made of letters"),
-        (
-            {"x": {"encoder": "fakke"}},
-            r"extract\.x\.encoder: no encoder is called 'fakke'; did you mean `fake`\?",
-        ),
-        ({"x": {}}, r"extract\.x\.encoder: must name an encoder"),
-        ({"x": {"encoder": "fake", "bach": 3}}, r"extract\.x\.bach: unknown key; did you mean `batch`\?"),
-        ({"x": {"encoder": "fake", "batch": 0}}, r"extract\.x\.batch=0: input should be greater"),
-    ],
-)
-def test_check_names_every_mistake(
-    made: Project, said: Said, tmp_path: Path, streams: dict, says: str
-) -> None:
-    made.params()
-    path = tmp_path / "params.yaml"
-    assert said("check") == "params.yaml: ok\n"
-    sections = json.loads(path.read_text())
-    sections["extract"] |= {**streams, "other": {"encoder": "fake", "dim": "wide"}}
-    path.write_text(json.dumps(sections))
-    with pytest.raises(UserError, match=says) as error:
-        said("check")
-    assert "extract.other.dim='wide'" in str(error.value)
-
-
 def test_a_stream_without_frames_cannot_store_them(
     made: Project, said: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,15 +123,3 @@ def test_a_stream_without_frames_cannot_store_them(
     made.params(frames="f4")
     with pytest.raises(UserError, match=r"extract\.fake\.frames=f4: the encoder fake has no frames"):
         said("fake")
-
-
-def test_check_loads_nothing_heavy() -> None:
-    program = (
-        "import sys; sys.argv = ['extract', 'check']\n"
-        "from extract.__main__ import main; main()\n"
-        "print(sorted({'torch', 'transformers', 'h5py', 'opensmile'} & set(sys.modules)))"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=600
-    )
-    assert result.stdout.splitlines() == ["params.yaml: ok", "[]"], result.stderr

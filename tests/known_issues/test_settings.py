@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from extract.__main__ import main as extract_main
+from evaluate.check import main as check_main
 from extract.encoders import stream_params
 from extract.networks.pretrained import load_config
 from extract.networks.weights import content_hash, resolve
@@ -64,8 +64,7 @@ def check(monkeypatch) -> None:
     monkeypatch.setitem(
         sys.modules["extract.encoders"].REGISTRY, "fake", "tests.extract.fake_encoders:FakeEncoder"
     )
-    monkeypatch.setattr(sys, "argv", ["extract", "check"])
-    extract_main()
+    check_main()
 
 
 def test_a_misspelt_corpus_is_told_by_check_and_not_by_a_missing_file(project, monkeypatch):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from pipeline.corpora import demo
+from pipeline.demo import __main__ as maker
 from pipeline.demo.plan import Clip, clips
 from pipeline.demo.voice import RATE
 from pipeline.errors import UserError
@@ -67,14 +68,14 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("demo")
     (root / "media").mkdir()
     for clip in HANDFUL.values():
-        demo.record(root, clip)
+        maker.record(root, clip)
     return root
 
 
 def test_the_same_bytes_in_another_order_and_process(made, tmp_path):
     (tmp_path / "media").mkdir()
     code = (
-        "import sys; from pathlib import Path; from pipeline.corpora import demo\n"
+        "import sys; from pathlib import Path; from pipeline.demo import __main__ as demo\n"
         "plan = {c.utterance: c for c in demo.clips()}\n"
         "for name in sys.argv[2:]: demo.record(Path(sys.argv[1]), plan[name])"
     )
@@ -86,7 +87,7 @@ def test_the_same_bytes_in_another_order_and_process(made, tmp_path):
 @pytest.mark.parametrize("kind", HANDFUL)
 def test_what_a_decoder_finds(made, kind):
     clip = HANDFUL[kind]
-    frames, sound = decoded(made / demo.media(clip))
+    frames, sound = decoded(made / maker.media(clip))
     assert frames.shape[1:] == (320, 320, 3)
     assert 1 <= len(frames) / 25 <= 5
     if clip.sound == "none":
@@ -99,8 +100,8 @@ def test_what_a_decoder_finds(made, kind):
 
 def test_the_mouth_moves_and_the_room_is_empty(made):
     """The lower face changes far more between loud and quiet frames than the grain does in a room."""
-    face, _ = decoded(made / demo.media(HANDFUL["angry"]))
-    room, _ = decoded(made / demo.media(HANDFUL["room"]))
+    face, _ = decoded(made / maker.media(HANDFUL["angry"]))
+    room, _ = decoded(made / maker.media(HANDFUL["room"]))
     around_the_mouth = np.s_[:, 185:235, 125:195]
     assert face[around_the_mouth].std(0).mean() > 3 * room[around_the_mouth].std(0).mean()
 
@@ -108,13 +109,13 @@ def test_the_mouth_moves_and_the_room_is_empty(made):
 def test_build_and_read(tmp_path, monkeypatch):
     """The whole of a small corpus, by two processes and by one, over what an earlier run left."""
     few = [c for c in clips(1) if c.turn < 2]
-    monkeypatch.setattr(demo, "clips", lambda dialogues: few)
+    monkeypatch.setattr(maker, "clips", lambda dialogues: few)
     roots = {"1": tmp_path / "one", "2": tmp_path / "two"}
     (roots["1"] / "media").mkdir(parents=True)
     (roots["1"] / "media/stale.mp4").touch()
     for workers, root in roots.items():
         monkeypatch.setenv("EMOFUSE_WORKERS", workers)
-        demo.build(root, 1)
+        maker.build(root, 1)
     assert digests(roots["1"]) == digests(roots["2"])
 
     utterances, labels = demo.read(roots["1"], corpus_params(roots["1"]))
@@ -132,12 +133,12 @@ def test_build_and_read(tmp_path, monkeypatch):
 def test_bad_worker_count(tmp_path, monkeypatch, workers):
     monkeypatch.setenv("EMOFUSE_WORKERS", workers)
     with pytest.raises(UserError, match=f"EMOFUSE_WORKERS.*{workers}"):
-        demo.build(tmp_path / "demo", 1)
+        maker.build(tmp_path / "demo", 1)
     assert not (tmp_path / "demo").exists()
 
 
 def test_reading_what_is_not_there(tmp_path):
-    with pytest.raises(UserError, match=r"python -m pipeline\.corpora\.demo"):
+    with pytest.raises(UserError, match=r"python -m pipeline\.demo"):
         demo.read(tmp_path, corpus_params(tmp_path))
 
 

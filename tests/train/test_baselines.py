@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from tests.train import small
 from tests.train.dialogues import CLASSES, DIMS, alone, batch, params
 from train.data.dialogues import load
-from train.fusion.build import MODELS
+from train.fusion.build import MODELS, imported
 from train.fusion.loop import fit
 
 BASELINES = ["majority", "logreg", "bclstm", "dialoguernn"]
@@ -19,7 +19,7 @@ SUBSETS = [("text",), ("audio", "visual"), ("text", "audio", "visual")]
 
 def model(name: str, modalities=tuple(DIMS), **changes) -> torch.nn.Module:
     torch.manual_seed(0)
-    net = MODELS[name][0]({m: DIMS[m] for m in modalities}, CLASSES, params(**changes)).double()
+    net = imported(MODELS[name][0])({m: DIMS[m] for m in modalities}, CLASSES, params(**changes)).double()
     for weight in net.parameters():
         torch.nn.init.normal_(weight, std=0.5)
     return net

@@ -61,11 +61,12 @@ def build(
     Args:
         counts: [C] labelled utterances of the train split per emotion.
     """
-    network, criterion = (_imported(name) for name in MODELS[model.name])
+    network, criterion = (imported(name) for name in MODELS[model.name])
     return network(dims, len(counts), model), criterion(loss, counts)
 
 
-def _imported(name: str) -> Any:
+def imported(name: str) -> Any:
+    """Return what `module:attribute` names in train.models."""
     module, _, attribute = name.partition(":")
     return getattr(importlib.import_module(f"train.models.{module}"), attribute)
 

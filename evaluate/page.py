@@ -1,0 +1,51 @@
+"""A page that people open offline: template, style and script in one file.
+
+The page's own policy forbids it every request, and whatever comes from a corpus is escaped.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from itertools import accumulate, pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+LOOKS = Path(__file__).with_suffix(".css")
+
+
+def page(source: Path, *sheets: Path, **values: Any) -> str:
+    """Return SOURCE.html.j2 filled in, with SOURCE.js and the style sheets inside; what `values` bring is escaped.
+
+    Args:
+        source: the template and the script, without their endings.
+        sheets: style sheets besides evaluate/page.css, which every page has.
+        values: what the template names.
+    """
+    script = source.with_suffix(".js").read_text(encoding="utf-8")
+    environment = Environment(
+        autoescape=True,
+        loader=FileSystemLoader(source.parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    return environment.get_template(f"{source.name}.html.j2").render(
+        **values,
+        style=Markup("".join(sheet.read_text(encoding="utf-8") for sheet in (LOOKS, *sheets))),
+        script=Markup(script),
+        # The page's own policy runs this script and no other.
+        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+    )
+
+
+def bar(probabilities: np.ndarray) -> str:
+    """The class probabilities as one gradient of hard-edged segments, in label order."""
+    edges = [0.0, *accumulate(float(p) * 100 for p in probabilities)]
+    stops = [f"var(--e{i}) {a:.1f}% {b:.1f}%" for i, (a, b) in enumerate(pairwise(edges)) if b - a >= 0.05]
+    return f"linear-gradient(90deg,{','.join(stops)})"
