@@ -1,4 +1,4 @@
-"""What each stage of dvc.yaml imports and depends on: `python -m tests.stages` writes the table of docs/architecture.md.
+"""What each stage of dvc.yaml imports and depends on; `python -m tests.stages` writes docs/architecture.md from it.
 
 A stage runs with a choice of params: the encoder of a stream, the layout of a corpus, a model. CHOICES has all of them.
 """
@@ -101,9 +101,10 @@ def demo() -> dict[str, Choice]:
 def table() -> str:
     """Return the table of docs/architecture.md: each file, and the stages that a change in it runs."""
     lines = ["| file | runs | of these without need |\n| --- | --- | --- |\n"]
+    stages = [(stage, choice.deps(), choice.imports()) for stage, choice in demo().items()]
     for file in sources():
-        runs = [stage for stage, choice in demo().items() if covers(choice.deps(), file)]
-        idle = [stage for stage in runs if file not in demo()[stage].imports()]
+        runs = [stage for stage, deps, _ in stages if covers(deps, file)]
+        idle = [stage for stage, _, imports in stages if stage in runs and file not in imports]
         lines.append(f"| `{file.as_posix()}` | {', '.join(runs) or 'nothing'} | {', '.join(idle)} |\n")
     return "".join(lines)
 

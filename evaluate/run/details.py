@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from evaluate.run import metrics, presets
+from evaluate.run import metrics
 from evaluate.run.metrics import METRICS
 from evaluate.run.results import Prediction, Run, leaders
+from evaluate.run.settings import settings
 from pipeline.params import Params
 from pipeline.tables.schema import SPLITS
 
@@ -65,7 +66,7 @@ def details(run: Run) -> dict[str, Any]:
         for s in run.streams
     ]
     found["dropped"] = run.dropped
-    found["changed"] = presets.changed(run.params)
+    found["params"] = settings(run.params)
     found["history"] = [
         {
             "seed": seed,
