@@ -205,9 +205,9 @@ def test_what_a_reader_must_know_is_said(make_run):
     assert "Without <b>visual</b>: no file." in text
     assert "seed 0, the first" in text
     assert "text + audio ·" in text
-    assert "oracle_test" in text
+    assert "oracle_test: epoch chosen on test" in text
     plain = make_run()
-    assert "oracle_test" not in report.render(plain, details.details(plain))
+    assert "epoch chosen on test" not in report.render(plain, details.details(plain))
 
 
 def test_the_same_run_gives_the_same_page(make_run):
