@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline import folders
 from pipeline.corpora import iemocap, raw
 from pipeline.errors import UserError
 from pipeline.params import CorpusParams
@@ -37,7 +38,7 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
 
 def _lists(root: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for path in sorted(root.glob("*.scp")):
+    for path in folders.files(root, ".scp", below=False):
         names = [SPLITS[word] for word in re.split("[^a-z]+", path.stem.lower()) if word in SPLITS]
         if len(set(names)) != 1:
             raise UserError(
@@ -82,5 +83,5 @@ def _rows(path: Path, split: str, corpus: CorpusParams, problems: raw.Problems) 
             split=split,
             emotion=iemocap.label(emotion, corpus.labels) or emotion,
             session=str(int(of_iemocap[1])) if of_iemocap else "",
-            media=media,
+            media=raw.media_path(media),
         )

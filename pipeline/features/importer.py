@@ -18,6 +18,7 @@ from typing import Protocol
 
 import numpy as np
 
+from pipeline import folders
 from pipeline.errors import UserError
 from pipeline.features import schema
 from pipeline.features.arrays import ArrayError, Npz, read_npy
@@ -89,7 +90,7 @@ class _Folder:
         self.source = source
         names = _read_names(source.names) if source.names else None
         self.paths: dict[str, Path] = {}
-        for path in sorted(source.path.rglob("*.np[yz]")):
+        for path in folders.files(source.path, ".npy", ".npz"):
             file = path.relative_to(source.path).with_suffix("").as_posix()
             utterance = file if names is None else names.get(file, f"{file} (not in {source.names})")
             if utterance in self.paths:
@@ -101,7 +102,7 @@ class _Folder:
         path = self.paths[utterance]
         data = path.read_bytes()
         key = hashlib.sha256(data).hexdigest()
-        if path.suffix == ".npy":
+        if path.suffix.lower() == ".npy":
             return key, read_npy(data, path.name)
         npz = Npz(data, path.name)
         name = self.source.array or (npz.names[0] if len(npz.names) == 1 else "")

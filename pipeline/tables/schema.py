@@ -17,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.errors import UserError
+from pipeline.numbers import decimal, whole
 
 UTTERANCES = Path("data/utterances.csv")
 LABELS = Path("data/labels.csv")
@@ -63,9 +64,9 @@ def read_utterances(path: Path = UTTERANCES) -> list[Utterance]:
         if row["utterance"] in seen:
             problems.add("utterance", row["utterance"], f"already stands in line {seen[row['utterance']]}")
         seen[row["utterance"]] = line
-        turn = _number(row["turn"], "turn", int, problems)
-        start = _number(row["start"], "start", float, problems) if row["start"] else None
-        end = _number(row["end"], "end", float, problems) if row["end"] else None
+        turn = _number(row["turn"], "turn", whole, problems)
+        start = _number(row["start"], "start", decimal, problems) if row["start"] else None
+        end = _number(row["end"], "end", decimal, problems) if row["end"] else None
         if start is not None and end is not None and end <= start:
             problems.add("end", row["end"], f"is not after start={row['start']}")
         if not is_inside(row["media"]):
@@ -149,9 +150,8 @@ def parties(dialogue: Sequence[Utterance]) -> list[int]:
 
 def is_inside(media: str) -> bool:
     """Whether a relative media path stays inside the folder it is relative to."""
-    return (
-        not media.startswith("/") and ".." not in media.split("/") and "\0" not in media and "\\" not in media
-    )
+    absolute = media.startswith("/") or re.match("[A-Za-z]:[/\\\\]", media)
+    return not absolute and ".." not in media.split("/") and "\0" not in media and "\\" not in media
 
 
 class _Problems:
@@ -217,5 +217,5 @@ def _number(value: str, column: str, kind: Callable[[str], float], problems: _Pr
             return number
     except ValueError:
         pass
-    problems.add(column, value, f"must be {'a whole number' if kind is int else 'seconds'} from 0 up")
+    problems.add(column, value, f"must be {'a whole number' if kind is whole else 'seconds'} from 0 up")
     return None
