@@ -1,6 +1,6 @@
 """New recordings for a trained model: a video with its subtitles, or a csv of spans → utterances, as in a corpus.
 
-A video is one dialogue, a cue one utterance, its speaker the `NAME:` in front of the words where there is one. A csv
+A video is one dialogue, a turn in its cues one utterance (pipeline/corpora/turns.py). A csv
 has the columns of corpus `csv` (pipeline/corpora/csv.py), of which `split` and `emotion` are not read; its media
 are relative to the csv's folder, or to EMOFUSE_MEDIA.
 """
@@ -72,13 +72,16 @@ def from_video(video: Path, srt: Path, labels: list[str], scratch: Path) -> Reco
     """A video and its subtitles.
 
     Raises:
-        UserError: no such video, no such subtitles, none with text, or a bad time line.
+        UserError: no such video, no such subtitles, none with words, or bad time lines.
     """
     if not video.is_file():
         raise UserError(f"{video}: no such file")
-    rows = subtitles.cues(srt, video.stem.strip() or "video", video.name, "test")
+    problems = raw.Problems()
+    name = video.stem.strip() or "video"
+    rows = subtitles.utterances(srt, name, video.name, "test", keep_tags=False, problems=problems)
+    problems.stop()
     if not rows:
-        raise UserError(f"{srt}: no cue has any text, so there is nothing to predict")
+        raise UserError(f"{srt}: no cue has any words, so there is nothing to predict")
     return _recordings(rows, srt, video.parent, labels, scratch)
 
 

@@ -26,6 +26,10 @@ from pipeline.params import CorpusParams
 from pipeline.tables.schema import LABEL_COLUMNS, LISTED, SPLITS, is_inside
 
 MAX_TEXT, MAX_NAME, MAX_FILE_NAME = 20_000, 200, 255
+# What people call the splits in names of files and folders.
+SPLIT_WORDS = {
+    "train": "train", "val": "val", "valid": "val", "dev": "val", "test": "test", "eval": "test",
+}  # fmt: skip
 Tables = tuple[pd.DataFrame, pd.DataFrame]
 CsvRow = tuple[str, dict[str, str]]
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
@@ -185,15 +189,15 @@ def csv_rows(path: Path, needed: Sequence[str], optional: Sequence[str] | None =
         raise UserError(f"{path}:{line + 1}: not a well-formed csv row: {error}") from None
 
 
-def _header(
-    names: list[str], needed: Sequence[str], optional: Sequence[str] | None, place: str
-) -> list[str]:
+def _header(names: list[str], needed: Sequence[str], optional: Sequence[str] | None, place: str) -> list[str]:
     spelt = {name.casefold(): name for name in (*needed, *(optional or ()))}
     header = [spelt.get(name.strip().casefold(), name.strip()) for name in names]
     while header and not header[-1]:
         header.pop()
     if missing := [name for name in needed if name not in header]:
-        raise UserError(f"{place}: no column {', '.join(missing)}; there are {', '.join(header)[:200] or 'none'}")
+        raise UserError(
+            f"{place}: no column {', '.join(missing)}; there are {', '.join(header)[:200] or 'none'}"
+        )
     known = {*needed, *(header if optional is None else optional)}
     if unknown := [name or "(no name)" for name in header if name not in known]:
         named = ", ".join(unknown)[:200]
@@ -204,8 +208,9 @@ def _header(
 
 
 def tables(rows: Iterable[Row], corpus: CorpusParams, problems: Problems) -> Tables:
-    """Utterances (all columns but `media_hash`; beside them `place` and `stated` of the rows, for the check) and labels,
-    sorted by dialogue, then `order`. `media` are spelt as they are on disk.
+    """Utterances and labels, sorted by dialogue, then `order`.
+
+    Utterances have all columns but `media_hash`, `media` as spelt on disk, and `place` and `stated` of their rows.
 
     Raises:
         UserError: every problem there is, those the importer found and those found here.

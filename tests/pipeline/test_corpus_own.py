@@ -6,7 +6,9 @@ import re
 
 import pytest
 
-from pipeline.corpora import csv, scp, subtitles
+from pipeline.corpora import csv, raw, scp, subtitles
+from pipeline.corpora.cues import read_cues
+from pipeline.corpora.turns import turns
 from pipeline.errors import UserError
 from pipeline.prepare import prepare
 from pipeline.tables.schema import read_utterances
@@ -145,12 +147,13 @@ def test_subtitles_as_other_programs_write_them(tmp_path):
         "\ufeff00:00:03.5 --> 00:00:04.25 X1:10 X2:20\r\nLater.\r\n\r\n\r\n7\r\n01:02 --> 01:03\r\n\r\n"
         "1\r\n0:00:01,000 --> 0:00:02,000\r\nMrs. Smith: 12:30 it is\r\n".encode()
     )
-    cues = subtitles.read_srt(path)
-    assert [(cue.start, cue.end, cue.text) for cue in cues] == [
-        (1.0, 2.0, "Mrs. Smith: 12:30 it is"),
-        (3.5, 4.25, "Later."),
+    problems = raw.Problems()
+    found = turns(read_cues(path, problems), keep_tags=False)
+    assert not problems.found
+    assert [(turn.start, turn.end, turn.speaker, turn.text) for turn in found] == [
+        (1.0, 2.0, "Mrs. Smith", "12:30 it is"),
+        (3.5, 4.25, "", "Later."),
     ]
-    assert subtitles.split_speaker(cues[0].text) == ("Mrs. Smith", "12:30 it is")
 
 
 @pytest.mark.parametrize(
@@ -159,10 +162,14 @@ def test_subtitles_as_other_programs_write_them(tmp_path):
         (
             "00:00:03,000 -->",
             "00:00:05,000 -->",
-            "call.srt:7: the cue ends at 4 s, not after its start at 5 s",
+            "call.srt:7: line='00:00:05,000 --> 00:00:04,000': the cue ends at 4 s, not after its start at 5 s",
         ),
-        ("00:00:03,000 -->", "-00:00:03,000 -->", "call.srt:7: '-00:00:03,000 --> 00:00:04,000': expected"),
-        ("00:00:03,000 -->", "00:00:03,000 ->", "call.srt:7: '00:00:03,000 -> 00:00:04,000': expected"),
+        (
+            "00:00:03,000 -->",
+            "-00:00:03,000 -->",
+            "call.srt:7: line='-00:00:03,000 --> 00:00:04,000': the cue begins before",
+        ),
+        ("00:00:03,000 -->", "00:00:03,000 ->", "call.srt:7: line='00:00:03,000 -> 00:00:04,000': expected"),
     ],
 )
 def test_bad_subtitles(tmp_path, old, new, expected):
