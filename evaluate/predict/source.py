@@ -18,7 +18,7 @@ from pipeline.corpora import csv, raw, subtitles
 from pipeline.errors import UserError
 from pipeline.params import CorpusParams
 from pipeline.prepare import hash_media
-from pipeline.probe import Probe, probe
+from pipeline.probe import STEP, Probe, probe
 from pipeline.tables import schema as tables
 from pipeline.tables.schema import Utterance
 
@@ -65,6 +65,12 @@ class Recordings:
         if late:
             found.append(f"{late[0].utterance}: begins after the end of {late[0].media}")
             found += [f"and {len(late) - 1} more begin after the end"] * (len(late) > 1)
+        cut = [u for u in self.utterances if (u.start or 0.0) < self.length(u) < (u.end or 0.0) - STEP]
+        if cut:
+            found.append(
+                f"{cut[0].utterance}: ends at {cut[0].end:g} s, {cut[0].media} at {self.length(cut[0]):g} s; it is cut"
+            )
+            found += [f"and {len(cut) - 1} more are cut at the end"] * (len(cut) > 1)
         return found
 
 

@@ -80,6 +80,12 @@ def clean(lines: Sequence[str]) -> tuple[str, ...]:
     return tuple(line for line in found if line)
 
 
+def seconds(clock: str) -> float | None:
+    """Return the seconds of a time such as 00:16:16,059; None where it is none."""
+    match = re.fullmatch(_CLOCK, clock.strip())
+    return _seconds(*match.groups()) if match else None
+
+
 def _span(line: str) -> tuple[float, float] | None:
     match = _SPAN.fullmatch(line)
     return (_seconds(*match.groups()[:5]), _seconds(*match.groups()[5:10])) if match else None

@@ -237,7 +237,9 @@ def test_overlapping_and_overlong_cues_are_answered(talk, monkeypatch, capsys):
     assert [(r["start"], r["end"], r["missing"]) for r in found] == [
         ("0.0", "1.5", ""), ("1.0", "2.0", ""), ("5.0", "6.0", "audio:too_short"),
     ]  # fmt: skip
-    assert "talk_0002: begins after the end of talk.mp4" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "talk_0001: ends at 9 s, talk.mp4 at 2 s; it is cut" in said
+    assert "talk_0002: begins after the end of talk.mp4" in said
 
 
 @pytest.mark.parametrize(
