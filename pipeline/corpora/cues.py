@@ -9,18 +9,21 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.corpora import raw
 
 _CLOCK = r"(-?)(?:([0-9]{1,4}):)?([0-9]{1,3}):([0-5]?[0-9])(?:[,.]([0-9]{1,9}))?"
 _SPAN = re.compile(rf"{_CLOCK}\s*--(?:>|&gt;)\s*{_CLOCK}(?:\s.*)?")
-_NEARLY = re.compile(r"--(?:>|&gt;)|-?[0-9]+:[0-9]+[:,.][0-9]\S*\s*[^\w\s]{1,4}\s*-?[0-9]+:[0-9]")
+_NEARLY = re.compile(
+    r"--(?:>|&gt;)|[0-9]{1,4}:[0-9]{1,3}[:,.][0-9]\S{0,12}\s*[^\w\s]{1,4}\s*-?[0-9]{1,4}:[0-9]"
+)
 _NUMBER = re.compile("[0-9]{1,9}")
 _ASIDE = re.compile(r"(?:NOTE|STYLE|REGION)(?:\s|$)")
-_VOICE = re.compile(r"<v(?:\.[^\s<>]*)?\s+([^<>]+)>")
+_VOICE = re.compile(r"<v(?:\.[^\s<>]*)?\s+([^\s<>][^<>]*)>")
 _MARKUP = re.compile(r"</?[a-zA-Z][^<>]*>|</?[0-9:.]*>|\{\\[^{}]*\}")
+_WORD = re.compile(r"<[0-9:]+\.[0-9]+>")
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,30});")
 # Marks of writing direction, and byte order marks where files were joined: nothing that is said.
 _UNSAID = dict.fromkeys(map(ord, "\ufeff\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"))
@@ -68,12 +71,13 @@ def read_cues(path: Path, problems: raw.Problems) -> list[Cue]:
         elif words := clean(lines[at + 1 : end]):
             cues.append(Cue(*span, words, places[at]))
     # Python's sort keeps the file's order where times are equal.
-    return sorted(cues, key=lambda cue: (cue.start, cue.end))
+    cues.sort(key=lambda cue: (cue.start, cue.end))
+    return list(_unrolled(cues)) if vtt and any(map(_WORD.search, lines)) else cues
 
 
 def clean(lines: Sequence[str]) -> tuple[str, ...]:
     r"""Lines without tags, ASS overrides and entities; `\N` ends a line, and WebVTT's `<v NAME>` becomes `[NAME]:`."""
-    text = _VOICE.sub(r"\n[\1]: ", "\n".join(lines))
+    text = _VOICE.sub(r"\n[\1]: ", "\n".join(filter(None, lines)))
     text = _MARKUP.sub("", text).replace("\\N", "\n").replace("\\n", "\n").replace("\\h", " ")
     text = _ENTITY.sub(lambda match: html.unescape(match[0]), text).translate(_UNSAID)
     found = (" ".join(line.split()) for line in text.split("\n"))
@@ -94,6 +98,16 @@ def _span(line: str) -> tuple[float, float] | None:
 def _seconds(sign: str, hours: str | None, minutes: str, seconds: str, fraction: str | None) -> float:
     whole = int(hours or 0) * 3600 + int(minutes) * 60 + int(seconds)
     return float(f"{sign}{whole}.{fraction or 0}")
+
+
+def _unrolled(cues: Sequence[Cue]) -> Iterator[Cue]:
+    """Captions of words with times of their own roll: a cue begins with the line that the one before it ended with."""
+    last = ""
+    for cue in cues:
+        new = cue.lines[1:] if cue.lines[0] == last else cue.lines
+        last = cue.lines[-1]
+        if new:
+            yield replace(cue, lines=new)
 
 
 def _without_asides(lines: Sequence[str]) -> Iterator[str]:

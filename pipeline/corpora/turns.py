@@ -83,9 +83,10 @@ def _parts(lines: Sequence[str], trusted: bool) -> list[tuple[str, str]]:
         begins = mark is not None and (marked or mark[0].startswith(">") or mark[0].endswith(" "))
         bare = line[mark.end() :] if mark and begins else line
         name = _name(bare)
-        named = name is not None and (name.sure or trusted)
-        if begins or not found or (named and found[-1][0]):
-            found.append((name.speaker, [name.words]) if name and named else ("", [bare]))
+        if name and (name.sure or (trusted and (begins or not found or found[-1][0]))):
+            found.append((name.speaker, [name.words]))
+        elif begins or not found:
+            found.append(("", [bare]))
         else:
             found[-1][1].append(line)
     parts = [(speaker, " ".join(words).strip()) for speaker, words in found]

@@ -89,6 +89,11 @@ def test_words_are_clean(tmp_path, text, expected):
     assert [words for _, words in said(tmp_path, text)] == expected
 
 
+def test_a_named_turn_below_one_without_a_name(tmp_path):
+    assert said(tmp_path, cue("What?", "ANNA: No.")) == [("", "What?"), ("ANNA", "No.")]
+    assert said(tmp_path, f"WEBVTT\n\n{ONE}\nWhat? <v Anna>No.</v>") == [("", "What?"), ("Anna", "No.")]
+
+
 def test_webvtt(tmp_path):
     text = (
         "WEBVTT - a title\nKind: captions\nLanguage: en\n\nSTYLE\n::cue { color: red }\n\nNOTE\nnot said\n\n"
@@ -98,6 +103,23 @@ def test_webvtt(tmp_path):
     assert said(tmp_path, text) == [("", "Good morning."), ("", "Morning.")]
     path = tmp_path / "talk.srt"
     assert [(c.start, c.end) for c in read_cues(path, raw.Problems())] == [(0.5, 1.5), (3601.6, 3602.4)]
+
+
+def test_captions_that_roll_say_each_word_once(tmp_path):
+    text = "WEBVTT\nKind: captions\n\n" + "\n\n".join(
+        f"00:00:0{at} --> 00:00:0{until} align:start position:0%\n{lines}"
+        for at, until, lines in [
+            ("0.080", "2.389", " \nhello<00:00:00.400><c> and</c><00:00:00.560><c> welcome</c>"),
+            ("2.389", "2.399", "hello and welcome\n "),
+            ("2.399", "4.470", "hello and welcome\nto<00:00:02.560><c> it</c>"),
+            ("4.470", "4.480", "to it\n "),
+            ("4.480", "5.100", "to it\nyeah"),
+            ("5.100", "6.000", "yeah\nyeah"),
+        ]
+    )
+    assert [words for _, words in said(tmp_path, text)] == ["hello and welcome", "to it", "yeah", "yeah"]
+    plain = f"WEBVTT\n\n{ONE}\nNo.\n\n{TWO}\nNo.\n"
+    assert [words for _, words in said(tmp_path, plain)] == ["No.", "No."]
 
 
 def test_hours_and_minutes_beyond_the_clock(tmp_path):
