@@ -24,8 +24,8 @@ from pathlib import Path
 from pipeline import folders
 from pipeline.corpora import raw
 from pipeline.errors import UserError
-from pipeline.numbers import decimal, whole
 from pipeline.params import CorpusParams
+from pipeline.tables.schema import decimal, whole
 
 NEEDED = ("utterance", "dialogue", "turn", "split")
 COLUMNS = (*NEEDED, "speaker", "session", "text", "media", "start", "end", "emotion")

@@ -22,8 +22,8 @@ from typing import Any
 
 from pipeline import fragments
 from pipeline.corpora import raw
-from pipeline.numbers import decimal
 from pipeline.params import CorpusParams
+from pipeline.tables.schema import decimal
 
 CODES = {
     "hap": "happiness",

@@ -17,7 +17,6 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.errors import UserError
-from pipeline.numbers import decimal, whole
 
 UTTERANCES = Path("data/utterances.csv")
 LABELS = Path("data/labels.csv")
@@ -28,6 +27,8 @@ LABEL_COLUMNS = ("utterance", "split", "emotion")
 SPLITS = ("train", "val", "test")
 LISTED = 20
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_WHOLE = re.compile("[0-9]{1,15}")
+_DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +147,28 @@ def parties(dialogue: Sequence[Utterance]) -> list[int]:
     """Party numbers of a dialogue's turns, by first appearance of the speaker, without a cap."""
     number: dict[str, int] = {}
     return [number.setdefault(u.speaker, len(number)) for u in dialogue]
+
+
+def whole(text: str) -> int:
+    """Return the whole number from 0 up that a cell spells; Python's own `int` also reads `0_4` and `٤`.
+
+    Raises:
+        ValueError: it spells none.
+    """
+    if not _WHOLE.fullmatch(text):
+        raise ValueError(f"{text!r} is no whole number")
+    return int(text)
+
+
+def decimal(text: str) -> float:
+    """Return the number that a cell spells; Python's own `float` also reads `0_4`, `٠.٤` and `nan`.
+
+    Raises:
+        ValueError: it spells none.
+    """
+    if not _DECIMAL.fullmatch(text):
+        raise ValueError(f"{text!r} is no number")
+    return float(text)
 
 
 def is_inside(media: str) -> bool:

@@ -12,7 +12,7 @@ from pipeline.errors import UserError
 from pipeline.features.importer import Source, _Folder
 from pipeline.folders import files, spelt
 from pipeline.prepare import prepare
-from pipeline.tables import read_utterances
+from pipeline.tables.schema import read_utterances
 from tests.pipeline import raw_folders
 
 SRT = "1\n00:00:00,500 --> 00:00:01,500\nANNA: Hi.\n"
