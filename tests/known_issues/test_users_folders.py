@@ -61,9 +61,18 @@ def test_imported_arrays_behind_links(tmp_path):
         np.save(tmp_path / folder / f"{folder[-1]}.npy", np.zeros(3))
     (tmp_path / "arrays/b").symlink_to("../elsewhere")
     np.save(tmp_path / "arrays/a/a.npy", np.ones(3))
-    found = _Folder(Source(tmp_path / "arrays"))
+    found = _Folder(Source(tmp_path / "arrays"), [])
     assert found.found == {"a/a", "b/e"}
     assert found.load("b/e")[1].shape == (3,)
+
+
+def test_imported_arrays_of_names_in_another_unicode_form(tmp_path):
+    (tmp_path / "arrays").mkdir()
+    np.save(tmp_path / "arrays/e\u0301.npy", np.ones(3))
+    assert _Folder(Source(tmp_path / "arrays"), ["\u00e9"]).found == {"\u00e9"}
+    (tmp_path / "names.csv").write_bytes("file;utterance\n\u00e9.NPY;a\n".encode("utf-16"))
+    named = _Folder(Source(tmp_path / "arrays", names=tmp_path / "names.csv"), ["a"])
+    assert named.found == {"a"}
 
 
 @pytest.mark.parametrize(
