@@ -31,7 +31,7 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
     Raises:
         UserError: no subtitles, or bad lines in them (all in one message).
     """
-    files = {path.relative_to(root): path for path in folders.files(root, ".srt", ".vtt")}
+    files = {path.relative_to(root): path for path in _files(root)}
     if not files:
         raise raw.NoAnnotation(f"{root}: no .srt or .vtt files here")
     media = raw.media_root(corpus)
@@ -76,6 +76,23 @@ def utterances(
         )
         for number, turn in enumerate(turns(read_cues(path, problems), keep_tags))
     ]
+
+
+def notes(corpus: CorpusParams) -> list[str]:
+    """How many cues are no utterances."""
+    roots = (Path(corpus.root), raw.media_root(corpus))
+    files = next(filter(None, map(_files, roots)), [])
+    left = 0
+    for path in files:
+        cues = read_cues(path, raw.Problems())
+        left += len(cues) - len({turn.place for turn in turns(cues, corpus.keep_tags)})
+    return [f"{left:,} cues hold sounds alone and are no utterances; corpus.keep_tags=true keeps them"] * (
+        left > 0
+    )
+
+
+def _files(root: Path) -> list[Path]:
+    return folders.files(root, ".srt", ".vtt")
 
 
 def _recordings(folder: Path) -> dict[tuple[str, str], str]:

@@ -8,6 +8,7 @@ from pipeline.corpora import raw, subtitles
 from pipeline.corpora.cues import read_cues
 from pipeline.corpora.turns import turns
 from pipeline.errors import UserError
+from pipeline.prepare import prepare
 from tests.pipeline import raw_folders
 
 ONE, TWO, THREE = (
@@ -188,6 +189,18 @@ def test_one_message_names_the_bad_lines_of_all_files(tmp_path):
     with pytest.raises(UserError, match="4 bad values") as caught:
         subtitles.read(tmp_path, raw_folders.corpus("subtitles", tmp_path))
     assert all(f"{name}.srt:{line}: " in str(caught.value) for name in "ab" for line in (2, 5))
+
+
+def test_cues_left_out_are_counted(tmp_path):
+    (tmp_path / "talk.srt").write_text(
+        f"1\n{ONE}\nHi.\n\n2\n{TWO}\n[door]\n\n3\n{THREE}\n- (yawns)\n- ♪ la\n"
+    )
+    said = "2 cues hold sounds alone and are no utterances; corpus.keep_tags=true keeps them"
+    corpus = raw_folders.corpus("subtitles", tmp_path)
+    assert prepare(corpus, tmp_path / "u.csv", tmp_path / "l.csv").endswith(said)
+    kept = prepare(corpus.model_copy(update={"keep_tags": True}), tmp_path / "u.csv", tmp_path / "l.csv")
+    assert kept.startswith("subtitles: 4 utterances")
+    assert said not in kept
 
 
 @pytest.mark.parametrize(
