@@ -16,16 +16,21 @@ from tqdm import tqdm
 from pipeline import fragments, prepare
 from pipeline.corpora import raw
 from pipeline.params import CorpusParams
-from pipeline.probe import Probe, probe
+from pipeline.probe import STEP, Probe, probe
 from pipeline.tables.schema import SPLITS
 
 # Longer than anybody speaks in one turn; more often a cutting mistake.
 LONG = 60.0
+# A cut by time misses by a picture or a block of sound, never by half a second.
+OTHER = 0.5
 SHOWN = 10
 
 
-def report(corpus: CorpusParams) -> str:
+def report(corpus: CorpusParams, pictures: bool) -> str:
     """The whole report, one finding a line.
+
+    Args:
+        pictures: whether a file without a picture is a finding.
 
     Raises:
         UserError: the annotation files themselves have mistakes; the message lists them.
@@ -42,7 +47,7 @@ def report(corpus: CorpusParams) -> str:
     lines += _listed("utterances without an emotion", table.loc[table["emotion"] == "", "utterance"])
     splits = table[table["speaker"] != ""].groupby("speaker")["split"].nunique()
     lines += _listed("speakers in more than one split", splits.index[splits > 1])
-    lines += _media(table[table["media"] != ""], raw.media_root(corpus))
+    lines += _media(table[table["media"] != ""], raw.media_root(corpus), pictures)
     return "\n".join(lines)
 
 
@@ -68,7 +73,7 @@ def _counts(table: pd.DataFrame, corpus: CorpusParams) -> list[str]:
     return lines
 
 
-def _media(table: pd.DataFrame, root: Path) -> list[str]:
+def _media(table: pd.DataFrame, root: Path, pictures: bool) -> list[str]:
     files = {media: root / fragments.split(media)[0] for media in table["media"].unique()}
     there = [path for path in dict.fromkeys(files.values()) if path.is_file()]
     lines = [f"media: {len(there):,} of {len(set(files.values())):,} files found under {root}"]
@@ -91,15 +96,35 @@ def _media(table: pd.DataFrame, root: Path) -> list[str]:
     lines += _listed(
         "without a sound track", dict.fromkeys(m for _, m, p, _, _ in good if p.loudness is None)
     )
+    if pictures:
+        lines += _listed("without a picture", dict.fromkeys(m for _, m, p, _, _ in good if not p.pictures))
     lines += _listed(
         "silent", [_span(*r) for r in good if r[2].loudness is not None and r[2].silent(r[3], r[4])]
     )
     lines += _listed(
         "begin after their file's end", [_span(*r) for r in good if r[3] and r[3] >= r[2].seconds]
     )
+    lines += _listed(
+        "end after their file's end",
+        [_span(*r) for r in good if (r[3] or 0) < r[2].seconds < (r[4] or 0) - STEP],
+    )
+    lines += _stated(table, {u: p for u, _, p, _, _ in good})
     lines += _listed(f"longer than {LONG:g} s", [_span(*r) for r in good if _length(*r[2:]) > LONG])
-    lines += _listed("extra files, used by no utterance", _extra(set(files.values())))
+    lines += _listed("extra files, used by no utterance", _extra(set(files.values()), table["place"]))
     return lines
+
+
+def _stated(table: pd.DataFrame, probes: dict[str, Probe]) -> list[str]:
+    """Files that hold more or less than the annotation says of them; none of them may be the words' own."""
+    said = table[table["stated"].notna() & table["utterance"].isin(probes.keys())]
+    if said.empty:
+        return []
+    found = [
+        f"{name} ({media}, {probes[name].seconds:.1f} s, by the annotation {stated:.1f} s)"
+        for name, media, stated in zip(said["utterance"], said["media"], said["stated"], strict=True)
+        if abs(probes[name].seconds - stated) > OTHER
+    ]
+    return _listed(f"differ from their annotation by more than {OTHER:g} s", found)
 
 
 def _length(found: Probe, start: float | None, end: float | None) -> float:
@@ -110,13 +135,14 @@ def _span(utterance: str, media: str, found: Probe, start: float | None, end: fl
     return f"{utterance} ({media}, {_length(found, start, end):.1f} s)"
 
 
-def _extra(files: set[Path]) -> list[str]:
+def _extra(files: set[Path], places: Iterable[str]) -> list[str]:
     folders = sorted({path.parent for path in files if path.parent.is_dir()})
+    annotations = {Path(file).resolve() for file in {place.rpartition(":")[0] for place in places}}
     return [
         str(path)
         for folder in folders
         for path in sorted(folder.iterdir())
-        if path.is_file() and path not in files
+        if path.is_file() and path not in files and path.resolve() not in annotations
     ]
 
 

@@ -46,6 +46,7 @@ class CorpusParams(Strict):
     watch: str
     root: str
     labels: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=2)]
+    # The defaults serve the commands alone: stages depend on both, and DVC demands what a stage depends on in the file.
     licence: str = ""
     keep_tags: bool = False
 

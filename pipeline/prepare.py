@@ -132,13 +132,13 @@ def notes(corpus: CorpusParams) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m pipeline.prepare", description="Raw corpus to tables.")
     parser.add_argument("--check", action="store_true", help="report on the corpus; write nothing")
-    corpus = load().corpus
+    params = load()
     if parser.parse_args().check:
         from pipeline.check import report
 
-        print(report(corpus))
+        print(report(params.corpus, pictures=params.train.streams.visual != "none"))
     else:
-        print(prepare(corpus))
+        print(prepare(params.corpus))
 
 
 if __name__ == "__main__":

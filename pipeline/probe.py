@@ -13,6 +13,7 @@ from typing import Any
 import av
 import numpy as np
 from av.error import FFmpegError
+from av.stream import Disposition
 
 from pipeline.fragments import FORMATS
 
@@ -25,11 +26,19 @@ OPEN: dict[str, Any] = {"container_options": {"format_whitelist": FORMATS}, "met
 
 @dataclass(frozen=True)
 class Probe:
-    """What a file holds: length in seconds, loudest sample per STEP (None: no sound track), `error` if any."""
+    """What a file holds.
+
+    Attributes:
+        seconds: its length.
+        loudness: the loudest sample of every STEP, [T]; None: no sound track.
+        error: why it cannot be read; empty where it can.
+        pictures: whether it has a video track; a cover is none.
+    """
 
     seconds: float = 0.0
     loudness: np.ndarray | None = None
     error: str = ""
+    pictures: bool = False
 
     def silent(self, start: float | None, end: float | None) -> bool:
         """Whether a span (None: from the start, to the end) has no sound that can be heard."""
@@ -49,7 +58,8 @@ def probe(path: Path) -> Probe:
                 return Probe(error="neither sound nor pictures")
             if container.streams.video:
                 next(container.decode(video=0))
-        return Probe(seconds, _loudness(path))
+            pictures = any(not s.disposition & Disposition.attached_pic for s in container.streams.video)
+        return Probe(seconds, _loudness(path), pictures=pictures)
     except (FFmpegError, StopIteration, OSError, ValueError) as error:
         return Probe(error=getattr(error, "strerror", None) or "no picture can be decoded")
 

@@ -1,6 +1,6 @@
 """New recordings for a trained model: a video with its subtitles, or a csv of spans → utterances, as in a corpus.
 
-A video is one dialogue, a cue one utterance, its speaker the `NAME:` in front of the words where there is one. A csv
+A video is one dialogue, a turn in its cues one utterance (pipeline/corpora/turns.py). A csv
 has the columns of corpus `csv` (pipeline/corpora/csv.py), of which `split` and `emotion` are not read; its media
 are relative to the csv's folder, or to EMOFUSE_MEDIA.
 """
@@ -18,7 +18,7 @@ from pipeline.corpora import csv, raw, subtitles
 from pipeline.errors import UserError
 from pipeline.params import CorpusParams
 from pipeline.prepare import hash_media
-from pipeline.probe import Probe, probe
+from pipeline.probe import STEP, Probe, probe
 from pipeline.tables import schema as tables
 from pipeline.tables.schema import Utterance
 
@@ -65,6 +65,12 @@ class Recordings:
         if late:
             found.append(f"{late[0].utterance}: begins after the end of {late[0].media}")
             found += [f"and {len(late) - 1} more begin after the end"] * (len(late) > 1)
+        cut = [u for u in self.utterances if (u.start or 0.0) < self.length(u) < (u.end or 0.0) - STEP]
+        if cut:
+            found.append(
+                f"{cut[0].utterance}: ends at {cut[0].end:g} s, {cut[0].media} at {self.length(cut[0]):g} s; it is cut"
+            )
+            found += [f"and {len(cut) - 1} more are cut at the end"] * (len(cut) > 1)
         return found
 
 
@@ -72,13 +78,16 @@ def from_video(video: Path, srt: Path, labels: list[str], scratch: Path) -> Reco
     """A video and its subtitles.
 
     Raises:
-        UserError: no such video, no such subtitles, none with text, or a bad time line.
+        UserError: no such video, no such subtitles, none with words, or bad time lines.
     """
     if not video.is_file():
         raise UserError(f"{video}: no such file")
-    rows = subtitles.cues(srt, video.stem.strip() or "video", video.name, "test")
+    problems = raw.Problems()
+    name = video.stem.strip() or "video"
+    rows = subtitles.utterances(srt, name, video.name, "test", keep_tags=False, problems=problems)
+    problems.stop()
     if not rows:
-        raise UserError(f"{srt}: no cue has any text, so there is nothing to predict")
+        raise UserError(f"{srt}: no cue has any words, so there is nothing to predict")
     return _recordings(rows, srt, video.parent, labels, scratch)
 
 

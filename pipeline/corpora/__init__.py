@@ -1,6 +1,6 @@
 """Raw corpora → the two tables. One module per layout that people have on disk, each with
 
-    read(root, corpus) -> (utterances, labels)     # columns as in pipeline/tables/schema.py, but media_hash
+    read(root, corpus) -> (utterances, labels)     # what raw.tables makes of its rows
 
 A new corpus is one file here and one line in REGISTRY (name in `corpus.name` → module).
 """

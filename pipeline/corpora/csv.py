@@ -1,4 +1,4 @@
-"""Your own recordings, described by one csv file in `corpus.root`; UTF-8, a header, one row per utterance.
+"""Your own recordings, described by one csv file in `corpus.root`: a header, one row per utterance.
 
     utterance,dialogue,turn,speaker,text,media,start,end,split,emotion
     a1,anna,0,Anna,Good morning!,anna.mp4,0.4,1.9,train,joy
@@ -13,18 +13,19 @@
 
 `utterance`, `dialogue`, `turn` and `split` are needed; the other columns, and a `session`, where you have them.
 `media` is relative to corpus.root, `start` and `end` are seconds in it (empty: the whole file), an empty
-`emotion` means unlabelled.
+`emotion` means unlabelled. Spreadsheets' ways are read: UTF-8 or UTF-16, semicolons or tabs, empty rows and columns.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline import folders
 from pipeline.corpora import raw
 from pipeline.errors import UserError
 from pipeline.params import CorpusParams
+from pipeline.tables.schema import decimal, whole
 
 NEEDED = ("utterance", "dialogue", "turn", "split")
 COLUMNS = (*NEEDED, "speaker", "session", "text", "media", "start", "end", "emotion")
@@ -36,7 +37,7 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
     Raises:
         UserError: no csv file or several, unknown columns, or bad rows.
     """
-    files = sorted(path for path in root.glob("*.csv") if not path.name.startswith("."))
+    files = folders.files(root, ".csv", below=False)
     if not files:
         raise raw.NoAnnotation(f"{root}: no .csv file here")
     if len(files) > 1:
@@ -54,10 +55,14 @@ def rows(path: Path, needed: Sequence[str], problems: raw.Problems) -> list[raw.
     found: list[raw.Row] = []
     turns: dict[tuple[str, int], str] = {}
     for place, row in raw.csv_rows(path, needed, [name for name in COLUMNS if name not in needed]):
-        if not re.fullmatch("[0-9]{1,9}", row["turn"]):
+        row = {name: value if name == "text" else value.strip() for name, value in row.items()}
+        try:
+            # A column of whole numbers with a gap leaves pandas as 0.0, 1.0, …
+            number = whole(row["turn"].removesuffix(".0"))
+        except ValueError:
             problems.add(place, "turn", row["turn"], "must be a whole number from 0 up")
             continue
-        turn = (row["dialogue"], int(row["turn"]))
+        turn = (row["dialogue"], number)
         if turns.setdefault(turn, place) != place:
             problems.add(place, "turn", row["turn"], f"of dialogue {turn[0]} is at {turns[turn]} already")
         found.append(
@@ -70,7 +75,7 @@ def rows(path: Path, needed: Sequence[str], problems: raw.Problems) -> list[raw.
                 text=row["text"],
                 split=row["split"],
                 emotion=row["emotion"],
-                media=row["media"],
+                media=raw.media_path(row["media"]),
                 start=_seconds(row["start"], "start", place, problems),
                 end=_seconds(row["end"], "end", place, problems),
                 session=row["session"],
@@ -83,7 +88,7 @@ def _seconds(value: str, field: str, place: str, problems: raw.Problems) -> floa
     if not value:
         return None
     try:
-        return float(value)
+        return decimal(value)
     except ValueError:
-        problems.add(place, field, value, "must be seconds, or empty")
+        problems.add(place, field, value, "must be seconds, such as 0.4 or 83, or empty")
         return None

@@ -23,6 +23,7 @@ from typing import Any
 from pipeline import fragments
 from pipeline.corpora import raw
 from pipeline.params import CorpusParams
+from pipeline.tables.schema import decimal
 
 CODES = {
     "hap": "happiness",
@@ -163,7 +164,7 @@ def _lines(path: Path, problems: raw.Problems) -> Iterator[tuple[str, str, float
             )
             continue
         try:
-            start, end = float(match[1]), float(match[2])
+            start, end = decimal(match[1]), decimal(match[2])
         except ValueError:
             start = end = math.nan
         # Checked here, since a sentence's own file needs no span.

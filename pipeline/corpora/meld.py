@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.corpora import raw
+from pipeline.corpora.cues import seconds
 from pipeline.params import CorpusParams
 
 COLUMNS = ("Utterance", "Speaker", "Emotion", "Dialogue_ID", "Utterance_ID")
@@ -79,7 +80,14 @@ def _split(root: Path, split: str, media: Path, problems: raw.Problems) -> Itera
             split=ours,
             emotion=row["Emotion"],
             media=f"{clips}/dia{dialogue}_utt{utterance}.mp4",
+            stated=_length(row),
         )
+
+
+def _length(row: dict[str, str]) -> float | None:
+    """Seconds from StartTime to EndTime, in the episode's time; None in a copy without them."""
+    start, end = (seconds(row.get(name, "")) for name in ("StartTime", "EndTime"))
+    return None if start is None or end is None else end - start
 
 
 def _folders(split: str) -> tuple[str, ...]:

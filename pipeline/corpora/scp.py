@@ -15,11 +15,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from pipeline import folders
 from pipeline.corpora import iemocap, raw
 from pipeline.errors import UserError
 from pipeline.params import CorpusParams
 
-SPLITS = {"train": "train", "val": "val", "valid": "val", "dev": "val", "test": "test", "eval": "test"}
 _IEMOCAP = re.compile(r"Ses(\d\d)[FM]_\w+_([FM])\w*")
 
 
@@ -37,11 +37,15 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
 
 def _lists(root: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
-    for path in sorted(root.glob("*.scp")):
-        names = [SPLITS[word] for word in re.split("[^a-z]+", path.stem.lower()) if word in SPLITS]
+    for path in folders.files(root, ".scp", below=False):
+        names = [
+            raw.SPLIT_WORDS[word]
+            for word in re.split("[^a-z]+", path.stem.lower())
+            if word in raw.SPLIT_WORDS
+        ]
         if len(set(names)) != 1:
             raise UserError(
-                f"{path}: the name must hold one of {', '.join(SPLITS)}, to say which split it is"
+                f"{path}: the name must hold one of {', '.join(raw.SPLIT_WORDS)}, to say which split it is"
             )
         if names[0] in found:
             raise UserError(
@@ -82,5 +86,5 @@ def _rows(path: Path, split: str, corpus: CorpusParams, problems: raw.Problems) 
             split=split,
             emotion=iemocap.label(emotion, corpus.labels) or emotion,
             session=str(int(of_iemocap[1])) if of_iemocap else "",
-            media=media,
+            media=raw.media_path(media),
         )

@@ -1,144 +1,112 @@
-"""A folder of videos with `.srt` subtitles: one dialogue a video, one utterance a cue, nothing labelled.
+"""A folder of recordings with subtitles (`.srt`, `.vtt`): one dialogue a file, one utterance a turn, nothing labelled.
 
-    corpus.root/train/kitchen.mp4, kitchen.srt      a folder train, val or test says the split; otherwise test
-    corpus.root/call.mkv, call.en.srt
+    corpus.root/train/kitchen.mp4, kitchen.srt      a folder train, val (dev) or test says the split; otherwise test
+    corpus.root/call.mkv, call.en.sdh.srt
 
-The speaker is a cue's `NAME:` prefix, where it has one. `read_srt` is the project's one reader of subtitles.
+A cue that several people speak in gives each of them its whole span, since the file does not say who begins when.
+pipeline/corpora/turns.py says what a speaker's name is. Cues of sounds alone (`[laughs]`, `♪ …`) are no utterances
+unless `corpus.keep_tags` is true.
 """
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from pathlib import Path
+from unicodedata import normalize
 
+from pipeline import folders
 from pipeline.corpora import raw
-from pipeline.errors import UserError
+from pipeline.corpora.cues import read_cues
+from pipeline.corpora.turns import turns
 from pipeline.params import CorpusParams
-from pipeline.tables.schema import SPLITS
 
-SUFFIXES = (".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4a", ".mp3", ".wav", ".flac", ".ogg")
-_TIME = r"(?:(\d{1,3}):)?([0-5]?\d):([0-5]?\d)(?:[,.](\d{1,3}))?"
-_SPAN = re.compile(rf"\s*{_TIME}\s*-->\s*{_TIME}(\s.*)?")
-_MARKUP = re.compile(r"</?[a-zA-Z][^<>]*>|\{\\[^{}]*\}")
-
-
-@dataclass(frozen=True, slots=True)
-class Cue:
-    """One subtitle: seconds, its text on one line without markup, and the line of the file it starts on."""
-
-    start: float
-    end: float
-    text: str
-    line: int
+SUFFIXES = (
+    ".mp4", ".m4v", ".mkv", ".avi", ".mov", ".webm", ".mts", ".m2ts", ".ts", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp",
+    ".m4a", ".mp3", ".wav", ".flac", ".ogg", ".opus", ".aac", ".aiff", ".aif", ".wma", ".amr",
+)  # fmt: skip
 
 
 def read(root: Path, corpus: CorpusParams) -> raw.Tables:
-    """One utterance a cue of every `.srt` under `root`, without emotions.
+    """One utterance a turn of every subtitle file under `root`, without emotions.
 
     Raises:
-        UserError: no subtitles, or a bad time line.
+        UserError: no subtitles, or bad lines in them (all in one message).
     """
-    files = sorted(p for p in root.rglob("*") if p.suffix.lower() == ".srt" and not p.name.startswith("._"))
+    files = {path.relative_to(root): path for path in _files(root)}
     if not files:
-        raise raw.NoAnnotation(f"{root}: no .srt files here")
+        raise raw.NoAnnotation(f"{root}: no .srt or .vtt files here")
+    media = raw.media_root(corpus)
+    beside = {folder: _recordings(media / folder) for folder in {below.parent for below in files}}
     problems = raw.Problems()
     rows = []
-    for path in files:
-        below = path.relative_to(root)
+    dialogues: dict[str, Path] = {}
+    for below, path in files.items():
+        words = [part.lower() for part in below.parts[:-1]]
+        split = next((raw.SPLIT_WORDS[word] for word in words if word in raw.SPLIT_WORDS), "test")
         dialogue = "_".join(below.with_suffix("").parts)
-        split = next((part for part in below.parts[:-1] if part in SPLITS), "test")
-        media = _media(below, raw.media_root(corpus))
-        rows += cues(path, dialogue, media, split)
+        if (other := dialogues.setdefault(dialogue, path)) != path:
+            problems.add(
+                str(path), "dialogue", dialogue, f"is that of {other} already; keep one of the two files"
+            )
+        recording = below.parent / _recording(below.name, beside[below.parent])
+        rows += utterances(path, dialogue, recording.as_posix(), split, corpus.keep_tags, problems)
     return raw.tables(rows, corpus, problems)
 
 
-def cues(path: Path, dialogue: str, media: str, split: str) -> list[raw.Row]:
-    """One utterance a cue of a subtitle file, all of one dialogue.
+def utterances(
+    path: Path, dialogue: str, media: str, split: str, keep_tags: bool, problems: raw.Problems
+) -> list[raw.Row]:
+    """One utterance a turn of a subtitle file, all of one dialogue.
 
     Raises:
-        UserError: as `read_srt`.
+        UserError: no text file (bad lines are added to `problems` instead).
     """
-    rows = []
-    for number, cue in enumerate(read_srt(path)):
-        speaker, text = split_speaker(cue.text)
-        rows.append(
-            raw.Row(
-                place=f"{path}:{cue.line}",
-                utterance=f"{dialogue}_{number:04}",
-                dialogue=dialogue,
-                order=(number,),
-                speaker=speaker,
-                text=text,
-                split=split,
-                emotion="",
-                media=media,
-                start=cue.start,
-                end=cue.end,
-            )
+    return [
+        raw.Row(
+            place=turn.place,
+            utterance=f"{dialogue}_{number:04}",
+            dialogue=dialogue,
+            order=(number,),
+            speaker=turn.speaker,
+            text=turn.text,
+            split=split,
+            emotion="",
+            media=media,
+            start=turn.start,
+            end=turn.end,
         )
-    return rows
+        for number, turn in enumerate(turns(read_cues(path, problems), keep_tags))
+    ]
 
 
-def read_srt(path: Path) -> list[Cue]:
-    """The cues of a SubRip file in time order, those without text left out.
-
-    Raises:
-        UserError: not UTF-8, or a line where a time was due, or an end that is not after its start.
-    """
-    cues = []
-    lines = [line for _, line in raw.text_lines(path)]
-    number = 0
-    while number < len(lines):
-        if not lines[number].strip():
-            number += 1
-            continue
-        # The counter above the times is often missing or wrong, and nothing depends on it.
-        if "-->" not in lines[number] and lines[number].strip().isdigit():
-            number += 1
-        match = _SPAN.fullmatch(lines[number]) if number < len(lines) else None
-        if match is None:
-            shown = lines[min(number, len(lines) - 1)][:60]
-            raise UserError(f"{path}:{number + 1}: {shown!r}: expected 00:00:00,000 --> 00:00:00,000")
-        start, end = _seconds(*match.groups()[:4]), _seconds(*match.groups()[4:8])
-        if end <= start:
-            raise UserError(
-                f"{path}:{number + 1}: the cue ends at {end:g} s, not after its start at {start:g} s"
-            )
-        place, text = number + 1, []
-        number += 1
-        while number < len(lines) and lines[number].strip():
-            text.append(lines[number])
-            number += 1
-        if joined := " ".join(_MARKUP.sub("", " ".join(text)).split()):
-            cues.append(Cue(start, end, joined, place))
-    return sorted(cues, key=lambda cue: (cue.start, cue.end, cue.line))
+def notes(corpus: CorpusParams) -> list[str]:
+    """How many cues are no utterances."""
+    roots = (Path(corpus.root), raw.media_root(corpus))
+    files = next(filter(None, map(_files, roots)), [])
+    left = 0
+    for path in files:
+        cues = read_cues(path, raw.Problems())
+        left += len(cues) - len({turn.place for turn in turns(cues, corpus.keep_tags)})
+    return [f"{left:,} cues hold sounds alone and are no utterances; corpus.keep_tags=true keeps them"] * (
+        left > 0
+    )
 
 
-def split_speaker(text: str) -> tuple[str, str]:
-    """(speaker, words) of a cue; the speaker is empty where no `NAME:` stands before the words."""
-    name, colon, words = text.lstrip(" -–—").partition(": ")
-    parts = name.split()
-    # `Anna:` and `MRS. SMITH:` are names; `Look at this:` is not.
-    if colon and words.strip() and 1 <= len(parts) <= 4 and all(part[0].isupper() for part in parts):
-        return name.strip(), words.strip()
-    return "", text
+def _files(root: Path) -> list[Path]:
+    return folders.files(root, ".srt", ".vtt")
 
 
-def _seconds(hours: str | None, minutes: str, seconds: str, fraction: str | None) -> float:
-    whole = int(hours or 0) * 3600 + int(minutes) * 60 + int(seconds)
-    return whole + int((fraction or "0").ljust(3, "0")) / 1000
+def _recordings(folder: Path) -> dict[tuple[str, str], str]:
+    """{(name without suffix, suffix): name on disk} of the recordings in a folder, in one spelling."""
+    found = folders.files(folder, *SUFFIXES, below=False)
+    return {(normalize("NFC", path.stem), path.suffix.lower()): path.name for path in found}
 
 
-def _media(srt: Path, root: Path) -> str:
-    """The recording beside a subtitle file; `talk.en.srt` belongs to `talk.mp4`."""
-    stems = [srt.with_suffix("")]
-    if stems[0].suffix:
-        stems.append(stems[0].with_suffix(""))
-    for stem in stems:
+def _recording(subtitles: str, beside: dict[tuple[str, str], str]) -> str:
+    """The recording of a subtitle file; `talk.en.sdh.srt` belongs to `talk.mp4` where there is no nearer name."""
+    stem = subtitles
+    while "." in stem:
+        stem = stem.rpartition(".")[0]
         for suffix in SUFFIXES:
-            for spelt in (suffix, suffix.upper()):  # cameras write TALK.MP4
-                file = stem.with_name(stem.name + spelt)
-                if (root / file).is_file():
-                    return file.as_posix()
-    return srt.with_suffix(".mp4").as_posix()
+            if name := beside.get((normalize("NFC", stem), suffix)):
+                return name
+    return Path(subtitles).with_suffix(".mp4").name

@@ -9,15 +9,18 @@ by their mean. SOURCE may also be one `.npz` with a matrix `[N, P]` and the ids 
 
 from __future__ import annotations
 
-import csv
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+from unicodedata import normalize
 
 import numpy as np
 
+from pipeline import folders
+from pipeline.corpora import raw
 from pipeline.errors import UserError
 from pipeline.features import schema
 from pipeline.features.arrays import ArrayError, Npz, read_npy
@@ -65,7 +68,7 @@ def import_features(
     Raises:
         UserError: ids that do not match (listed), no readable array at all, or shapes that differ.
     """
-    arrays = _Matrix(source) if source.path.is_file() else _Folder(source)
+    arrays = _Matrix(source) if source.path.is_file() else _Folder(source, utterances)
     notes = _check_ids(arrays.found, utterances, source.path, partial)
     dim = _dim(arrays, utterances, about)
     meta = _meta(about, dim)
@@ -83,15 +86,17 @@ class _Arrays(Protocol):
 class _Folder:
     """One file per utterance, in any depth of folders; the id is the path without suffix."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, utterances: Sequence[str]) -> None:
         if not source.path.is_dir():
             raise UserError(f"{source.path}: no such file or folder")
         self.source = source
         names = _read_names(source.names) if source.names else None
+        known = {normalize("NFC", utterance): utterance for utterance in utterances}
         self.paths: dict[str, Path] = {}
-        for path in sorted(source.path.rglob("*.np[yz]")):
-            file = path.relative_to(source.path).with_suffix("").as_posix()
-            utterance = file if names is None else names.get(file, f"{file} (not in {source.names})")
+        for path in folders.files(source.path, ".npy", ".npz"):
+            stem = _stem(path.relative_to(source.path).as_posix())
+            name = stem if names is None else names.get(stem, f"{stem} (not in {source.names})")
+            utterance = known.get(normalize("NFC", name), name)
             if utterance in self.paths:
                 raise UserError(f"{path}: utterance {utterance} has {self.paths[utterance]} already")
             self.paths[utterance] = path
@@ -101,7 +106,7 @@ class _Folder:
         path = self.paths[utterance]
         data = path.read_bytes()
         key = hashlib.sha256(data).hexdigest()
-        if path.suffix == ".npy":
+        if path.suffix.lower() == ".npy":
             return key, read_npy(data, path.name)
         npz = Npz(data, path.name)
         name = self.source.array or (npz.names[0] if len(npz.names) == 1 else "")
@@ -219,14 +224,13 @@ def _check_ids(found: set[str], utterances: Sequence[str], path: Path, partial: 
 
 
 def _read_names(path: Path) -> dict[str, str]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            if not {"file", "utterance"} <= set(reader.fieldnames or ()):
-                raise UserError(f"{path}: line 1: expected the columns file,utterance")
-            return {row["file"].removesuffix(".npy").removesuffix(".npz"): row["utterance"] for row in reader}
-    except (OSError, UnicodeDecodeError, csv.Error, AttributeError) as error:
-        raise UserError(f"{path}: not readable as csv: {error}") from None
+    rows = raw.csv_rows(path, ("file", "utterance"))
+    return {_stem(raw.media_path(row["file"])): row["utterance"] for _, row in rows}
+
+
+def _stem(file: str) -> str:
+    """A file's path without its suffix, in the one Unicode form that names are compared in."""
+    return normalize("NFC", re.sub(r"\.np[yz]$", "", file, flags=re.IGNORECASE))
 
 
 def _listed(names: Sequence[str]) -> str:

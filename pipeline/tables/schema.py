@@ -27,6 +27,8 @@ LABEL_COLUMNS = ("utterance", "split", "emotion")
 SPLITS = ("train", "val", "test")
 LISTED = 20
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_WHOLE = re.compile("[0-9]{1,15}")
+_DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +65,9 @@ def read_utterances(path: Path = UTTERANCES) -> list[Utterance]:
         if row["utterance"] in seen:
             problems.add("utterance", row["utterance"], f"already stands in line {seen[row['utterance']]}")
         seen[row["utterance"]] = line
-        turn = _number(row["turn"], "turn", int, problems)
-        start = _number(row["start"], "start", float, problems) if row["start"] else None
-        end = _number(row["end"], "end", float, problems) if row["end"] else None
+        turn = _number(row["turn"], "turn", whole, problems)
+        start = _number(row["start"], "start", decimal, problems) if row["start"] else None
+        end = _number(row["end"], "end", decimal, problems) if row["end"] else None
         if start is not None and end is not None and end <= start:
             problems.add("end", row["end"], f"is not after start={row['start']}")
         if not is_inside(row["media"]):
@@ -147,11 +149,32 @@ def parties(dialogue: Sequence[Utterance]) -> list[int]:
     return [number.setdefault(u.speaker, len(number)) for u in dialogue]
 
 
+def whole(text: str) -> int:
+    """Return the whole number from 0 up that a cell spells; Python's own `int` also reads `0_4` and `٤`.
+
+    Raises:
+        ValueError: it spells none.
+    """
+    if not _WHOLE.fullmatch(text):
+        raise ValueError(f"{text!r} is no whole number")
+    return int(text)
+
+
+def decimal(text: str) -> float:
+    """Return the number that a cell spells; Python's own `float` also reads `0_4`, `٠.٤` and `nan`.
+
+    Raises:
+        ValueError: it spells none.
+    """
+    if not _DECIMAL.fullmatch(text):
+        raise ValueError(f"{text!r} is no number")
+    return float(text)
+
+
 def is_inside(media: str) -> bool:
     """Whether a relative media path stays inside the folder it is relative to."""
-    return (
-        not media.startswith("/") and ".." not in media.split("/") and "\0" not in media and "\\" not in media
-    )
+    absolute = media.startswith("/") or re.match("[A-Za-z]:[/\\\\]", media)
+    return not absolute and ".." not in media.split("/") and "\0" not in media and "\\" not in media
 
 
 class _Problems:
@@ -217,5 +240,5 @@ def _number(value: str, column: str, kind: Callable[[str], float], problems: _Pr
             return number
     except ValueError:
         pass
-    problems.add(column, value, f"must be {'a whole number' if kind is int else 'seconds'} from 0 up")
+    problems.add(column, value, f"must be {'a whole number' if kind is whole else 'seconds'} from 0 up")
     return None

@@ -13,7 +13,8 @@ import torch
 
 from evaluate.predict import __main__ as predict
 from extract import encoders
-from pipeline.corpora.subtitles import read_srt
+from pipeline.corpora import raw
+from pipeline.corpora.cues import read_cues
 from pipeline.errors import UserError
 from pipeline.params import FRAME_MODELS, LossParams, ModelParams
 from tests.evaluate.test_report import Page
@@ -120,15 +121,15 @@ def test_a_video_gives_a_table_subtitles_and_a_page(talk, monkeypatch, capsys):
     found = rows(talk / "out")
     assert [(r["utterance"], r["start"], r["end"], r["speaker"], r["text"], r["missing"]) for r in found] == [
         ("talk_0000", "0.1", "0.9", "Anna", "Good morning!", ""),
-        ("talk_0001", "1.0", "1.8", "", 'Morning, "Anna" <3 &amp; so on.', ""),
+        ("talk_0001", "1.0", "1.8", "", 'Morning, "Anna" <3 & so on.', ""),
     ]
     for r in found:
         p = [float(r[f"p_{name}"]) for name in LABELS]
         assert sum(p) == pytest.approx(1, abs=1e-5)
         assert r["emotion"] == LABELS[int(np.argmax(p))]
-    cues = read_srt(talk / "out/talk.emotion.srt")
+    cues = read_cues(talk / "out/talk.emotion.srt", raw.Problems())
     assert [(c.start, c.end) for c in cues] == [(0.1, 0.9), (1.0, 1.8)]
-    assert cues[0].text == f"[{found[0]['emotion']}] Anna: Good morning!"
+    assert cues[0].lines == (f"[{found[0]['emotion']}] Anna: Good morning!",)
     said = capsys.readouterr()
     assert said.out.startswith("audio: 2 ok\n2 utterances, 2 s of recordings in ")
     assert said.err == ""
@@ -143,7 +144,7 @@ def test_the_page_plays_the_video_beside_it_and_asks_for_nothing_else(talk, monk
     assert page.all("video")[0]["src"] == "../../a%20b%20%231/talk.mp4"
     turns = [e for e in page.all("button") if "data-utterance" in e]
     assert [(t["data-start"], t["data-end"]) for t in turns] == [("0.1", "0.9"), ("1.0", "1.8")]
-    assert 'Morning, "Anna" <3 &amp; so on.' in turns[1]["text"]
+    assert 'Morning, "Anna" <3 & so on.' in turns[1]["text"]
     assert len(page.all("script")) == 1
     policy = page.all("meta", **{"http-equiv": "Content-Security-Policy"})[0]["content"]
     assert policy.startswith("default-src 'none';")
@@ -167,7 +168,8 @@ def test_a_csv_of_spans_over_two_files(talk, monkeypatch):
         ("a", "0.0", "1.0", ""), ("b", "0.0", "1.0", ""), ("c", "0.0", "", "audio:missing_file"),
     ]  # fmt: skip
     assert {p.name for p in (talk / "out").glob("*.srt")} == {"talk.emotion.srt", "more.emotion.srt"}
-    assert read_srt(talk / "out/more.emotion.srt")[0].text == f"[{found[1]['emotion']}] Ben:"
+    [cue] = read_cues(talk / "out/more.emotion.srt", raw.Problems())
+    assert cue.lines == (f"[{found[1]['emotion']}] Ben:",)
     page = Page((talk / "out/timeline.html").read_text())
     assert len(page.all("section")) == 2
     assert "gone.mp4: not found under ." in "".join(e["text"] for e in page.all("p"))
@@ -235,16 +237,18 @@ def test_overlapping_and_overlong_cues_are_answered(talk, monkeypatch, capsys):
     assert [(r["start"], r["end"], r["missing"]) for r in found] == [
         ("0.0", "1.5", ""), ("1.0", "2.0", ""), ("5.0", "6.0", "audio:too_short"),
     ]  # fmt: skip
-    assert "talk_0002: begins after the end of talk.mp4" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "talk_0001: ends at 9 s, talk.mp4 at 2 s; it is cut" in said
+    assert "talk_0002: begins after the end of talk.mp4" in said
 
 
 @pytest.mark.parametrize(
     ("srt", "said"),
     [
-        ("", "talk.srt: no cue has any text, so there is nothing to predict"),
-        ("1\n00:00:00,000 --> 00:00:01,000\n\n", "no cue has any text"),
-        ("1\nhello\n", "talk.srt:2: 'hello': expected 00:00:00,000 --> 00:00:00,000"),
-        ("1\n00:00:02,000 --> 00:00:01,000\nHi\n", "talk.srt:2: the cue ends at 1 s, not after its start"),
+        ("", "talk.srt: no cue has any words, so there is nothing to predict"),
+        ("1\n00:00:00,000 --> 00:00:01,000\n\n", "no cue has any words"),
+        ("1\nhello\n", "talk.srt:2: line='hello': expected 00:00:00,000 --> 00:00:00,000"),
+        ("1\n00:00:02,000 --> 00:00:01,000\nHi\n", "the cue ends at 1 s, not after its start"),
         (b"1\n00:00:00,000 --> 00:00:01,000\n\xff\n", "talk.srt:3: not UTF-8"),
     ],
 )

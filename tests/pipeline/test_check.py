@@ -13,6 +13,7 @@ import pytest
 from pipeline.check import report
 from pipeline.errors import UserError
 from pipeline.probe import probe
+from tests.extract.make_clips import clip
 from tests.pipeline import raw_folders
 
 ROOT = Path(__file__).parents[2]
@@ -34,7 +35,7 @@ def test_media_of_every_kind_of_trouble(tmp_path):
     (train / "dia2_utt1.mp4").write_bytes(b"no video at all")
     (train / "final_videos_testdia0_utt0.mp4").write_bytes(b"x")
     (train / "._dia0_utt0.mp4").write_bytes(b"\0\5\x16\7")
-    lines = report(corpus).splitlines()
+    lines = report(corpus, pictures=False).splitlines()
     assert "media: 4 of 6 files found" in "\n".join(lines)
     found = {line.partition(":")[0]: line for line in lines}
     assert found["missing files"] == (
@@ -55,15 +56,60 @@ def test_spans_are_judged_one_by_one(tmp_path):
         "utterance,dialogue,turn,media,start,end,split\n"
         "a,d,0,call.wav,0,0.9,train\nb,d,1,call.wav,1.2,1.9,train\nc,d,2,call.wav,2.5,3,train\n"
     )
-    text = report(raw_folders.corpus("csv", tmp_path))
+    text = report(raw_folders.corpus("csv", tmp_path), pictures=False)
     assert "silent: 2: b (call.wav, 0.7 s), c (call.wav, 0.5 s)" in text
     assert "begin after their file's end: 1: c (call.wav, 0.5 s)" in text
     assert "utterances without text: 3: a, b, c" in text
     assert "utterances without an emotion: 3: a, b, c" in text
 
 
+def test_spans_past_their_files_end_are_named(tmp_path):
+    raw_folders.wav(tmp_path / "call.wav", TONE)
+    (tmp_path / "own.csv").write_text(
+        "utterance,dialogue,turn,media,start,end,split\n"
+        "a,d,0,call.wav,0.2,5,train\nb,d,1,call.wav,0.2,1.05,train\nc,d,2,call.wav,,,train\nd,d,3,call.wav,1.5,2,train\n"
+    )
+    text = report(raw_folders.corpus("csv", tmp_path), pictures=False)
+    assert "\nend after their file's end: 1: a (call.wav, 4.8 s)\n" in text
+    assert "\nbegin after their file's end: 1: d (call.wav, 0.5 s)\n" in text
+
+
+def test_clips_of_another_length_than_the_annotation_says(tmp_path):
+    corpus = raw_folders.meld(tmp_path)
+    train = tmp_path / "train_splits"
+    raw_folders.wav(train / "dia0_utt0.mp4", TONE)
+    raw_folders.wav(train / "dia0_utt3.mp4", np.tile(TONE, 4))
+    text = report(corpus, pictures=False)
+    assert (
+        "\ndiffer from their annotation by more than 0.5 s: 1: train_dia0000_utt03 (train_splits/dia0_utt3.mp4, 4.0 s, "
+        "by the annotation 1.0 s)\n"
+    ) in text
+
+
+def test_files_without_a_picture_are_named_where_one_is_asked_for(tmp_path):
+    corpus = raw_folders.corpus("subtitles", tmp_path)
+    clip(tmp_path / "talk.mp4", 1.0)
+    raw_folders.wav(tmp_path / "call.wav", TONE)
+    for name in ("talk", "call"):
+        (tmp_path / f"{name}.srt").write_text("1\n00:00:00,100 --> 00:00:00,900\nHi.\n")
+    assert "\nwithout a picture: 1: call.wav\n" in report(corpus, pictures=True)
+    assert "without a picture" not in report(corpus, pictures=False)
+
+
+@pytest.mark.parametrize("name", ["csv", "subtitles"])
+def test_the_annotation_itself_is_no_extra_file(tmp_path, name):
+    if name == "csv":
+        (tmp_path / "own.csv").write_text("utterance,dialogue,turn,media,split\na,d,0,talk.wav,train\n")
+    else:
+        (tmp_path / "talk.srt").write_text("1\n00:00:00,100 --> 00:00:00,900\nHi.\n")
+    for file in ("talk.wav", "left.wav"):
+        raw_folders.wav(tmp_path / file, TONE)
+    text = report(raw_folders.corpus(name, tmp_path), pictures=False)
+    assert text.endswith(f"extra files, used by no utterance: 1: {tmp_path}/left.wav")
+
+
 def test_counts_stand_beside_the_published(tmp_path):
-    text = report(raw_folders.meld(tmp_path))
+    text = report(raw_folders.meld(tmp_path), pictures=False)
     assert (
         "DIFFERS from the published counts in train: neutral, surprise, fear, sadness, joy, disgust, anger"
         in text
@@ -75,7 +121,7 @@ def test_counts_stand_beside_the_published(tmp_path):
 
 def test_speakers_in_two_splits(tmp_path):
     corpus = raw_folders.csv(tmp_path)
-    assert "speakers in more than one split: 1: Anna" in report(corpus)
+    assert "speakers in more than one split: 1: Anna" in report(corpus, pictures=False)
 
 
 def test_mistakes_of_the_annotation_are_listed(tmp_path):
@@ -83,7 +129,7 @@ def test_mistakes_of_the_annotation_are_listed(tmp_path):
     path = tmp_path / "train_sent_emo.csv"
     path.write_bytes(path.read_bytes().replace(b",0,3,", b",0,0,").replace(b"anger", b"rage"))
     with pytest.raises(UserError) as caught:
-        report(corpus)
+        report(corpus, pictures=False)
     assert "2 bad values" in str(caught.value)
     assert "utterance='train_dia0000_utt00': is at" in str(caught.value)
     assert "emotion='rage'" in str(caught.value)

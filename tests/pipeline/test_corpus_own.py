@@ -6,7 +6,9 @@ import re
 
 import pytest
 
-from pipeline.corpora import csv, scp, subtitles
+from pipeline.corpora import csv, raw, scp, subtitles
+from pipeline.corpora.cues import read_cues
+from pipeline.corpora.turns import turns
 from pipeline.errors import UserError
 from pipeline.prepare import prepare
 from pipeline.tables.schema import read_utterances
@@ -93,10 +95,10 @@ def test_the_example_of_the_documentation(tmp_path):
     [
         ("a2,anna,1", "a2,anna,one", "own.csv:3: turn='one': must be a whole number"),
         ("a2,anna,1", "a1,anna,1", "own.csv:3: utterance='a1': is at "),
-        (",2.1,", ",soon,", "own.csv:3: start='soon': must be seconds, or empty"),
+        (",2.1,", ",soon,", "own.csv:3: start='soon': must be seconds, such as 0.4 or 83, or empty"),
         (",2.1,3.0", ",3.0,2.1", "own.csv:3: end='2.1': is not after start=3.0"),
         (",2.1,3.0", ",-1,3.0", "own.csv:3: start='-1.0': must be seconds from 0 up"),
-        (",2.1,3.0", ",nan,3.0", "own.csv:3: start='nan': must be seconds from 0 up"),
+        (",2.1,3.0", ",nan,3.0", "own.csv:3: start='nan': must be seconds, such as"),
         ("anna.mp4,2.1", "../x.mp4,2.1", "own.csv:3: media='../x.mp4': must be a relative path"),
         ("3.0,train", "3.0,dev", "own.csv:3: split='dev': must be one of train, val, test"),
         ("3.0,train", "3.0,val", "own.csv:3: split='val': dialogue anna is in train by "),
@@ -145,12 +147,13 @@ def test_subtitles_as_other_programs_write_them(tmp_path):
         "\ufeff00:00:03.5 --> 00:00:04.25 X1:10 X2:20\r\nLater.\r\n\r\n\r\n7\r\n01:02 --> 01:03\r\n\r\n"
         "1\r\n0:00:01,000 --> 0:00:02,000\r\nMrs. Smith: 12:30 it is\r\n".encode()
     )
-    cues = subtitles.read_srt(path)
-    assert [(cue.start, cue.end, cue.text) for cue in cues] == [
-        (1.0, 2.0, "Mrs. Smith: 12:30 it is"),
-        (3.5, 4.25, "Later."),
+    problems = raw.Problems()
+    found = turns(read_cues(path, problems), keep_tags=False)
+    assert not problems.found
+    assert [(turn.start, turn.end, turn.speaker, turn.text) for turn in found] == [
+        (1.0, 2.0, "Mrs. Smith", "12:30 it is"),
+        (3.5, 4.25, "", "Later."),
     ]
-    assert subtitles.split_speaker(cues[0].text) == ("Mrs. Smith", "12:30 it is")
 
 
 @pytest.mark.parametrize(
@@ -159,10 +162,14 @@ def test_subtitles_as_other_programs_write_them(tmp_path):
         (
             "00:00:03,000 -->",
             "00:00:05,000 -->",
-            "call.srt:7: the cue ends at 4 s, not after its start at 5 s",
+            "call.srt:7: line='00:00:05,000 --> 00:00:04,000': the cue ends at 4 s, not after its start at 5 s",
         ),
-        ("00:00:03,000 -->", "-00:00:03,000 -->", "call.srt:7: '-00:00:03,000 --> 00:00:04,000': expected"),
-        ("00:00:03,000 -->", "00:00:03,000 ->", "call.srt:7: '00:00:03,000 -> 00:00:04,000': expected"),
+        (
+            "00:00:03,000 -->",
+            "-00:00:03,000 -->",
+            "call.srt:7: line='-00:00:03,000 --> 00:00:04,000': the cue begins before",
+        ),
+        ("00:00:03,000 -->", "00:00:03,000 ->", "call.srt:7: line='00:00:03,000 -> 00:00:04,000': expected"),
     ],
 )
 def test_bad_subtitles(tmp_path, old, new, expected):

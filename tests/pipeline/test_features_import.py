@@ -133,7 +133,7 @@ def test_names_of_another_kind_are_mapped_by_a_csv(project, monkeypatch):
     with pytest.raises(UserError, match="9 of 9 utterances are not in made"):
         imported(monkeypatch, "made", "--partial")
     (project / "names.csv").write_text("from,to\n")
-    with pytest.raises(UserError, match=r"names\.csv: line 1"):
+    with pytest.raises(UserError, match=r"names\.csv:1: no column file, utterance"):
         imported(monkeypatch, "made", "--names", "names.csv")
 
 
