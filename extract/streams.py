@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from pathlib import Path
 
 from extract.contract import Encoder
 from extract.encoders import build, finetune_params, stream_params
 from pipeline.errors import UserError
+from pipeline.messages import nearest
 from pipeline.params import PARAMS, FinetuneParams, Params, bad_stream_name, load
 
 # Folders of weights that the `finetune` stage fitted, one a stream.
@@ -60,7 +60,7 @@ def encoder_of(stream: str, params: Params, path: Path = PARAMS) -> Encoder:
         return _has_frames(encoder, f"{path}: extract.{stream}")
     known = [*params.extract, *params.finetune]
     raise UserError(
-        f"{path}: no stream `{stream}` under extract{_near(stream, known)} (there are {', '.join(known) or 'none'})"
+        f"{path}: no stream `{stream}` under extract{nearest(stream, known)} (there are {', '.join(known) or 'none'})"
     )
 
 
@@ -72,7 +72,7 @@ def base_of(stream: str, params: Params, path: Path = PARAMS) -> tuple[Encoder, 
     """
     if stream not in params.finetune:
         raise UserError(
-            f"{path}: no `{stream}` under finetune{_near(stream, list(params.finetune))} "
+            f"{path}: no `{stream}` under finetune{nearest(stream, list(params.finetune))} "
             f"(there are {', '.join(params.finetune) or 'none'})"
         )
     kind, own, training = finetune_params(stream, params.finetune[stream], path)
@@ -100,8 +100,3 @@ def _has_frames(encoder: Encoder, field: str) -> Encoder:
             "it to none"
         )
     return encoder
-
-
-def _near(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-    return f"; did you mean `{close[0]}`?" if close else ""

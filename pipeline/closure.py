@@ -22,6 +22,7 @@ NEUTRAL = (
     "pipeline.closure",
     "pipeline.env",
     "pipeline.errors",
+    "pipeline.messages",
     "pipeline.probe",
 )
 

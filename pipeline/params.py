@@ -8,7 +8,6 @@ code (subclasses of `StreamParams`), so a new encoder needs no line here.
 
 from __future__ import annotations
 
-import difflib
 import io
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -18,6 +17,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from pipeline.errors import UserError
+from pipeline.messages import nearest
 
 PARAMS = Path("params.yaml")
 FEATURES = Path("data/features")
@@ -190,7 +190,7 @@ class Params(Strict):
             if name not in known:
                 raise ValueError(
                     f"train.streams.{modality}={name!r} names no stream under `extract` or `finetune`"
-                    f"{_nearest(name, known)} (there are {', '.join(known)}; `none` drops the modality)"
+                    f"{nearest(name, known)} (there are {', '.join(known)}; `none` drops the modality)"
                 )
         if not self.train.streams.in_use():
             raise ValueError("train.streams: every modality is `none`; name a stream for at least one")
@@ -275,7 +275,7 @@ def _explain(model: type[BaseModel], problem: Any, prefix: str) -> str:
     if problem["type"] == "extra_forbidden":
         names = _field_names(model, problem["loc"][:-1])
         return (
-            f"{where}: unknown key{_nearest(str(problem['loc'][-1]), names)}; known here: {', '.join(names)}"
+            f"{where}: unknown key{nearest(str(problem['loc'][-1]), names)}; known here: {', '.join(names)}"
         )
     if problem["type"] == "missing":
         return f"{where}: missing"
@@ -292,8 +292,3 @@ def _field_names(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
             return []
         model = inner
     return list(model.model_fields)
-
-
-def _nearest(name: str, names: list[str]) -> str:
-    close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
-    return f"; did you mean `{close[0]}`?" if close else ""

@@ -16,6 +16,7 @@ from pathlib import Path
 from pipeline import fragments
 from pipeline.corpora import csv, raw, subtitles
 from pipeline.errors import UserError
+from pipeline.messages import Problems
 from pipeline.params import CorpusParams
 from pipeline.prepare import hash_media
 from pipeline.probe import STEP, Probe, probe
@@ -82,7 +83,7 @@ def from_video(video: Path, srt: Path, labels: list[str], scratch: Path) -> Reco
     """
     if not video.is_file():
         raise UserError(f"{video}: no such file")
-    problems = raw.Problems()
+    problems = Problems()
     name = video.stem.strip() or "video"
     rows = subtitles.utterances(srt, name, video.name, "test", keep_tags=False, problems=problems)
     problems.stop()
@@ -97,7 +98,7 @@ def from_csv(path: Path, labels: list[str], scratch: Path) -> Recordings:
     Raises:
         UserError: columns or rows are not as they must be; all bad values in one message.
     """
-    problems = raw.Problems()
+    problems = Problems()
     rows = csv.rows(path, NEEDED, problems)
     problems.stop()
     if not rows:
@@ -115,7 +116,7 @@ def _recordings(
 ) -> Recordings:
     corpus = CorpusParams(name="csv", watch=str(source), root=str(media), labels=labels)
     rows = [dataclasses.replace(row, split="test", emotion="") for row in rows]
-    frame, _ = raw.tables(rows, corpus, raw.Problems())
+    frame, _ = raw.tables(rows, corpus, Problems())
     hashes = hash_media(frame["media"], media)
     frame["media_hash"] = frame["media"].map(hashes)
     # Through the file, as in the pipeline: its reader is what holds a table to its rules.

@@ -5,7 +5,6 @@ A new encoder is a class that follows extract/contract.py and one line here.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from pydantic import create_model
 
 from extract.contract import Encoder, Trainable
 from pipeline.errors import UserError
+from pipeline.messages import nearest
 from pipeline.params import FinetuneParams, StreamParams, validate
 
 REGISTRY: dict[str, str] = {
@@ -32,8 +32,7 @@ def encoder_class(name: str) -> type[Encoder]:
         UserError: there is none; names the nearest.
     """
     if name not in REGISTRY:
-        close = difflib.get_close_matches(name, REGISTRY, n=1, cutoff=0.5)
-        hint = f"; did you mean `{close[0]}`?" if close else ""
+        hint = nearest(name, REGISTRY)
         raise UserError(f"no encoder is called {name!r}{hint} (there are {', '.join(sorted(REGISTRY))})")
     module, _, attribute = REGISTRY[name].partition(":")
     return getattr(importlib.import_module(module), attribute)

@@ -24,6 +24,7 @@ from pathlib import Path
 from pipeline import folders
 from pipeline.corpora import raw
 from pipeline.errors import UserError
+from pipeline.messages import Problems
 from pipeline.params import CorpusParams
 from pipeline.tables.schema import decimal, whole
 
@@ -42,11 +43,11 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
         raise raw.NoAnnotation(f"{root}: no .csv file here")
     if len(files) > 1:
         raise UserError(f"{root}: {', '.join(path.name for path in files)}: keep one csv file there")
-    problems = raw.Problems()
+    problems = Problems()
     return raw.tables(rows(files[0], NEEDED, problems), corpus, problems)
 
 
-def rows(path: Path, needed: Sequence[str], problems: raw.Problems) -> list[raw.Row]:
+def rows(path: Path, needed: Sequence[str], problems: Problems) -> list[raw.Row]:
     """The utterances of a file that has at least the `needed` columns; a value absent from it is empty.
 
     Raises:
@@ -84,7 +85,7 @@ def rows(path: Path, needed: Sequence[str], problems: raw.Problems) -> list[raw.
     return found
 
 
-def _seconds(value: str, field: str, place: str, problems: raw.Problems) -> float | None:
+def _seconds(value: str, field: str, place: str, problems: Problems) -> float | None:
     if not value:
         return None
     try:

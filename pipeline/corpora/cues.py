@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pipeline.corpora import raw
+from pipeline.messages import Problems
 
 _CLOCK = r"(-?)(?:([0-9]{1,4}):)?([0-9]{1,3}):([0-5]?[0-9])(?:[,.]([0-9]{1,9}))?"
 _SPAN = re.compile(rf"{_CLOCK}\s*--(?:>|&gt;)\s*{_CLOCK}(?:\s.*)?")
@@ -39,7 +40,7 @@ class Cue:
     place: str
 
 
-def read_cues(path: Path, problems: raw.Problems) -> list[Cue]:
+def read_cues(path: Path, problems: Problems) -> list[Cue]:
     """The cues of a subtitle file in time order, those without text left out.
 
     Raises:
@@ -139,7 +140,7 @@ def _above(lines: Sequence[str], at: int) -> int | None:
 
 
 def _check_numbers(
-    places: Sequence[str], lines: Sequence[str], cue: tuple[int, int, int], problems: raw.Problems
+    places: Sequence[str], lines: Sequence[str], cue: tuple[int, int, int], problems: Problems
 ) -> None:
     """Below a cue and a blank line the next number promises times: where they are lost, two turns would be one."""
     head, at, end = cue
@@ -150,5 +151,5 @@ def _check_numbers(
             _expected(places, lines, min(i + 1, len(lines) - 1), problems)
 
 
-def _expected(places: Sequence[str], lines: Sequence[str], at: int, problems: raw.Problems) -> None:
+def _expected(places: Sequence[str], lines: Sequence[str], at: int, problems: Problems) -> None:
     problems.add(places[at], "line", lines[at], "expected 00:00:00,000 --> 00:00:00,000")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.corpora import raw
+from pipeline.messages import Problems
 from pipeline.params import CorpusParams
 
 ANNOTATIONS = "annotations.csv"
@@ -17,7 +18,7 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
     Raises:
         UserError: no annotations.csv, or bad rows in it.
     """
-    problems = raw.Problems()
+    problems = Problems()
     path = raw.find(root, [ANNOTATIONS], "demo corpus (`python -m pipeline.demo` makes it)")
     rows = []
     for place, row in raw.csv_rows(path, COLUMNS):

@@ -22,6 +22,7 @@ from typing import Any
 
 from pipeline import fragments
 from pipeline.corpora import raw
+from pipeline.messages import Problems
 from pipeline.params import CorpusParams
 from pipeline.tables.schema import decimal
 
@@ -62,7 +63,7 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
     Raises:
         UserError: no evaluation files, or lines in them that are not as documented.
     """
-    problems = raw.Problems()
+    problems = Problems()
     files = _evaluations(root)
     rest = [path.stem for path in files if session(path.stem) != TEST_SESSION]
     val = set(rest[VAL_EVERY // 2 :: VAL_EVERY])
@@ -152,7 +153,7 @@ def _evaluations(root: Path) -> list[Path]:
     return found
 
 
-def _lines(path: Path, problems: raw.Problems) -> Iterator[tuple[str, str, float, float, str]]:
+def _lines(path: Path, problems: Problems) -> Iterator[tuple[str, str, float, float, str]]:
     """(place, name, start, end, code) of every summary line; the annotators' own lines between are skipped."""
     for place, line in raw.text_lines(path):
         if not line.startswith("["):

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pipeline.corpora import raw
 from pipeline.corpora.cues import seconds
+from pipeline.messages import Problems
 from pipeline.params import CorpusParams
 
 COLUMNS = ("Utterance", "Speaker", "Emotion", "Dialogue_ID", "Utterance_ID")
@@ -41,7 +42,7 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
     Raises:
         UserError: an annotation file is missing or has bad rows.
     """
-    problems = raw.Problems()
+    problems = Problems()
     rows = [row for split in SPLITS for row in _split(root, split, raw.media_root(corpus), problems)]
     return raw.tables(rows, corpus, problems)
 
@@ -56,7 +57,7 @@ def repair(text: str) -> str:
     return _C1.sub(lambda match: match[0].encode("latin-1").decode("cp1252", "ignore") or match[0], text)
 
 
-def _split(root: Path, split: str, media: Path, problems: raw.Problems) -> Iterator[raw.Row]:
+def _split(root: Path, split: str, media: Path, problems: Problems) -> Iterator[raw.Row]:
     ours, clips = SPLITS[split]
     name = f"{split}_sent_emo.csv"
     path = raw.find(root, [folder + name for folder in (*_folders(split), "data/MELD/", "data/")], name)

@@ -22,8 +22,9 @@ import pandas as pd
 
 from pipeline import folders
 from pipeline.errors import UserError
+from pipeline.messages import Problems
 from pipeline.params import CorpusParams
-from pipeline.tables.schema import LABEL_COLUMNS, LISTED, SPLITS, is_inside
+from pipeline.tables.schema import LABEL_COLUMNS, SPLITS, is_inside
 
 MAX_TEXT, MAX_NAME, MAX_FILE_NAME = 20_000, 200, 255
 # What people call the splits in names of files and folders.
@@ -64,24 +65,6 @@ class Row:
     end: float | None = None
     session: str = ""
     stated: float | None = None
-
-
-class Problems:
-    """What is wrong with raw files, gathered so that one message names all of it."""
-
-    def __init__(self) -> None:
-        self.found: list[str] = []
-
-    def add(self, place: str, field: str, value: str, why: str) -> None:
-        shown = value if len(value) <= 60 else value[:57] + "…"
-        self.found.append(f"{place}: {field}={shown!r}: {why}")
-
-    def stop(self) -> None:
-        """Raises UserError if there was any problem."""
-        if self.found:
-            more = len(self.found) - LISTED
-            listed = self.found[:LISTED] + [f"and {more} more"] * (more > 0)
-            raise UserError(f"{len(self.found)} bad values in the raw files\n  " + "\n  ".join(listed))
 
 
 def media_root(corpus: CorpusParams) -> Path:

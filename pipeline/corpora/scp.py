@@ -18,6 +18,7 @@ from pathlib import Path
 from pipeline import folders
 from pipeline.corpora import iemocap, raw
 from pipeline.errors import UserError
+from pipeline.messages import Problems
 from pipeline.params import CorpusParams
 
 _IEMOCAP = re.compile(r"Ses(\d\d)[FM]_\w+_([FM])\w*")
@@ -29,7 +30,7 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
     Raises:
         UserError: no list, two lists for a split, or bad lines.
     """
-    problems = raw.Problems()
+    problems = Problems()
     lists = _lists(root)
     rows = [row for split, path in lists.items() for row in _rows(path, split, corpus, problems)]
     return raw.tables(rows, corpus, problems)
@@ -57,7 +58,7 @@ def _lists(root: Path) -> dict[str, Path]:
     return found
 
 
-def _rows(path: Path, split: str, corpus: CorpusParams, problems: raw.Problems) -> Iterator[raw.Row]:
+def _rows(path: Path, split: str, corpus: CorpusParams, problems: Problems) -> Iterator[raw.Row]:
     root = os.path.abspath(raw.media_root(corpus))
     for number, (place, line) in enumerate(raw.text_lines(path)):
         line = line.replace("\t", " ")

@@ -17,6 +17,7 @@ from pipeline import folders
 from pipeline.corpora import raw
 from pipeline.corpora.cues import read_cues
 from pipeline.corpora.turns import turns
+from pipeline.messages import Problems
 from pipeline.params import CorpusParams
 
 SUFFIXES = (
@@ -36,7 +37,7 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
         raise raw.NoAnnotation(f"{root}: no .srt or .vtt files here")
     media = raw.media_root(corpus)
     beside = {folder: _recordings(media / folder) for folder in {below.parent for below in files}}
-    problems = raw.Problems()
+    problems = Problems()
     rows = []
     dialogues: dict[str, Path] = {}
     for below, path in files.items():
@@ -53,7 +54,7 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
 
 
 def utterances(
-    path: Path, dialogue: str, media: str, split: str, keep_tags: bool, problems: raw.Problems
+    path: Path, dialogue: str, media: str, split: str, keep_tags: bool, problems: Problems
 ) -> list[raw.Row]:
     """One utterance a turn of a subtitle file, all of one dialogue.
 
@@ -84,7 +85,7 @@ def notes(corpus: CorpusParams) -> list[str]:
     files = next(filter(None, map(_files, roots)), [])
     left = 0
     for path in files:
-        cues = read_cues(path, raw.Problems())
+        cues = read_cues(path, Problems())
         left += len(cues) - len({turn.place for turn in turns(cues, corpus.keep_tags)})
     return [f"{left:,} cues hold sounds alone and are no utterances; corpus.keep_tags=true keeps them"] * (
         left > 0

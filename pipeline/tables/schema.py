@@ -17,6 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from pipeline.errors import UserError
+from pipeline.messages import Problems
 
 UTTERANCES = Path("data/utterances.csv")
 LABELS = Path("data/labels.csv")
@@ -25,7 +26,6 @@ UTTERANCE_COLUMNS = (
 )  # fmt: skip
 LABEL_COLUMNS = ("utterance", "split", "emotion")
 SPLITS = ("train", "val", "test")
-LISTED = 20
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _WHOLE = re.compile("[0-9]{1,15}")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
@@ -53,33 +53,40 @@ def read_utterances(path: Path = UTTERANCES) -> list[Utterance]:
     Raises:
         UserError: lists the bad rows (file, line, column, value), all at once.
     """
-    problems = _Problems(path)
+    problems = Problems(str(path))
     rows: list[Utterance] = []
     seen: dict[str, int] = {}
     session_of: dict[str, str] = {}
     last: tuple[str, int] | None = None
     for line, row in _rows(path, UTTERANCE_COLUMNS, problems):
-        problems.line = line
-        _check_id(row["utterance"], "utterance", problems)
-        _check_id(row["dialogue"], "dialogue", problems)
+        at = f"line {line}"
+        _check_id(row["utterance"], "utterance", at, problems)
+        _check_id(row["dialogue"], "dialogue", at, problems)
         if row["utterance"] in seen:
-            problems.add("utterance", row["utterance"], f"already stands in line {seen[row['utterance']]}")
+            problems.add(
+                at, "utterance", row["utterance"], f"already stands in line {seen[row['utterance']]}"
+            )
         seen[row["utterance"]] = line
-        turn = _number(row["turn"], "turn", whole, problems)
-        start = _number(row["start"], "start", decimal, problems) if row["start"] else None
-        end = _number(row["end"], "end", decimal, problems) if row["end"] else None
+        turn = _number(row["turn"], "turn", whole, at, problems)
+        start = _number(row["start"], "start", decimal, at, problems) if row["start"] else None
+        end = _number(row["end"], "end", decimal, at, problems) if row["end"] else None
         if start is not None and end is not None and end <= start:
-            problems.add("end", row["end"], f"is not after start={row['start']}")
+            problems.add(at, "end", row["end"], f"is not after start={row['start']}")
         if not is_inside(row["media"]):
-            problems.add("media", row["media"], "must be a relative path that stays inside corpus.root")
+            problems.add(at, "media", row["media"], "must be a relative path that stays inside corpus.root")
         if row["media_hash"] and not _SHA256.fullmatch(row["media_hash"]):
-            problems.add("media_hash", row["media_hash"], "is no sha256 (64 hex digits)")
+            problems.add(at, "media_hash", row["media_hash"], "is no sha256 (64 hex digits)")
         place = (row["dialogue"], turn if turn is not None else 0)
         if last is not None and place <= last:
-            problems.add("turn", row["turn"], "rows must be sorted by dialogue, then by turn, each turn once")
+            problems.add(
+                at, "turn", row["turn"], "rows must be sorted by dialogue, then by turn, each turn once"
+            )
         if session_of.setdefault(row["dialogue"], row["session"]) != row["session"]:
             problems.add(
-                "session", row["session"], f"dialogue {row['dialogue']} is of {session_of[row['dialogue']]!r}"
+                at,
+                "session",
+                row["session"],
+                f"dialogue {row['dialogue']} is of {session_of[row['dialogue']]!r}",
             )
         last = place
         rows.append(Utterance(**{**row, "turn": place[1], "start": start, "end": end}))  # type: ignore[arg-type]
@@ -95,31 +102,32 @@ def read_labels(utterances: Sequence[Utterance], labels: Sequence[str], path: Pa
     Raises:
         UserError: unknown utterances, splits or emotions, missing rows, a dialogue in two splits.
     """
-    problems = _Problems(path)
+    problems = Problems(str(path))
     dialogue = {u.utterance: u.dialogue for u in utterances}
     split_of: dict[str, str] = {}
     found: dict[str, tuple[str, str]] = {}
     for line, row in _rows(path, LABEL_COLUMNS, problems):
-        problems.line = line
+        at = f"line {line}"
         name, split, emotion = row["utterance"], row["split"], row["emotion"]
         if name not in dialogue:
-            problems.add("utterance", name, "is not in utterances.csv")
+            problems.add(at, "utterance", name, "is not in utterances.csv")
             continue
         if name in found:
-            problems.add("utterance", name, "stands here twice")
+            problems.add(at, "utterance", name, "stands here twice")
         if split not in SPLITS:
-            problems.add("split", split, f"must be one of {', '.join(SPLITS)}")
+            problems.add(at, "split", split, f"must be one of {', '.join(SPLITS)}")
         elif split_of.setdefault(dialogue[name], split) != split:
             problems.add(
-                "split", split, f"dialogue {dialogue[name]} is in {split_of[dialogue[name]]} already"
+                at, "split", split, f"dialogue {dialogue[name]} is in {split_of[dialogue[name]]} already"
             )
         if emotion and emotion not in labels:
-            problems.add("emotion", emotion, f"must be one of corpus.labels ({', '.join(labels)}), or empty")
+            problems.add(
+                at, "emotion", emotion, f"must be one of corpus.labels ({', '.join(labels)}), or empty"
+            )
         found[name] = (split, emotion)
     for u in utterances:
         if u.utterance not in found:
-            problems.line = None
-            problems.add("utterance", u.utterance, "has no row")
+            problems.add("", "utterance", u.utterance, "has no row")
     problems.stop()
     rows = [(u.utterance, *found[u.utterance]) for u in utterances]
     return pd.DataFrame(rows, columns=list(LABEL_COLUMNS))
@@ -177,28 +185,7 @@ def is_inside(media: str) -> bool:
     return not absolute and ".." not in media.split("/") and "\0" not in media and "\\" not in media
 
 
-class _Problems:
-    """Bad rows, gathered so that one message names them all."""
-
-    def __init__(self, path: Path) -> None:
-        self.path, self.count = path, 0
-        self.line: int | None = None
-        self.found: list[str] = []
-
-    def add(self, column: str, value: str, why: str) -> None:
-        self.count += 1
-        if len(self.found) < LISTED:
-            place = f"line {self.line}, " if self.line else ""
-            shown = value if len(value) <= 60 else value[:57] + "…"
-            self.found.append(f"  {place}{column}={shown!r}: {why}")
-
-    def stop(self) -> None:
-        if self.count:
-            more = f"\n  and {self.count - len(self.found)} more" if self.count > len(self.found) else ""
-            raise UserError(f"{self.path}: {self.count} bad values\n" + "\n".join(self.found) + more)
-
-
-def _rows(path: Path, columns: Sequence[str], problems: _Problems) -> Iterator[tuple[int, dict[str, str]]]:
+def _rows(path: Path, columns: Sequence[str], problems: Problems) -> Iterator[tuple[int, dict[str, str]]]:
     csv.field_size_limit(sys.maxsize)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -216,8 +203,12 @@ def _rows(path: Path, columns: Sequence[str], problems: _Problems) -> Iterator[t
                 # A row with line breaks inside is named by its first line.
                 line, start = reader.line_num + 1, line
                 if len(values) != len(header):
-                    problems.line = start
-                    problems.add("row", ",".join(values), f"has {len(values)} values, not {len(header)}")
+                    problems.add(
+                        f"line {start}",
+                        "row",
+                        ",".join(values),
+                        f"has {len(values)} values, not {len(header)}",
+                    )
                     continue
                 yield start, dict(zip(header, values, strict=True))
     except FileNotFoundError:
@@ -228,17 +219,17 @@ def _rows(path: Path, columns: Sequence[str], problems: _Problems) -> Iterator[t
         raise UserError(f"{path}: not a well-formed csv: {error}") from None
 
 
-def _check_id(value: str, column: str, problems: _Problems) -> None:
+def _check_id(value: str, column: str, at: str, problems: Problems) -> None:
     if not value or value != value.strip() or not value.isprintable():
-        problems.add(column, value, "must be non-empty, without control characters or spaces around it")
+        problems.add(at, column, value, "must be non-empty, without control characters or spaces around it")
 
 
-def _number(value: str, column: str, kind: Callable[[str], float], problems: _Problems):  # type: ignore[no-untyped-def]
+def _number(value: str, column: str, kind: Callable[[str], float], at: str, problems: Problems):  # type: ignore[no-untyped-def]
     try:
         number = kind(value)
         if number >= 0 and math.isfinite(number):
             return number
     except ValueError:
         pass
-    problems.add(column, value, f"must be {'a whole number' if kind is whole else 'seconds'} from 0 up")
+    problems.add(at, column, value, f"must be {'a whole number' if kind is whole else 'seconds'} from 0 up")
     return None

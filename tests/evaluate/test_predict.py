@@ -13,9 +13,9 @@ import torch
 
 from evaluate.predict import __main__ as predict
 from extract import encoders
-from pipeline.corpora import raw
 from pipeline.corpora.cues import read_cues
 from pipeline.errors import UserError
+from pipeline.messages import Problems
 from pipeline.params import FRAME_MODELS, LossParams, ModelParams
 from tests.evaluate.test_report import Page
 from tests.extract.make_clips import clip, item
@@ -127,7 +127,7 @@ def test_a_video_gives_a_table_subtitles_and_a_page(talk, monkeypatch, capsys):
         p = [float(r[f"p_{name}"]) for name in LABELS]
         assert sum(p) == pytest.approx(1, abs=1e-5)
         assert r["emotion"] == LABELS[int(np.argmax(p))]
-    cues = read_cues(talk / "out/talk.emotion.srt", raw.Problems())
+    cues = read_cues(talk / "out/talk.emotion.srt", Problems())
     assert [(c.start, c.end) for c in cues] == [(0.1, 0.9), (1.0, 1.8)]
     assert cues[0].lines == (f"[{found[0]['emotion']}] Anna: Good morning!",)
     said = capsys.readouterr()
@@ -168,7 +168,7 @@ def test_a_csv_of_spans_over_two_files(talk, monkeypatch):
         ("a", "0.0", "1.0", ""), ("b", "0.0", "1.0", ""), ("c", "0.0", "", "audio:missing_file"),
     ]  # fmt: skip
     assert {p.name for p in (talk / "out").glob("*.srt")} == {"talk.emotion.srt", "more.emotion.srt"}
-    [cue] = read_cues(talk / "out/more.emotion.srt", raw.Problems())
+    [cue] = read_cues(talk / "out/more.emotion.srt", Problems())
     assert cue.lines == (f"[{found[1]['emotion']}] Ben:",)
     page = Page((talk / "out/timeline.html").read_text())
     assert len(page.all("section")) == 2
@@ -313,7 +313,7 @@ def test_other_code_and_packages_are_a_warning(talk, monkeypatch, capsys):
     assert "here, 1.0 in training" in said
     assert "voice: the encoder's code is not as it was in training" in said
     assert f"torch {torch.__version__} here, 1.13 in training" in said
-    assert "train/models is not as it was in training" in said
+    assert "the source of the model multiemo is not as it was in training" in said
     assert len(rows(talk / "out")) == 2
 
 

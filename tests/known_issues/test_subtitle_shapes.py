@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.corpora import raw, subtitles
+from pipeline.corpora import subtitles
 from pipeline.corpora.cues import read_cues
 from pipeline.corpora.turns import turns
 from pipeline.errors import UserError
+from pipeline.messages import Problems
 from pipeline.prepare import prepare
 from tests.pipeline import raw_folders
 
@@ -23,9 +24,9 @@ def said(tmp_path, text: str | bytes, keep_tags: bool = False) -> list[tuple[str
     """(speaker, words) of a file without any mistake."""
     path = tmp_path / "talk.srt"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    problems = raw.Problems()
+    problems = Problems()
     found = turns(read_cues(path, problems), keep_tags)
-    assert problems.found == []
+    assert problems.listed == []
     return [(turn.speaker, turn.text) for turn in found]
 
 
@@ -103,7 +104,7 @@ def test_webvtt(tmp_path):
     )
     assert said(tmp_path, text) == [("", "Good morning."), ("", "Morning.")]
     path = tmp_path / "talk.srt"
-    assert [(c.start, c.end) for c in read_cues(path, raw.Problems())] == [(0.5, 1.5), (3601.6, 3602.4)]
+    assert [(c.start, c.end) for c in read_cues(path, Problems())] == [(0.5, 1.5), (3601.6, 3602.4)]
 
 
 def test_captions_that_roll_say_each_word_once(tmp_path):
@@ -126,7 +127,7 @@ def test_captions_that_roll_say_each_word_once(tmp_path):
 def test_hours_and_minutes_beyond_the_clock(tmp_path):
     path = tmp_path / "talk.srt"
     path.write_text("1\n99:59:59,505 --> 100:00:29,605\nFoo\n\n2\n00:75:01,0 --> 0:75:2,5\nhi\n")
-    found = read_cues(path, raw.Problems())
+    found = read_cues(path, Problems())
     assert [(c.start, c.end) for c in found] == [(4501.0, 4502.5), (359999.505, 360029.605)]
 
 
@@ -179,7 +180,7 @@ def test_a_damaged_time_line_is_named_and_joins_no_turns(tmp_path, old, new, lin
     whole = f"1\n{ONE}\nGood.\n\n2\n{TWO}\nMorning.\n\n3\n{THREE}\nHm.\n"
     head, tail = whole[: whole.index("2\n00")], whole[whole.index("2\n00") :]
     (tmp_path / "talk.srt").write_text(head + tail.replace(old, new, 1))
-    with pytest.raises(UserError, match=rf"1 bad values .*\n.*talk\.srt:{line}: line="):
+    with pytest.raises(UserError, match=rf"1 bad values\n.*talk\.srt:{line}: line="):
         subtitles.read(tmp_path, raw_folders.corpus("subtitles", tmp_path))
 
 

@@ -24,7 +24,7 @@ def test_a_dialogue_is_of_one_session_or_its_fold_would_leak(tmp_path):
         read(tmp_path, "a,d,0,train,1\nb,d,1,train,2\n")
     lines = [",".join(UTTERANCE_COLUMNS), "a,d,0,A,1,,,,,", "b,d,1,A,2,,,,,"]
     (tmp_path / "u.csv").write_text("\n".join(lines) + "\n")
-    with pytest.raises(UserError, match="line 3, session='2': dialogue d is of '1'"):
+    with pytest.raises(UserError, match="line 3: session='2': dialogue d is of '1'"):
         read_utterances(tmp_path / "u.csv")
 
 

@@ -6,10 +6,11 @@ import re
 
 import pytest
 
-from pipeline.corpora import csv, raw, scp, subtitles
+from pipeline.corpora import csv, scp, subtitles
 from pipeline.corpora.cues import read_cues
 from pipeline.corpora.turns import turns
 from pipeline.errors import UserError
+from pipeline.messages import Problems
 from pipeline.prepare import prepare
 from pipeline.tables.schema import read_utterances
 from tests.pipeline import raw_folders
@@ -147,9 +148,9 @@ def test_subtitles_as_other_programs_write_them(tmp_path):
         "\ufeff00:00:03.5 --> 00:00:04.25 X1:10 X2:20\r\nLater.\r\n\r\n\r\n7\r\n01:02 --> 01:03\r\n\r\n"
         "1\r\n0:00:01,000 --> 0:00:02,000\r\nMrs. Smith: 12:30 it is\r\n".encode()
     )
-    problems = raw.Problems()
+    problems = Problems()
     found = turns(read_cues(path, problems), keep_tags=False)
-    assert not problems.found
+    assert not problems.listed
     assert [(turn.start, turn.end, turn.speaker, turn.text) for turn in found] == [
         (1.0, 2.0, "Mrs. Smith", "12:30 it is"),
         (3.5, 4.25, "", "Later."),

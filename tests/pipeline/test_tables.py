@@ -100,7 +100,7 @@ def test_bad_values_are_named_with_their_line(tmp_path, column, value, said):
     assert str(path) in text
     assert said in text
     # The first row's text has a line break, so the second row begins in line 4.
-    assert "line 4, " in text or "line 5, " in text
+    assert "line 4: " in text or "line 5: " in text
 
 
 def test_all_bad_rows_come_at_once_and_the_list_is_bounded(tmp_path):

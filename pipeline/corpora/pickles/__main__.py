@@ -29,6 +29,7 @@ from pipeline import features
 from pipeline.corpora import iemocap, meld, raw
 from pipeline.corpora.pickles.layouts import Published, Stream, read
 from pipeline.errors import UserError, entry
+from pipeline.messages import Problems
 from pipeline.params import CorpusParams, validate
 from pipeline.tables import schema as tables
 
@@ -53,7 +54,7 @@ def convert(files: Sequence[Path], to: Path, labels: Sequence[str] = ()) -> str:
     names = tuple(labels) or EMOTIONS[name]
     about = {"name": name, "watch": "", "root": str(to), "labels": list(names)}
     corpus = validate(CorpusParams, about, Path("--labels"))
-    utterances, table = raw.tables(_rows(found, names, files[0]), corpus, raw.Problems())
+    utterances, table = raw.tables(_rows(found, names, files[0]), corpus, Problems())
     utterances["media_hash"] = ""
     lines = [f"{len(utterances):,} utterances; corpus.labels: [{', '.join(names)}]"]
     for stream in found.streams:
