@@ -62,11 +62,18 @@ INERT = frozenset({"max_failed", "timeout"})
 
 
 class StreamParams(Strict):
-    """What every stream has; an encoder's own model adds to it."""
+    """What every stream has; an encoder's own model adds to it.
+
+    Attributes:
+        frames: what time-resolved features are kept in.
+        max_failed: the largest share of utterances without features that is still a success; 1 allows that all of
+            them have none (training then drops the modality).
+        timeout: seconds of work, not by the clock, that one utterance may take.
+    """
 
     encoder: str
     frames: Literal["none", "f2", "f4"] = "none"
-    max_failed: Share = 1.0
+    max_failed: Share = 0.5
     timeout: Positive = 600.0
 
 

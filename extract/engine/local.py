@@ -8,11 +8,13 @@ import signal
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 
+import psutil
+
 from extract.contract import Encoder, Item
-from extract.engine.crew import ONE_THREAD, Crew, Worker
+from extract.engine.crew import Crew, Worker
 from extract.engine.journal import Entry
 from extract.engine.worker import serve
-from pipeline.env import cores
+from pipeline.env import ONE_THREAD, cores
 
 
 def extract(
@@ -52,11 +54,18 @@ class _Pool(Crew):
         theirs.close()
         return Worker(process, ours)
 
+    def stopped(self, worker: Worker) -> bool:
+        try:
+            return psutil.Process(worker.process.pid).status() == psutil.STATUS_STOPPED
+        except psutil.NoSuchProcess:
+            return False
+
     def end(self, worker: Worker) -> str:
         worker.process.kill()
         worker.process.join()
         worker.conn.close()
         code = worker.process.exitcode
+        worker.killed = code == -signal.SIGKILL
         return f"died (signal {-code})" if code < 0 else f"ended (exit code {code})"
 
     def close(self) -> None:

@@ -33,10 +33,10 @@ from pathlib import Path
 from typing import Any
 
 from extract.contract import Encoder, Item
-from extract.engine.crew import ONE_THREAD, Crew, Worker
+from extract.engine.crew import Crew, Worker
 from extract.engine.journal import Entry
 from extract.engine.ray_actor import Actor, Order, watch
-from pipeline.env import cores, gpus
+from pipeline.env import ONE_THREAD, cores, gpus
 from pipeline.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -101,6 +101,9 @@ class _Cluster(Crew):
 
     def start(self) -> Worker:
         return self.begun.popleft()
+
+    def stopped(self, worker: Worker) -> bool:
+        return False  # what a node does with its processes is not to be seen from here
 
     def end(self, worker: Worker) -> str:
         worker.conn.close()
