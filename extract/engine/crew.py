@@ -28,7 +28,7 @@ from pipeline.errors import UserError
 AHEAD = 3
 TICK_SECONDS = 0.1
 # No tick counts for more: what lies beyond was not worked, since this process was stopped or the machine slept.
-LONGEST_TICK_SECONDS = 2.0
+LONGEST_TICK_SECONDS = 1.0
 # What a worker reads and encodes first also imports the encoder's packages and loads its weights.
 LOADING_SECONDS = 300.0
 # So many items killed their worker and none came through: then it is not the items.
