@@ -87,6 +87,7 @@ class FinetuneParams(Strict):
         lr: the highest, reached after the share `warmup` of all steps; from there it falls to 0 in a line.
         clip: largest norm of the gradient.
         precision: of the computation; weights are kept in float32.
+        threads: that compute on the CPU; another number gives other last bits.
     """
 
     fold: str | int = "none"
@@ -98,6 +99,7 @@ class FinetuneParams(Strict):
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     clip: Positive = 1.0
     precision: Literal["fp32", "bf16"] = "fp32"
+    threads: Count = 1
 
 
 class StreamNames(Strict):
@@ -123,6 +125,7 @@ class TrainParams(Strict):
     weight_decay: Annotated[float, Field(ge=0)] = 1e-5
     ema_epochs: Annotated[float, Field(ge=0)] = 1.5
     precision: Literal["fp32", "bf16"] = "fp32"
+    threads: Count = 1
     keep_epochs: bool = False
     frames: Literal["f2", "f4"] = "f2"
     audio_seconds: Positive = 6.0
