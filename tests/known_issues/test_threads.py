@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from extract import pool
+from extract.engine import local as pool
 from pipeline import env
 from pipeline.errors import UserError
 from tests.extract.fake_encoders import FakeEncoder, FakeParams
@@ -69,7 +69,14 @@ def test_a_command_decides_before_torch_is_loaded() -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["extract.__main__", "train.__main__", "evaluate.__main__", "evaluate.predict"]
+    "module",
+    [
+        "extract.__main__",
+        "train.__main__",
+        "train.finetune.__main__",
+        "evaluate.__main__",
+        "evaluate.predict.__main__",
+    ],
 )
 def test_a_command_starts_without_what_computes(module: str) -> None:
     heavy = "sorted({'torch', 'numpy', 'pandas', 'sklearn'} & set(sys.modules))"
