@@ -44,6 +44,21 @@ def device() -> torch.device:
     return chosen
 
 
+def gpus_here() -> list[str]:
+    """The GPUs of this machine that a run may use: all, or the one that EMOFUSE_DEVICE names; none under `cpu`.
+
+    Raises:
+        UserError: as `device`.
+    """
+    import torch
+
+    chosen = device()
+    if chosen.type != "cuda":
+        return []
+    indices = range(torch.cuda.device_count()) if chosen.index is None else [chosen.index]
+    return [f"cuda:{index}" for index in indices]
+
+
 def workers() -> int | None:
     """How many workers: EMOFUSE_WORKERS; None where it is not set: as many as the engine has room for.
 

@@ -24,7 +24,8 @@ from extract.engine.journal import Entry
 from extract.engine.worker import entry
 from pipeline.errors import UserError
 
-# One batch is encoded, one decoded, one waits: enough that neither thread of a worker is ever idle.
+# One batch is encoded, one decoded, one waits: enough that neither thread of a worker is ever idle. (One more for each
+# further thread that decodes.)
 AHEAD = 3
 TICK_SECONDS = 0.1
 # No tick counts for more: what lies beyond was not worked, since this process was stopped or the machine slept.
@@ -53,6 +54,7 @@ class Worker:
 
     Attributes:
         where: its node, where there are several.
+        device: its GPU, where the engine gave it one.
         clock: seconds that it could work: stopped, or the machine asleep, it ages no more.
         short: its last words told of a lack of the machine.
         killed: it ended by SIGKILL.
@@ -61,9 +63,10 @@ class Worker:
     process: Any
     conn: Connection
     where: str = ""
+    device: str = ""
     tasks: dict[int, Task] = field(default_factory=dict)
     clock: float = 0.0
-    reading: tuple[int, int, float] | None = None
+    reading: dict[int, tuple[int, float]] = field(default_factory=dict)
     encoding: tuple[int, float] | None = None
     started: bool = False
     read: bool = False
@@ -79,18 +82,19 @@ class Worker:
 
     def suspects(self) -> list[tuple[int, int]]:
         """(task, position) of the items being read or encoded; of all it has, where that is not known."""
-        found = [(self.reading[0], self.reading[1])] if self.reading else []
+        found = [(number, i) for number, (i, _) in self.reading.items()]
         if self.encoding:
             found += [(self.encoding[0], i) for i in range(len(self.tasks[self.encoding[0]].items))]
         return found or [(number, i) for number, task in self.tasks.items() for i in range(len(task.items))]
 
     def overdue(self, timeout: float) -> bool:
-        """Whether what it does takes too long; then forgets the one of the two threads that does not."""
-        if self.reading and self.clock - self.reading[2] > timeout + LOADING_SECONDS * (not self.read):
-            self.encoding = None
-            return True
+        """Whether something that it does takes too long; then forgets what else it does."""
+        for number, (i, since) in self.reading.items():
+            if self.clock - since > timeout + LOADING_SECONDS * (not self.read):
+                self.reading, self.encoding = {number: (i, since)}, None
+                return True
         if self.encoding and self.clock - self.encoding[1] > timeout + LOADING_SECONDS * (not self.loaded):
-            self.reading = None
+            self.reading = {}
             return True
         return False
 
@@ -101,6 +105,8 @@ class Crew(ABC):
     Memory: at most `AHEAD` batches a worker are under way, and `batches` is asked for no more.
     """
 
+    # How many threads of each worker decode.
+    decoders = 1
     # How many workers an item may lose while it is alone in them before it is blamed.
     chances = 1
 
@@ -167,7 +173,7 @@ class Crew(ABC):
         return bool(waiting) or any(worker.tasks for worker in self.workers)
 
     def _feed(self) -> None:
-        for depth in range(AHEAD):
+        for depth in range(AHEAD - 1 + self.decoders):
             for worker in self.workers:
                 if len(worker.tasks) <= depth and not any(task.alone for task in worker.tasks.values()):
                     if (task := self._next(idle=not worker.tasks)) is None:
@@ -214,9 +220,10 @@ class Crew(ABC):
             case ("started",):
                 worker.started = True
             case ("reading", number, i):
-                worker.reading = (number, i, worker.clock)
-            case ("read", _):
-                worker.reading, worker.read = None, True
+                worker.reading[number] = (i, worker.clock)
+            case ("read", number):
+                del worker.reading[number]
+                worker.read = True
             case ("encoding", number):
                 worker.encoding = (number, worker.clock)
             case ("dying" | "short" as kind, reason):

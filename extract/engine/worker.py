@@ -1,8 +1,8 @@
 """What a worker does, whichever engine runs it: items in, journal entries out.
 
-Three threads: one receives (so that the engine never waits for a busy worker), one decodes ahead, and the
-main one encodes. Before anything that may hang or crash the worker says what it is about to touch, so that
-the engine knows whom to blame.
+Three threads or more: one receives (so that the engine never waits for a busy worker), one decodes ahead, or several
+where a GPU would wait for one, and the main one encodes. Before anything that may hang or crash the worker says what it
+is about to touch, so that the engine knows whom to blame.
 """
 
 from __future__ import annotations
@@ -28,8 +28,11 @@ MAX_REASON = 200
 DTYPES = {"f2": np.float16, "f4": np.float32}
 
 
-def serve(conn: Connection, encoder: Encoder) -> None:
+def serve(conn: Connection, encoder: Encoder, decoders: int = 1) -> None:
     """Answer tasks `(number, items)` until the other side closes; runs as a process of its own.
+
+    Args:
+        decoders: threads that decode ahead.
 
     Sends, as tuples: `("started",)`; `("reading", number, i)` before and `("read", number)` after decoding;
     `("encoding", number)`; `("done", number, entries)`; `("error", message)` for a user's mistake;
@@ -38,11 +41,11 @@ def serve(conn: Connection, encoder: Encoder) -> None:
     """
     send = _locked(conn.send)
     tasks: queue.SimpleQueue[tuple[int, list[Item]]] = queue.SimpleQueue()
-    # One batch decoded ahead, one being decoded: what else waits is not in memory yet.
+    # One batch decoded ahead, one being decoded by each thread: what else waits is not in memory yet.
     ahead: queue.Queue[tuple[int, list[Item], list[Any]]] = queue.Queue(maxsize=1)
     send(("started",))
     threading.Thread(target=_receive, args=(conn, tasks), daemon=True).start()
-    threading.Thread(target=_read, args=(send, encoder, tasks, ahead), daemon=True).start()
+    threading.Thread(target=_read, args=(send, encoder, tasks, ahead, decoders - 1), daemon=True).start()
     while True:
         number, items, inputs = ahead.get()
         send(("encoding", number))
@@ -153,8 +156,9 @@ def _receive(conn: Connection, tasks: queue.SimpleQueue) -> None:
 
 
 def _read(
-    send: Callable[[Any], None], encoder: Encoder, tasks: queue.SimpleQueue, ahead: queue.Queue
+    send: Callable[[Any], None], encoder: Encoder, tasks: queue.SimpleQueue, ahead: queue.Queue, more: int = 0
 ) -> None:
+    """Decode what is asked for; `more` threads do so too once the first batch has loaded all that reading needs."""
     while True:
         number, items = tasks.get()
         inputs: list[Any] = []
@@ -170,6 +174,9 @@ def _read(
                     _give_up(send, error, encoder)
                 inputs.append(Failure("failed", explain(error, encoder)))
         send(("read", number))
+        for _ in range(more):
+            threading.Thread(target=_read, args=(send, encoder, tasks, ahead), daemon=True).start()
+        more = 0
         ahead.put((number, items, inputs))
         del items, inputs
 
