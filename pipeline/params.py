@@ -65,10 +65,8 @@ class StreamParams(Strict):
     """What every stream has; an encoder's own model adds to it.
 
     Attributes:
-        frames: what time-resolved features are kept in.
-        max_failed: the largest share of utterances without features that is still a success; 1 allows that all of
-            them have none (training then drops the modality).
-        timeout: seconds of work, not by the clock, that one utterance may take.
+        max_failed: the largest share of utterances without features that is a success; 1 allows that none has any.
+        timeout: seconds of work, which is not time by the clock, that one utterance may take.
     """
 
     encoder: str

@@ -9,12 +9,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from extract.engine import local as pool
 from pipeline import env
 from pipeline.errors import UserError
 from tests.extract.fake_encoders import FakeEncoder, FakeParams
 from tests.train import small
+from train import stage
 
 ROOT = Path(__file__).parents[2]
 
@@ -31,30 +33,53 @@ def python(*words: str, cwd: Path = ROOT, core: int | None = None, **environment
     return done.stdout
 
 
-def trained(folder: Path, threads: int, core: int | None = None, **environment: str) -> str:
-    """The sha256 of all that `python -m train` leaves in models/."""
+def corpus(folder: Path, threads: int) -> Path:
+    """A folder to train in."""
     folder.mkdir()
     small.make(folder)
     params = small.params(
         train={"epochs": 3, "batch_size": 20, "threads": threads}, model={"name": "multiemo", "dim": 64}
     )
     (folder / "params.yaml").write_text(params.model_dump_json(), encoding="utf-8")
-    python("-m", "train", cwd=folder, core=core, EMOFUSE_DEVICE="cpu", **environment)
+    return folder
+
+
+def models(folder: Path) -> str:
+    """The sha256 of all that training leaves in models/."""
     digest = hashlib.sha256()
     for path in sorted(p for p in (folder / "models").rglob("*") if p.is_file()):
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
-@pytest.mark.parametrize("threads", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_models_bytes_do_not_depend_on_the_threads_there_were(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
+    monkeypatch.setenv("EMOFUSE_DEVICE", "cpu")
+    found = set()
+    for before in (1, 2, 4):
+        folder = corpus(tmp_path / str(before), threads)
+        monkeypatch.chdir(folder)
+        torch.set_num_threads(before)
+        stage.run()
+        found.add(models(folder))
+    torch.set_num_threads(1)
+    assert len(found) == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("threads", [1, 2])
 def test_a_models_bytes_do_not_depend_on_the_cores_there_are(tmp_path: Path, threads: int) -> None:
-    whole = trained(tmp_path / "plain", threads)
     [core, *_] = os.sched_getaffinity(0)
-    assert trained(tmp_path / "one-core", threads, core=core) == whole
-    for count in ("1", "2", "4"):
-        # Nor on the number that somebody's shell names.
-        asked = {"EMOFUSE_THREADS": count, "OMP_NUM_THREADS": count, "MKL_NUM_THREADS": count}
-        assert trained(tmp_path / count, threads, **asked) == whole
+    found = []
+    # Nor on the number that somebody's shell names.
+    for count in ("", "1", "2", "4"):
+        asked = {name: count for name in ("EMOFUSE_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS") if count}
+        folder = corpus(tmp_path / f"of{count}", threads)
+        python("-m", "train", cwd=folder, core=core if count == "1" else None, EMOFUSE_DEVICE="cpu", **asked)
+        found.append(models(folder))
+    assert len(set(found)) == 1
 
 
 def test_a_command_decides_before_torch_is_loaded() -> None:
