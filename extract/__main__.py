@@ -27,7 +27,7 @@ INTERRUPTED = "interrupted; what is done is in the journal, and the next run goe
 def extract(stream: str) -> None:
     """Extract what is missing of a stream and write data/features/STREAM.h5.
 
-    EMOFUSE_ENGINE (local, or ray for a cluster: docs/scale.md), EMOFUSE_WORKERS (processes; default: one a core
+    EMOFUSE_ENGINE (local, or ray for a cluster: docs/scale.md), EMOFUSE_WORKERS (processes; default: one a GPU or core
     here, or as many as fit on the cluster), EMOFUSE_DEVICE (cpu, cuda, cuda:1) and EMOFUSE_MEDIA
     (the folder of the media) say where and how; they change no value. Interrupt it at will: what is done is
     in the journal, and the next run goes on from there.
