@@ -26,8 +26,10 @@ from pipeline.demo.encode import write_mp4
 from pipeline.demo.face import empty_room, talking
 from pipeline.demo.plan import Clip, clips, generator
 from pipeline.demo.voice import loudness, noise, prosody, room, speak
+from pipeline.disk import replacing
 from pipeline.env import cores, workers
 from pipeline.errors import entry
+from pipeline.locks import alone
 
 ROOT = Path("data/demo")
 
@@ -47,7 +49,7 @@ def build(root: Path, dialogues: int | None = None) -> None:
         made = pool.imap_unordered(partial(record, root), plan)
         for _ in tqdm(made, total=len(plan), desc="demo", unit=" clips", disable=None):
             pass
-    with open(root / ANNOTATIONS, "w", encoding="utf-8", newline="") as file:
+    with replacing(root / ANNOTATIONS) as part, part.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(COLUMNS)
         for clip in plan:
@@ -87,7 +89,8 @@ def main() -> None:
     asked = parser.parse_args().dialogues
     if asked is not None and asked < 1:
         parser.error(f"--dialogues: {asked} is too few, give 1 or more")
-    build(ROOT, asked)
+    with alone("demo"):
+        build(ROOT, asked)
 
 
 if __name__ == "__main__":
