@@ -17,22 +17,25 @@ import sys
 from collections.abc import Callable
 
 from pipeline.errors import UserError, entry
+from pipeline.locks import alone
 from pipeline.params import PARAMS
 
 LISTED = 20
+INTERRUPTED = "interrupted; what is done is in the journal, and the next run goes on from there"
 
 
 def extract(stream: str) -> None:
     """Extract what is missing of a stream and write data/features/STREAM.h5.
 
-    EMOFUSE_ENGINE (local, or ray for a cluster: docs/scale.md), EMOFUSE_WORKERS (processes; default: one a core
+    EMOFUSE_ENGINE (local, or ray for a cluster: docs/scale.md), EMOFUSE_WORKERS (processes; default: one a GPU or core
     here, or as many as fit on the cluster), EMOFUSE_DEVICE (cpu, cuda, cuda:1) and EMOFUSE_MEDIA
     (the folder of the media) say where and how; they change no value. Interrupt it at will: what is done is
     in the journal, and the next run goes on from there.
     """
     from extract.engine.run import run
 
-    run(stream)
+    with alone(f"extract {stream}"):
+        run(stream)
 
 
 def status(stream: str | None) -> None:
@@ -64,10 +67,11 @@ def retry(stream: str) -> None:
     from extract.engine.run import repairing, run
     from extract.streams import encoder_of, load_checked, stage_of
 
-    params = load_checked()
-    path = journal_path(encoder_of(stream, params).fingerprint())
-    print(f"{stream}: {repairing(path, Journal.forget_failures)} failed items forgotten", flush=True)
-    run(stream)
+    with alone(f"extract {stream}"):
+        params = load_checked()
+        path = journal_path(encoder_of(stream, params).fingerprint())
+        print(f"{stream}: {repairing(path, Journal.forget_failures)} failed items forgotten", flush=True)
+        run(stream)
     print(f"to keep the new file: dvc commit --force {stage_of(stream, params)} && dvc repro")
 
 
@@ -95,17 +99,6 @@ def clean(everything: bool) -> None:
 
 
 def main() -> None:
-    try:
-        _command()
-    except KeyboardInterrupt:
-        print(
-            "\ninterrupted; what is done is in the journal, and the next run goes on from there",
-            file=sys.stderr,
-        )
-        sys.exit(130)
-
-
-def _command() -> None:
     args = sys.argv[1:]
     if not args or args[0] in ("-h", "--help"):
         print(inspect.getdoc(sys.modules[__name__]))
@@ -148,4 +141,4 @@ def _report(name: str, stage: str, limit: int | None) -> None:
 
 
 if __name__ == "__main__":
-    entry(main)
+    entry(main, INTERRUPTED)

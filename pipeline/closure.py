@@ -20,8 +20,10 @@ NEUTRAL = (
     "extract.engine.",
     "pipeline.check",
     "pipeline.closure",
+    "pipeline.disk",
     "pipeline.env",
     "pipeline.errors",
+    "pipeline.locks",
     "pipeline.messages",
     "pipeline.probe",
 )

@@ -1,8 +1,10 @@
-"""Where extraction runs: resources come from the environment, because they may not change a byte."""
+"""What a run may use of the machine: it comes from the environment, because it may not change a byte."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import UserError
@@ -11,6 +13,15 @@ if TYPE_CHECKING:
     import torch
 
 ENGINES = ("local", "ray")
+# How often a sum is split decides its last bit, so every library computes on one thread where no param asks for more;
+# and threads that wait sleep: two that spin for each other on a busy machine cost many times what they save.
+ONE_THREAD = dict.fromkeys(
+    ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
+     "NUMEXPR_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1"
+) | {"TOKENIZERS_PARALLELISM": "false", "OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0",
+     "OMP_DYNAMIC": "FALSE", "MKL_DYNAMIC": "FALSE"}  # fmt: skip
+CGROUPS = Path("/sys/fs/cgroup")
+CGROUP = Path("/proc/self/cgroup")
 
 
 def device() -> torch.device:
@@ -33,23 +44,75 @@ def device() -> torch.device:
     return chosen
 
 
+def gpus_here() -> list[str]:
+    """The GPUs of this machine that a run may use: all, or the one that EMOFUSE_DEVICE names; none under `cpu`.
+
+    Raises:
+        UserError: as `device`.
+    """
+    import torch
+
+    chosen = device()
+    if chosen.type != "cuda":
+        return []
+    indices = range(torch.cuda.device_count()) if chosen.index is None else [chosen.index]
+    return [f"cuda:{index}" for index in indices]
+
+
 def workers() -> int | None:
     """How many workers: EMOFUSE_WORKERS; None where it is not set: as many as the engine has room for.
 
     Raises:
         UserError: the variable is no whole number from 1 up.
     """
-    value = os.environ.get("EMOFUSE_WORKERS", "")
-    if not value:
-        return None
-    if not value.isdecimal() or int(value) < 1:
-        raise UserError(f"EMOFUSE_WORKERS={value!r}: must be a whole number from 1 up")
-    return int(value)
+    return _count("EMOFUSE_WORKERS")
 
 
 def cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """The cores that this run may use: EMOFUSE_THREADS, else those that the system gives this process.
+
+    A share of a core (a container's quota of 1.5) counts only where there is no whole one.
+
+    Raises:
+        UserError: EMOFUSE_THREADS is no whole number from 1 up.
+    """
+    if asked := _count("EMOFUSE_THREADS"):
+        return asked
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min([there, *map(int, _quotas())]))
+
+
+def _quotas() -> Iterator[float]:
+    """Cores that each control group above this process allows (Linux: cgroup v2 and v1)."""
+    lines = CGROUP.read_text().splitlines() if CGROUP.exists() else []
+    for line in lines:
+        _, controllers, group = line.split(":", 2)
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        top = CGROUPS / "cpu" if controllers else CGROUPS
+        # In a container the group's path may be the host's, of which only the top is to be seen.
+        place = top / group.strip("/")
+        for folder in [place, *place.parents]:
+            if folder.is_relative_to(top):
+                yield from _quota(folder)
+
+
+def _quota(folder: Path) -> Iterator[float]:
+    for names in (("cpu.max",), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
+        files = [folder / name for name in names]
+        if all(file.is_file() for file in files):
+            quota, period = " ".join(file.read_text() for file in files).split()
+            if quota not in ("max", "-1"):
+                yield int(quota) / int(period)
+
+
+def _count(name: str) -> int | None:
+    value = os.environ.get(name, "")
+    if not value:
+        return None
+    if not value.isdecimal() or int(value) < 1:
+        raise UserError(f"{name}={value!r}: must be a whole number from 1 up")
+    return int(value)
 
 
 def engine() -> str:

@@ -62,11 +62,16 @@ INERT = frozenset({"max_failed", "timeout"})
 
 
 class StreamParams(Strict):
-    """What every stream has; an encoder's own model adds to it."""
+    """What every stream has; an encoder's own model adds to it.
+
+    Attributes:
+        max_failed: the largest share of utterances without features that is a success; 1 allows that none has any.
+        timeout: seconds of work, which is not time by the clock, that one utterance may take.
+    """
 
     encoder: str
     frames: Literal["none", "f2", "f4"] = "none"
-    max_failed: Share = 1.0
+    max_failed: Share = 0.5
     timeout: Positive = 600.0
 
 
@@ -80,6 +85,7 @@ class FinetuneParams(Strict):
         lr: the highest, reached after the share `warmup` of all steps; from there it falls to 0 in a line.
         clip: largest norm of the gradient.
         precision: of the computation; weights are kept in float32.
+        threads: that compute on the CPU; another number gives other last bits.
     """
 
     fold: str | int = "none"
@@ -91,6 +97,7 @@ class FinetuneParams(Strict):
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     clip: Positive = 1.0
     precision: Literal["fp32", "bf16"] = "fp32"
+    threads: Count = 1
 
 
 class StreamNames(Strict):
@@ -116,6 +123,7 @@ class TrainParams(Strict):
     weight_decay: Annotated[float, Field(ge=0)] = 1e-5
     ema_epochs: Annotated[float, Field(ge=0)] = 1.5
     precision: Literal["fp32", "bf16"] = "fp32"
+    threads: Count = 1
     keep_epochs: bool = False
     frames: Literal["f2", "f4"] = "f2"
     audio_seconds: Positive = 6.0

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
@@ -22,7 +21,9 @@ import pandas as pd
 
 from pipeline import fragments
 from pipeline.corpora import REGISTRY, raw
+from pipeline.disk import replacing
 from pipeline.errors import UserError, entry
+from pipeline.locks import alone
 from pipeline.params import CorpusParams, load
 from pipeline.tables import schema as tables
 
@@ -39,17 +40,11 @@ def prepare(
     utterances["media_hash"] = utterances["media"].map(
         hash_media(utterances["media"], raw.media_root(corpus))
     )
-    drafts = [path.with_name(f".{path.name}.{os.getpid()}") for path in (utterances_path, labels_path)]
-    try:
-        tables.write_table(utterances, tables.UTTERANCE_COLUMNS, drafts[0])
-        tables.write_table(labels, tables.LABEL_COLUMNS, drafts[1])
-        tables.read_labels(tables.read_utterances(drafts[0]), corpus.labels, drafts[1])
-        # A crash between the two leaves one new table, which the next run writes again: DVC saw no success.
-        os.replace(drafts[0], utterances_path)
-        os.replace(drafts[1], labels_path)
-    finally:
-        for draft in drafts:
-            draft.unlink(missing_ok=True)
+    with alone("prepare"), replacing(utterances_path) as drafted, replacing(labels_path) as labelled:
+        tables.write_table(utterances, tables.UTTERANCE_COLUMNS, drafted)
+        tables.write_table(labels, tables.LABEL_COLUMNS, labelled)
+        # A crash between the two that follow leaves one new table, which the next run writes again: DVC saw no success.
+        tables.read_labels(tables.read_utterances(drafted), corpus.labels, labelled)
     return _summary(corpus, utterances, labels)
 
 

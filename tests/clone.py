@@ -56,7 +56,6 @@ def run(folder: Path, *words: str, code: int = 0, **environment: str) -> str:
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HF_HUB_OFFLINE": "1",
         "EMOFUSE_WORKERS": "2",
-        "OMP_NUM_THREADS": "1",  # two that wait for each other on a busy machine cost many times what they save
         "GIT_AUTHOR_NAME": "test", "GIT_AUTHOR_EMAIL": "test@example.invalid",
         "GIT_COMMITTER_NAME": "test", "GIT_COMMITTER_EMAIL": "test@example.invalid",
         **environment,

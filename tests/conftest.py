@@ -7,9 +7,13 @@ import os
 import pytest
 from hypothesis import settings
 
+from pipeline.env import ONE_THREAD
+
 OURS = ("EMOFUSE_", "DVC_", "FAKE_")
 KEPT = ("EMOFUSE_DATA", "EMOFUSE_GOLDEN")
 
+# As every command does it at its start (`pipeline.errors.entry`), before anything here loads torch.
+os.environ.update(ONE_THREAD)
 settings.register_profile("emofuse", deadline=None, derandomize=True)
 settings.load_profile("emofuse")
 

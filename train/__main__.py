@@ -1,100 +1,18 @@
 """The `train` stage: `python -m train` fits `train.seeds` models into models/seedN.
 
-Reads params.yaml, the two tables and the caches of `train.streams`; the same inputs on the same machine give
-the same bytes. Interrupted, it goes on at the next start from the last whole epoch.
+Reads params.yaml, the two tables and the caches of `train.streams`; the same inputs on the same kind of machine give
+the same bytes, on any number of cores. Interrupted, it goes on at the next start from the last whole epoch.
 """
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-from typing import Any
-
-import pandas as pd
-import torch
-from dvclive import Live
-
-from pipeline.env import device as pick_device
 from pipeline.errors import entry
-from pipeline.params import FEATURES, Params, load
-from pipeline.tables.schema import LABELS, UTTERANCES
-from train.checkpoint import model_code, state_folder, write_model
-from train.data.corpus import Corpus
-from train.fusion.build import read
-from train.fusion.loop import fit
-from train.selection import Trained
-
-MODELS = Path("models")
-LIVE = Path("results/live")
 
 
 def main() -> None:
-    params = load()
-    data = read(params)
-    for modality, why in data.dropped.items():
-        print(f"train: without {modality}: {why}")
-    device = pick_device()
-    caches = [FEATURES / f"{name}.h5" for name in params.train.streams.in_use().values()]
-    settings = [s.model_dump_json() for s in (params.train, params.model, params.loss)]
-    states = state_folder(
-        "train.__main__", [*settings, *params.corpus.labels], [UTTERANCES, LABELS, *caches], device
-    )
-    for seed in range(params.train.seed, params.train.seed + params.train.seeds):
-        folder = MODELS / f"seed{seed}"
-        folder.mkdir(parents=True, exist_ok=True)
-        epochs = states / f"seed{seed}.epochs" if params.train.keep_epochs else None
-        done = _follow(
-            fit(data, params, seed, device, states / f"seed{seed}.pt", epochs), LIVE / f"seed{seed}"
-        )
-        shutil.rmtree(folder / "epochs", ignore_errors=True)  # another run's
-        if epochs is not None:
-            # Not moved: DVC deletes models/ when a run that was killed after this line goes on.
-            shutil.copytree(epochs, folder / "epochs")
-        write_model(folder, done.weights, _record(params, data, seed, done))
-        pd.DataFrame(done.history).to_csv(folder / "history.csv", index=False, lineterminator="\n")
-        best = done.history[done.best_epoch - 1]
-        print(
-            f"train: seed {seed}: epoch {done.best_epoch} of {len(done.history)} chosen on val, "
-            f"weighted F1 {best['val_weighted_f1']:.4f}"
-        )
-    shutil.rmtree(states, ignore_errors=True)
+    from train.stage import run
 
-
-def _follow(run: Any, folder: Path) -> Trained:
-    """Let a run go on to its end, logging every epoch; a resumed run logs its earlier epochs again."""
-    logged, done = 0, None
-    with Live(dir=str(folder), save_dvc_exp=False, dvcyaml=None, report=None, monitor_system=False) as live:
-        for done in run:
-            for row in done.history[logged:]:
-                for name, value in row.items():
-                    if name != "epoch":
-                        live.log_metric(name, value, timestamp=False)
-                live.next_step()
-            logged = len(done.history)
-    assert done is not None
-    return done
-
-
-def _record(params: Params, data: Corpus, seed: int, done: Trained) -> dict[str, Any]:
-    return {
-        "seed": seed,
-        "params": params.model_dump(mode="json", include={"train", "model", "loss"}),
-        "labels": data.label_names,
-        "class_counts": data.class_counts().tolist(),
-        "dims": data.dims,
-        "statistics": {m: {"mean": s.mean.tolist(), "sd": s.sd.tolist()} for m, s in data.statistics.items()},
-        "streams": {
-            m: {
-                "stream": s.stream, "corpus": s.corpus, "encoder": s.encoder, "weights": s.weights,
-                "packages": s.packages, "code": s.code, "fingerprint": s.fingerprint,
-            }
-            for m, s in data.streams.items()
-        },
-        "dropped": data.dropped,
-        "best_epoch": done.best_epoch,
-        "packages": {"torch": torch.__version__},
-        "code": model_code(params.model.name),
-    }  # fmt: skip
+    run()
 
 
 if __name__ == "__main__":

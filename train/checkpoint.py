@@ -20,9 +20,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
 from pipeline.closure import NEUTRAL, ROOT, closure, path_of, source_hash
+from pipeline.disk import NotingFile, replacing, write_text
 from pipeline.errors import UserError
 
 SCHEMA = 1
@@ -51,14 +52,14 @@ def model_code(name: str) -> str:
 
 
 def write_state(path: Path, state: dict[str, Any]) -> None:
-    """Replace the state atomically: a kill leaves either the old epoch or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
+    """Replace the state atomically: a kill leaves either the old epoch or the new one.
+
+    Raises:
+        UserError: the disk is full; the old state is untouched.
+    """
+    with replacing(path) as part, NotingFile(part, "w") as file:
         torch.save(state, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+        file.check()
 
 
 def read_state(path: Path) -> dict[str, Any] | None:
@@ -76,13 +77,18 @@ def read_state(path: Path) -> dict[str, Any] | None:
 
 def write_model(folder: Path, weights: dict[str, torch.Tensor], record: dict[str, Any]) -> None:
     """Write model.safetensors and model.json."""
-    save_file(
-        {name: value.contiguous() for name, value in sorted(weights.items())}, folder / "model.safetensors"
-    )
+    write_weights(folder / "model.safetensors", weights)
     text = json.dumps(
         {"schema": SCHEMA, **record}, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False
     )
-    (folder / "model.json").write_text(text + "\n", encoding="utf-8")
+    write_text(folder / "model.json", text + "\n")
+
+
+def write_weights(path: Path, weights: dict[str, torch.Tensor]) -> None:
+    """Put tensors at `path` as safetensors, in the order of their names."""
+    data = save({name: value.contiguous() for name, value in sorted(weights.items())})
+    with replacing(path) as part:
+        part.write_bytes(data)
 
 
 def read_model(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:

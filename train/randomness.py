@@ -10,8 +10,14 @@ import numpy as np
 import torch
 
 
-def seed_everything(seed: int) -> torch.Generator:
-    """Seed python, numpy and torch, make torch deterministic; returns the generator that draws batches."""
+def seed_everything(seed: int, threads: int) -> torch.Generator:
+    """Seed python, numpy and torch, make torch deterministic; return the generator that draws batches.
+
+    Args:
+        threads: how many compute on the CPU. How a sum is split among them decides its last bit, so the number is a
+            param and not what the machine has.
+    """
+    torch.set_num_threads(threads)
     # Without it cuBLAS may sum in another order, and torch refuses; read when the first GPU product is computed.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     random.seed(seed)

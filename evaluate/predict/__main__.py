@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.disk import write_text
 from pipeline.errors import UserError, entry
 
 if TYPE_CHECKING:
@@ -117,12 +118,8 @@ def write(answers: Answers, model: Trained, to: Path) -> None:
     texts = {names[media]: text for media, text in subtitles(answers).items()}
     texts[CSV] = table(answers).to_csv(index=False, lineterminator="\n")
     texts[PAGE] = render(answers, model, to)
-    try:
-        to.mkdir(parents=True, exist_ok=True)
-        for name, text in texts.items():
-            (to / name).write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"--to {to}: cannot be written: {error.strerror or error}") from None
+    for name, text in texts.items():
+        write_text(to / name, text)
 
 
 def _first_model() -> Path:

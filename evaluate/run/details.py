@@ -14,6 +14,7 @@ from evaluate.run import metrics
 from evaluate.run.metrics import METRICS
 from evaluate.run.results import Prediction, Run, leaders
 from evaluate.run.settings import settings
+from pipeline.disk import write_text
 from pipeline.params import Params
 from pipeline.tables.schema import SPLITS
 
@@ -121,12 +122,12 @@ def predictions_table(run: Run) -> pd.DataFrame:
 
 def write(run: Run, found: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Write the three files into `folder`, the same bytes for the same run; returns metrics.json."""
-    folder.mkdir(parents=True, exist_ok=True)
     table = short(found, run.params)
     for name, content in (("metrics.json", table), ("details.json", found)):
         text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
-        (folder / name).write_text(text + "\n", encoding="utf-8")
-    predictions_table(run).to_csv(folder / "predictions.csv", index=False, lineterminator="\n")
+        write_text(folder / name, text + "\n")
+    answers = predictions_table(run).to_csv(index=False, lineterminator="\n")
+    write_text(folder / "predictions.csv", answers)
     return table
 
 

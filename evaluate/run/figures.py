@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from evaluate.palette import OKABE_ITO, colours
 from evaluate.run.plots import attention_by_offset, curves
 from evaluate.run.results import Run
+from pipeline.disk import replacing
 
 ACCENT = OKABE_ITO[0]
 # A label's name is text, never markup: `$` must not start a formula. The salt fixes the ids inside the SVG.
@@ -37,7 +38,6 @@ STYLE: Any = {
 
 def write(run: Run, found: dict[str, Any], folder: Path) -> list[Path]:
     """Draw what there is data for into `folder`, each as .svg and .png; returns the paths."""
-    folder.mkdir(parents=True, exist_ok=True)
     paths: list[Path] = []
 
     def save(stem: str, draw: Callable[[Axes], None], width: float = 5.0, height: float = 3.6) -> None:
@@ -46,7 +46,8 @@ def write(run: Run, found: dict[str, Any], folder: Path) -> list[Path]:
         draw(figure.subplots())
         for suffix, metadata in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
             paths.append(folder / f"{stem}.{suffix}")
-            figure.savefig(paths[-1], metadata=metadata)
+            with replacing(paths[-1]) as part:
+                figure.savefig(part, format=suffix, metadata=metadata)
 
     with matplotlib.rc_context(STYLE):
         first = found["seeds"][0]["splits"].get("test")

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from evaluate.run.results import Prediction, Run
+from pipeline.disk import write_text
 
 REACH = 8
 
@@ -56,11 +57,10 @@ def tables(run: Run, found: dict[str, Any]) -> dict[str, pd.DataFrame]:
 
 def write(run: Run, found: dict[str, Any], folder: Path) -> list[Path]:
     """Write every table as csv into `folder`; returns the paths."""
-    folder.mkdir(parents=True, exist_ok=True)
     paths = []
     for stem, table in tables(run, found).items():
         paths.append(folder / f"{stem}.csv")
-        table.to_csv(paths[-1], index=False, lineterminator="\n")
+        write_text(paths[-1], table.to_csv(index=False, lineterminator="\n"))
     return paths
 
 

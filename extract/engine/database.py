@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
-import os
 import sqlite3
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, TextIO
 
 from pipeline.errors import UserError
+from pipeline.locks import lock
 
 SCHEMA = 1
 BUSY_SECONDS = 120.0
@@ -109,30 +108,10 @@ def _sha256(*parts: bytes) -> bytes:
 
 def lock_file(path: Path, mode: int) -> TextIO:
     """A lock on the journal's name: shared while it is open, exclusive to rename or delete it."""
-    name = path.with_suffix(".lock")
-    while True:
-        with on_disk(path):
-            handle = open(name, "a", encoding="utf-8")  # noqa: SIM115  (open as long as the lock is held)
-            try:
-                fcntl.flock(handle, mode | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if mode & fcntl.LOCK_NB:
-                    handle.close()
-                    raise
-                say(f"{path.name}: waiting for another process that uses it")
-                fcntl.flock(handle, mode)
-        # `delete` may have removed the file while we waited: a lock on it would bind nobody.
-        if identity(name) == identity(handle.fileno()):
-            return handle
-        handle.close()
-
-
-def identity(file: Path | int) -> tuple[int, int] | None:
-    """Which file a path or an open file's number stands for; None where there is none."""
-    with suppress(FileNotFoundError):
-        stat = os.stat(file)
-        return stat.st_dev, stat.st_ino
-    return None
+    with on_disk(path):
+        return lock(
+            path.with_suffix(".lock"), mode, f"journal: {path.name}: waiting for another process that uses it"
+        )
 
 
 @contextmanager

@@ -32,12 +32,12 @@ from extract.engine.database import (
     checked,
     connect,
     errors,
-    identity,
     insert,
     lock_file,
     on_disk,
     say,
 )
+from pipeline.locks import identity
 
 __all__ = ["Damaged", "Entry", "Journal", "delete", "folder", "journal_path", "set_aside"]
 

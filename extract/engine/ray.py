@@ -29,17 +29,16 @@ from collections.abc import Generator, Iterator
 from contextlib import suppress
 from multiprocessing import AuthenticationError
 from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
-from pathlib import Path
 from typing import Any
 
 from extract.contract import Encoder, Item
-from extract.engine.crew import ONE_THREAD, Crew, Worker
+from extract.engine.crew import Crew, Worker
 from extract.engine.journal import Entry
 from extract.engine.ray_actor import Actor, Order, watch
-from pipeline.env import cores, gpus
+from pipeline.closure import ROOT
+from pipeline.env import ONE_THREAD, cores, gpus
 from pipeline.errors import UserError
 
-ROOT = Path(__file__).resolve().parent.parent
 # Nothing of ours lies in Ray's object store; this is about the least it takes.
 OBJECT_STORE_BYTES = 100_000_000
 # So many actors died before they could begin, and none began: then it is not bad luck.
@@ -101,6 +100,9 @@ class _Cluster(Crew):
 
     def start(self) -> Worker:
         return self.begun.popleft()
+
+    def stopped(self, worker: Worker) -> bool:
+        return False  # what a node does with its processes is not to be seen from here
 
     def end(self, worker: Worker) -> str:
         worker.conn.close()

@@ -9,12 +9,11 @@ for byte, whatever the number of workers, the order in which they finished, or h
 
 from __future__ import annotations
 
-import errno
 import random
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -60,11 +59,12 @@ def run(stream: str) -> None:
         f"{stream}: {len(plan)} utterances: {statuses}; extracted {done} in {seconds:.1f} s ({done / seconds:.1f}/s)"
     )
     failed = len(plan) - counts["ok"]
-    if failed / len(plan) > encoder.params.max_failed:
+    if failed > encoder.params.max_failed * len(plan):
         raise UserError(
             f"{stream}: {failed} of {len(plan)} utterances have no features ({failed / len(plan):.1%}), more than "
             f"extract.{stream}.max_failed={encoder.params.max_failed:g} allows; `python -m extract status {stream}` "
-            f"lists them, `python -m extract retry {stream}` tries them again"
+            f"lists them, `python -m extract retry {stream}` tries them again; or raise max_failed, "
+            "where the recordings are like that"
         )
 
 
@@ -245,9 +245,7 @@ def _merge(plan: Plan, journal: Journal, out: Path, about: Meta) -> Counter[str]
     """Write the file from the journal, in table order; None where rows turned out to be damaged."""
     counts: Counter[str] = Counter()
     try:
-        with _disk(out):
-            out.parent.mkdir(parents=True, exist_ok=True)
-            write(out, about, [u.utterance for u in plan.utterances], _rows(plan, journal, counts))
+        write(out, about, [u.utterance for u in plan.utterances], _rows(plan, journal, counts))
         return counts
     except _Lost:
         # One pass over all rows, so that many damaged ones are done again at once.
@@ -274,16 +272,3 @@ def _rows(plan: Plan, journal: Journal, counts: Counter[str]) -> Iterator[Row]:
                 row = Row(place.key, entry.status, entry.error or place.note, **arrays)
             counts[row.status] += 1
             yield row
-
-
-@contextmanager
-def _disk(out: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EACCES, errno.EROFS):
-            raise UserError(
-                f"{out}: cannot be written: {error.strerror}; the old file is untouched and the journal holds "
-                "all that was extracted: run again when there is space"
-            ) from None
-        raise

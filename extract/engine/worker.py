@@ -1,8 +1,8 @@
 """What a worker does, whichever engine runs it: items in, journal entries out.
 
-Three threads: one receives (so that the engine never waits for a busy worker), one decodes ahead, and the
-main one encodes. Before anything that may hang or crash the worker says what it is about to touch, so that
-the engine knows whom to blame.
+Three threads or more: one receives (so that the engine never waits for a busy worker), one decodes ahead, or several
+where a GPU would wait for one, and the main one encodes. Before anything that may hang or crash the worker says what it
+is about to touch, so that the engine knows whom to blame.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import safetensors.numpy
 
 from extract.contract import Encoder, Failure, Features, Item
 from extract.engine.journal import Entry
-from pipeline.errors import UserError
+from pipeline.errors import UserError, of_the_machine
 from pipeline.features.schema import one_line
 
 # SQLite takes a little less than 1 GB a row.
@@ -28,20 +28,24 @@ MAX_REASON = 200
 DTYPES = {"f2": np.float16, "f4": np.float32}
 
 
-def serve(conn: Connection, encoder: Encoder) -> None:
+def serve(conn: Connection, encoder: Encoder, decoders: int = 1) -> None:
     """Answer tasks `(number, items)` until the other side closes; runs as a process of its own.
 
+    Args:
+        decoders: threads that decode ahead.
+
     Sends, as tuples: `("started",)`; `("reading", number, i)` before and `("read", number)` after decoding;
-    `("encoding", number)`; `("done", number, entries)`; `("error", message)` for a user's mistake; and
-    `("dying", reason)` where the process can no longer be trusted.
+    `("encoding", number)`; `("done", number, entries)`; `("error", message)` for a user's mistake;
+    `("dying", reason)` where the process can no longer be trusted; and `("short", reason)` where the machine lacks
+    memory, disk or a library, and the process ends so that what it has is tried again.
     """
     send = _locked(conn.send)
     tasks: queue.SimpleQueue[tuple[int, list[Item]]] = queue.SimpleQueue()
-    # One batch decoded ahead, one being decoded: what else waits is not in memory yet.
+    # One batch decoded ahead, one being decoded by each thread: what else waits is not in memory yet.
     ahead: queue.Queue[tuple[int, list[Item], list[Any]]] = queue.Queue(maxsize=1)
     send(("started",))
     threading.Thread(target=_receive, args=(conn, tasks), daemon=True).start()
-    threading.Thread(target=_read, args=(send, encoder, tasks, ahead), daemon=True).start()
+    threading.Thread(target=_read, args=(send, encoder, tasks, ahead, decoders - 1), daemon=True).start()
     while True:
         number, items, inputs = ahead.get()
         send(("encoding", number))
@@ -51,8 +55,7 @@ def serve(conn: Connection, encoder: Encoder) -> None:
             send(("error", str(error)))
             return
         except Exception as error:
-            send(("dying", explain(error, encoder)))
-            os._exit(1)
+            _give_up(send, error, encoder)
         send(("done", number, [entry(item, out, encoder) for item, out in zip(items, outcomes, strict=True)]))
         del items, inputs, outcomes
 
@@ -60,10 +63,11 @@ def serve(conn: Connection, encoder: Encoder) -> None:
 def encode(encoder: Encoder, inputs: Sequence[Any]) -> list[Features | Failure]:
     """The outcomes of what `read` gave, in order; failed reads keep their place.
 
-    An exception costs the item it belongs to: the batch is tried again one by one.
+    An exception costs the item it belongs to: the batch is tried again in halves, down to single items.
 
     Raises:
         UserError: the encoder's weights or packages are missing.
+        Exception: what is of the machine (`of_the_machine`) and not of the one item that is left.
     """
     good = [value for value in inputs if not isinstance(value, Failure)]
     encoded = iter(_encode(encoder, good) if good else [])
@@ -97,8 +101,17 @@ def _encode(encoder: Encoder, inputs: Sequence[Any]) -> list[Features | Failure]
         if type(error).__name__ == "AcceleratorError":
             raise  # after a CUDA error every later call of the process fails as well
         if len(inputs) == 1:
+            if of_the_machine(error):
+                raise
             return [Failure("failed", explain(error, encoder))]
-    return [outcome for value in inputs for outcome in _encode(encoder, [value])]
+    # Outside of `except`, whose traceback holds on to what the large batch has taken of the memory.
+    half = len(inputs) // 2
+    return _encode(encoder, inputs[:half]) + _encode(encoder, inputs[half:])
+
+
+def _give_up(send: Callable[[Any], None], error: Exception, encoder: Encoder) -> NoReturn:
+    send(("short" if of_the_machine(error) else "dying", explain(error, encoder)))
+    os._exit(1)
 
 
 def _pack(features: Features, encoder: Encoder) -> bytes | Failure:
@@ -143,8 +156,9 @@ def _receive(conn: Connection, tasks: queue.SimpleQueue) -> None:
 
 
 def _read(
-    send: Callable[[Any], None], encoder: Encoder, tasks: queue.SimpleQueue, ahead: queue.Queue
+    send: Callable[[Any], None], encoder: Encoder, tasks: queue.SimpleQueue, ahead: queue.Queue, more: int = 0
 ) -> None:
+    """Decode what is asked for; `more` threads do so too once the first batch has loaded all that reading needs."""
     while True:
         number, items = tasks.get()
         inputs: list[Any] = []
@@ -156,8 +170,13 @@ def _read(
                 send(("error", str(error)))
                 return
             except Exception as error:
+                if of_the_machine(error):
+                    _give_up(send, error, encoder)
                 inputs.append(Failure("failed", explain(error, encoder)))
         send(("read", number))
+        for _ in range(more):
+            threading.Thread(target=_read, args=(send, encoder, tasks, ahead), daemon=True).start()
+        more = 0
         ahead.put((number, items, inputs))
         del items, inputs
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import csv
 import multiprocessing
-import os
 import shutil
 from functools import partial
 from pathlib import Path
@@ -27,7 +26,10 @@ from pipeline.demo.encode import write_mp4
 from pipeline.demo.face import empty_room, talking
 from pipeline.demo.plan import Clip, clips, generator
 from pipeline.demo.voice import loudness, noise, prosody, room, speak
-from pipeline.errors import UserError, entry
+from pipeline.disk import replacing
+from pipeline.env import cores, workers
+from pipeline.errors import entry
+from pipeline.locks import alone
 
 ROOT = Path("data/demo")
 
@@ -38,14 +40,16 @@ def build(root: Path, dialogues: int | None = None) -> None:
     Raises:
         UserError: EMOFUSE_WORKERS is not a positive whole number.
     """
-    workers, plan = _workers(), clips(dialogues)
+    processes, plan = workers() or cores(), clips(dialogues)
     shutil.rmtree(root / "media", ignore_errors=True)
     (root / "media").mkdir(parents=True)
-    with multiprocessing.get_context("spawn").Pool(min(workers, len(plan)), initializer=_one_thread) as pool:
+    with multiprocessing.get_context("spawn").Pool(
+        min(processes, len(plan)), initializer=_one_thread
+    ) as pool:
         made = pool.imap_unordered(partial(record, root), plan)
         for _ in tqdm(made, total=len(plan), desc="demo", unit=" clips", disable=None):
             pass
-    with open(root / ANNOTATIONS, "w", encoding="utf-8", newline="") as file:
+    with replacing(root / ANNOTATIONS) as part, part.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(COLUMNS)
         for clip in plan:
@@ -75,15 +79,6 @@ def record(root: Path, clip: Clip) -> None:
     write_mp4(root / media(clip), frames, None if clip.sound == "none" else sound)
 
 
-def _workers() -> int:
-    asked = os.environ.get("EMOFUSE_WORKERS") or str(os.cpu_count() or 1)
-    if not asked.isdecimal() or int(asked) < 1:
-        raise UserError(
-            f"EMOFUSE_WORKERS={asked!r}: not a number of processes; set it to 1 or more, or unset it"
-        )
-    return int(asked)
-
-
 def _one_thread() -> None:
     cv2.setNumThreads(1)
 
@@ -94,7 +89,8 @@ def main() -> None:
     asked = parser.parse_args().dialogues
     if asked is not None and asked < 1:
         parser.error(f"--dialogues: {asked} is too few, give 1 or more")
-    build(ROOT, asked)
+    with alone("demo"):
+        build(ROOT, asked)
 
 
 if __name__ == "__main__":

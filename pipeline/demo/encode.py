@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from pipeline.demo.portrait import SIZE
 from pipeline.demo.voice import FPS, RATE
+from pipeline.disk import replacing
 
 # x264 picks its routines by CPU and run unless told not to, even on one thread.
 _X264 = {"crf": "23", "preset": "veryfast", "threads": "1", "x264-params": "cpu-independent=1:threads=1"}
@@ -22,8 +22,10 @@ def write_mp4(path: Path, frames: Iterable[np.ndarray], sound: np.ndarray | None
 
     The file appears under its name only once it is whole.
     """
-    unfinished = path.with_suffix(".part")
-    with av.open(str(unfinished), "w", format="mp4", options={"fflags": "+bitexact"}) as container:
+    with (
+        replacing(path) as part,
+        av.open(str(part), "w", format="mp4", options={"fflags": "+bitexact"}) as container,
+    ):
         video = container.add_stream("libx264", rate=FPS, options=_X264)
         video.width, video.height, video.pix_fmt = SIZE, SIZE, "yuv420p"
         if sound is not None:
@@ -40,4 +42,3 @@ def write_mp4(path: Path, frames: Iterable[np.ndarray], sound: np.ndarray | None
             samples.sample_rate = RATE
             container.mux(audio.encode(samples))
             container.mux(audio.encode(None))
-    os.replace(unfinished, path)

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.lib import format as npy
 
+from pipeline.disk import replacing
 from pipeline.features import schema
 from pipeline.features.cache import FeatureCache
 from pipeline.features.schema import STATUSES
-from pipeline.features.writer import disk, replacing
 
 
 def to_npz(cache: FeatureCache, path: Path) -> None:
@@ -31,7 +31,7 @@ def to_npz(cache: FeatureCache, path: Path) -> None:
     for name, names in (("pooled_names", cache.meta.pooled_names), ("frames_names", cache.meta.frames_names)):
         if names:
             arrays[name] = np.array(names)
-    with replacing(path) as part, disk(path), zipfile.ZipFile(part, "w") as archive:
+    with replacing(path) as part, zipfile.ZipFile(part, "w") as archive:
         for name, array in arrays.items():
             _store(archive, name, array.dtype, array.shape, iter([array]))
         if cache.offsets is not None:
@@ -47,7 +47,7 @@ def to_csv(cache: FeatureCache, path: Path) -> None:
     """One line per utterance: utterance, status, error, then the pooled values, empty where there are none."""
     dim = cache.meta.pooled_dim
     pooled = cache.pooled()
-    with replacing(path) as part, disk(path), part.open("w", encoding="utf-8", newline="") as file:
+    with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(
             ["utterance", "status", "error", *(cache.meta.pooled_names or (f"p{i}" for i in range(dim)))]

@@ -6,16 +6,13 @@ longest, nothing holds a date, a host or a path.
 
 from __future__ import annotations
 
-import io
-import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import h5py
 import numpy as np
 
+from pipeline.disk import NotingFile, replacing
 from pipeline.errors import UserError
 from pipeline.features import schema
 from pipeline.features.columns import Table
@@ -31,79 +28,11 @@ def write(path: Path, meta: Meta, utterances: Sequence[str], rows: Iterable[Row]
         UserError: rows and utterances do not fit together, a value is not finite, or the disk is full.
     """
     path = Path(path)
-    with replacing(path) as part:
-        with disk(path):
-            raw = _NotingFile(part, "w+b")
-        with raw:
-            _fill(raw, path, meta, utterances, rows)
+    with replacing(path) as part, NotingFile(part, "w+b") as raw:
+        _fill(raw, meta, utterances, rows)
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to; what lies there at the end becomes `path`, at once and for good."""
-    # One name, not a random one: DVC locks a stage's outs, so there is one writer, and what a kill leaves
-    # behind is overwritten by the next run instead of piling up.
-    part = path.with_name(f".{path.name}.part")
-    with disk(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        yield part
-        with disk(path):
-            # Killed before this line: a partial file under another name. After it: a whole one.
-            _sync(part)
-            # Atomic: whoever opens `path` sees the old file or the new one, whole.
-            os.replace(part, path)
-            # Without this a power cut could undo the rename, though never tear a file.
-            _sync(path.parent)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-
-
-@contextmanager
-def disk(path: Path) -> Iterator[None]:
-    """Say what a full or read-only disk means for `path`."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"{path}: not written: {error.strerror or error}; make room or choose another place, then run again "
-            "(what lay there before is untouched)"
-        ) from None
-
-
-class _NotingFile(io.FileIO):
-    """A file whose writes never fail, but are noted.
-
-    HDF5 cannot close a file whose last blocks it cannot write, and an open one haunts the process to its
-    exit. So after the first failure the rest goes nowhere, and `failure` says why nothing may be kept.
-    """
-
-    failure: OSError | None = None
-
-    def write(self, data: Any) -> int:
-        view = memoryview(data).cast("B")
-        size = len(view)
-        try:
-            while view and not self.failure:
-                view = view[super().write(view) :]
-        except OSError as error:
-            self.failure = error
-        return size
-
-    def truncate(self, size: int | None = None) -> int:
-        try:
-            return super().truncate(size)
-        except OSError as error:
-            self.failure = self.failure or error
-            return size or 0
-
-    def check(self) -> None:
-        if self.failure:
-            raise self.failure
-
-
-def _fill(raw: _NotingFile, path: Path, meta: Meta, utterances: Sequence[str], rows: Iterable[Row]) -> None:
+def _fill(raw: NotingFile, meta: Meta, utterances: Sequence[str], rows: Iterable[Row]) -> None:
     attributes = _attributes(meta)
     try:
         # v110 checksums its metadata; older formats let some flipped bits through unseen.
@@ -114,11 +43,10 @@ def _fill(raw: _NotingFile, path: Path, meta: Meta, utterances: Sequence[str], r
                 file.attrs.create(name, np.bytes_(data), dtype=schema.text_type(len(data)))
     finally:
         # What HDF5 makes of a full disk hides the reason; the first failure tells it.
-        with disk(path):
-            raw.check()
+        raw.check()
 
 
-def _until_full(raw: _NotingFile, rows: Iterable[Row]) -> Iterator[Row]:
+def _until_full(raw: NotingFile, rows: Iterable[Row]) -> Iterator[Row]:
     for row in rows:
         yield row
         raw.check()
@@ -150,11 +78,3 @@ def _attributes(meta: Meta) -> dict[str, str]:
 
 def _wrong(meta: Meta, field: str, why: str) -> UserError:
     return UserError(f"features of {meta.stream}: {field}: {why}")
-
-
-def _sync(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -10,10 +10,10 @@ import warnings
 import numpy as np
 import pytest
 
-from evaluate.__main__ import terminal
 from evaluate.run import details, metrics
 from evaluate.run.metrics import METRICS
 from evaluate.run.results import Prediction, leaders
+from evaluate.stage import terminal
 
 
 def test_the_headline_is_the_mean_of_the_seeds_own_scores(make_run):

@@ -16,7 +16,7 @@ from evaluate.run.load import load_run
 from pipeline.errors import UserError
 from pipeline.params import load
 from tests.train import small
-from train.__main__ import main as train
+from train.stage import run as train
 
 
 @pytest.fixture(scope="module")

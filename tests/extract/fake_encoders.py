@@ -1,13 +1,15 @@
 """Encoders without a model, for the engine's tests: what they do to an utterance is written in its text.
 
-A text is words. `sleep=0.1`, `touch=FILE`, `await=FILE`, `crash`, `die-once=FILE` (which it makes then), `hang`,
-`raise`, `flaky` (raises unless FAKE_MENDED is set), `usererror` and `threads` act when it is encoded, with `read-`
-before them when it is read; `nan`, `batch-raise`, `corrupt`, `missing` and `cut` do what they say; all else is
-content. Every item encoded is one line in the file that FAKE_LOG names.
+A text is words. `sleep=0.1`, `touch=FILE`, `await=FILE`, `crash`, `die`, `die-once=FILE` (which it makes then), `hang`,
+`raise`, `flaky` (raises unless FAKE_MENDED is set), `usererror`, `threads`, `lacks=WHAT` (of LACKS) and
+`lacks-once=WHAT,FILE` act when it is encoded, with `read-` before them when it is read; `nan`, `batch-raise`, `fits=2`
+(out of memory in a larger batch), `corrupt`, `missing` and `cut` do what they say; all else is content. Every item
+encoded is one line in the file that FAKE_LOG names.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import signal
@@ -23,6 +25,23 @@ from extract.contract import Encoder, Failure, Features, Item
 from pipeline.errors import UserError
 from pipeline.params import Count, StreamParams
 from pipeline.tables.schema import Utterance
+
+
+class OutOfMemoryError(RuntimeError):
+    """As torch has one of that name."""
+
+
+# What a machine may lack, as what an encoder then raises.
+LACKS: dict[str, Exception] = {
+    "memory": MemoryError(),
+    "gpu-memory": OutOfMemoryError("CUDA out of memory"),
+    "gpu": RuntimeError("CUDA error: out of memory"),
+    "cpu-memory": RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+    "library": ImportError("No module named 'opensmile'"),
+    "room": OSError(errno.ENOSPC, "No space left on device"),
+    "disk": OSError(errno.EIO, "Input/output error"),
+    "files": OSError(errno.EMFILE, "Too many open files"),
+}
 
 
 class FakeParams(StreamParams):
@@ -93,6 +112,9 @@ class FakeEncoder(Encoder[FakeParams]):
             trouble(text.split())
             if "batch-raise" in text.split() and len(inputs) > 1:
                 raise ValueError("I want to be alone")
+            for word in text.split():
+                if word.startswith("fits=") and len(inputs) > int(word.removeprefix("fits=")):
+                    raise LACKS["gpu-memory"]
         return [self.one(text) for text in inputs]
 
     def one(self, text: str) -> Features:
@@ -120,6 +142,15 @@ def trouble(words: Sequence[str]) -> None:
             with suppress(FileExistsError):
                 os.close(os.open(word.removeprefix("die-once="), os.O_CREAT | os.O_EXCL))
                 os.kill(os.getpid(), signal.SIGKILL)
+        elif word.startswith("lacks="):
+            raise LACKS[word.removeprefix("lacks=")]
+        elif word.startswith("lacks-once="):
+            what, _, file = word.removeprefix("lacks-once=").partition(",")
+            if not Path(file).exists():
+                Path(file).touch()
+                raise LACKS[what]
+        elif word == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
         elif word == "crash":
             os.kill(os.getpid(), signal.SIGSEGV)
         elif word == "hang":

@@ -159,7 +159,7 @@ def _kill_after(k: int, delay: float) -> None:
 
 
 if __name__ == "__main__":
-    from extract.__main__ import main
+    from extract.__main__ import INTERRUPTED, main
     from pipeline.errors import entry
 
     # A suite that was started in the background has inherited an ignored SIGINT.
@@ -169,7 +169,7 @@ if __name__ == "__main__":
     encoders.REGISTRY["fake"] = ENCODER
     if "KILL_AFTER" in os.environ:
         _kill_after(int(os.environ["KILL_AFTER"]), float(os.environ.get("KILL_DELAY", 0)))
-    entry(main)
+    entry(main, INTERRUPTED)
     if "SAY_PEAK" in os.environ:
         # Not ru_maxrss: at exec a process inherits the peak of the one that started it.
         [peak] = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())

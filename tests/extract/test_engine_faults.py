@@ -116,7 +116,7 @@ def test_where_every_item_kills_its_worker_the_run_stops(encoder: FakeEncoder) -
 
     with pytest.raises(UserError, match="rather this machine"):
         drain()
-    assert crew.HOPELESS <= len(seen) <= crew.HOPELESS + 1
+    assert seen == []  # no item is blamed for it
 
 
 def test_a_worker_that_cannot_begin_ends_the_run(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:

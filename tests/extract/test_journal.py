@@ -15,6 +15,7 @@ import pytest
 
 from extract.engine import database, journal
 from extract.engine.journal import Damaged, Entry, Journal, delete, set_aside
+from pipeline import locks
 from pipeline.errors import UserError
 from tests.extract.project import PATIENCE, REPOSITORY
 
@@ -220,7 +221,7 @@ def test_setting_aside_waits_for_other_users(path: Path, monkeypatch: pytest.Mon
     fill(path, rows(5))
     other = Journal(path)
     said = threading.Event()
-    monkeypatch.setattr(database, "say", lambda line: said.set() if "waiting for another" in line else None)
+    monkeypatch.setattr(locks, "say", lambda line: said.set() if "waiting for another" in line else None)
     waiting = threading.Thread(target=set_aside, args=(path,))
     waiting.start()
     assert said.wait(PATIENCE)
@@ -238,7 +239,7 @@ def test_what_another_process_has_set_aside_is_not_set_aside_twice(
 ) -> None:
     fill(path, rows(5))
     waiting = threading.Semaphore(0)
-    monkeypatch.setattr(database, "say", lambda line: waiting.release())
+    monkeypatch.setattr(locks, "say", lambda line: waiting.release())
     other = Journal(path)
     threads = [threading.Thread(target=set_aside, args=(path,)) for _ in range(2)]
     for thread in threads:

@@ -17,6 +17,7 @@ import pytest
 from extract.contract import Item
 from extract.engine import crew
 from extract.engine import ray as ray_engine
+from pipeline.env import ONE_THREAD
 from pipeline.errors import UserError
 from tests.clone import clone, run
 from tests.extract.cluster import Cluster
@@ -241,7 +242,7 @@ def test_ray_local_pool_and_one_process_agree_on_the_built_in_corpus(
             for stream in streams:
                 run(folder, "extract", stream, **environment)
         else:
-            one_thread = {**os.environ, **crew.ONE_THREAD}
+            one_thread = {**os.environ, **ONE_THREAD}
             subprocess.run([sys.executable, "-c", alone, *streams], cwd=folder, env=one_thread, check=True)
         subprocess.run([sys.executable, "-m", "extract", "clean", "--all"], cwd=folder, check=True)
         return {stream: (folder / f"data/features/{stream}.h5").read_bytes() for stream in streams}

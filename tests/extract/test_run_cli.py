@@ -52,7 +52,7 @@ def test_status_says_what_failed_and_why(made: Project, said: Said, args: list[s
 
 
 def test_status_lists_twenty_of_each_stream_and_all_of_one(tmp_path: Path, said: Said) -> None:
-    Project(tmp_path, ["x", *["corrupt"] * 30])
+    Project(tmp_path, ["x", *["corrupt"] * 30], max_failed=1.0)
     assert said("status") == "fake: not extracted yet (`dvc repro extract@fake`)\n"
     said("fake")
     assert said("status").splitlines()[-1] == "  and 10 more; `python -m extract status fake` lists all"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.train import small
-from train import __main__ as stage
+from train import stage
 from train.fusion import loop
 
 EPOCHS = 6
@@ -44,27 +44,27 @@ def stopped(monkeypatch, module, name: str, call: int) -> None:
     with monkeypatch.context() as patched:
         patched.setattr(module, name, stop)
         with pytest.raises(KeyboardInterrupt):
-            stage.main()
+            stage.run()
     shutil.rmtree("models")
 
 
 def test_a_resumed_run_has_the_weights_of_every_epoch(monkeypatch):
-    stage.main()
+    stage.run()
     whole = kept()
     assert len(whole) == EPOCHS
     stopped(monkeypatch, loop, "added", 4)
-    stage.main()
+    stage.run()
     assert kept() == whole
     stopped(monkeypatch, stage, "write_model", 1)
-    stage.main()
+    stage.run()
     assert kept() == whole
     assert not list(Path(".cache/train").iterdir()), "they go with the state"
 
 
 def test_epochs_of_another_run_are_cleared():
-    stage.main()
+    stage.run()
     for settings in ({"keep_epochs": True, "epochs": 2}, {"epochs": 2}):
         Path("params.yaml").write_text(small.params(train=settings).model_dump_json(), encoding="utf-8")
-        stage.main()
+        stage.run()
         found = sorted(path.name for path in Path("models/seed0").glob("epochs/*"))
         assert found == (["1.safetensors", "2.safetensors"] if settings.get("keep_epochs") else [])

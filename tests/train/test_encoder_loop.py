@@ -59,7 +59,7 @@ def test_stopped_and_resumed_equals_uninterrupted(monkeypatch, project, stop):
 
 
 def stage(*launcher: str, **environment: str) -> subprocess.CompletedProcess:
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", **environment}
+    env = {**os.environ, "PYTHONPATH": str(ROOT), **environment}
     words = [sys.executable, "-m", *launcher, "tests.train.tuned", "tuned"]
     return subprocess.run(words, env=env, capture_output=True, text=True)
 

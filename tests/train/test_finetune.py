@@ -28,7 +28,7 @@ from pipeline.tables.schema import read_labels, read_utterances
 from pipeline.tables.splits import splits
 from tests.extract.project import inline
 from tests.train import tuned
-from train import __main__ as train_stage
+from train import stage
 from train.data.corpus import ids_hash
 from train.data.dialogues import load as load_dataset
 
@@ -182,7 +182,7 @@ def test_a_model_on_its_features_finds_the_weights_again(monkeypatch, project):
     tuned.change(project, "finetune", epochs=1)
     tuned.finetune(monkeypatch)
     run.run("tuned")
-    train_stage.main()
+    stage.run()
     model = open_model(Path("models/seed0"), {}, project)
     assert model.encoders["text"].fingerprint() == encoder_of("tuned", load_checked()).fingerprint()
 

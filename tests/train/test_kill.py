@@ -31,7 +31,7 @@ loop.write_state = write_and_die
 
 
 def run(folder: Path, program: str = TRAIN) -> subprocess.CompletedProcess:
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "EMOFUSE_DEVICE": "cpu", "OMP_NUM_THREADS": "1"}
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "EMOFUSE_DEVICE": "cpu"}
     env.pop("DVC_ROOT", None)
     return subprocess.run(
         [sys.executable, "-c", program], cwd=folder, env=env, capture_output=True, text=True

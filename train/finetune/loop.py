@@ -78,7 +78,7 @@ def fit(
     Raises:
         UserError: these weights cannot be fitted, or the loss is not finite (its utterances are named).
     """
-    seed_everything(knobs.seed)
+    seed_everything(knobs.seed, knobs.threads)
     model = accelerator.prepare(Classifier(encoder, encoder.pooled_dim, classes))
     plain = accelerator.unwrap_model(model)
     fitted = [p for p in model.parameters() if p.requires_grad]

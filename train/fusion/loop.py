@@ -15,14 +15,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from pipeline.errors import UserError
 from pipeline.params import Params
-from train.checkpoint import read_state, write_state
+from train.checkpoint import read_state, write_state, write_weights
 from train.data.corpus import Corpus
 from train.data.dialogues import Dataset
 from train.fusion.build import build
@@ -50,7 +49,7 @@ def fit(
     train, val = (_labelled(data, split) for split in ("train", "val"))
     if epochs is not None:
         epochs.mkdir(parents=True, exist_ok=True)
-    generator = seed_everything(seed)
+    generator = seed_everything(seed, params.train.threads)
     model, criterion = build(params.model, params.loss, data.dims, data.class_counts())
     if isinstance(model, Solved) and isinstance(data, Dataset):
         yield from _solutions(model, data, train, val, epochs)
@@ -93,7 +92,7 @@ def fit(
         bar.set_postfix({k: f"{row[k]:.3f}" for k in ("train_loss", "val_weighted_f1")})
         done = added(done, average.module, row)
         if epochs is not None:
-            save_file(weights_of(average.module), epochs / f"{epoch}.safetensors")
+            write_weights(epochs / f"{epoch}.safetensors", weights_of(average.module))
         if time.monotonic() - written > SAVE_EVERY:
             write_state(state, _snapshot(done, parts, generator))
             written = time.monotonic()
@@ -119,7 +118,7 @@ def _solutions(
         }
         done = added(done, model, row)
         if epochs is not None:
-            save_file(weights_of(model), epochs / f"{len(done.history)}.safetensors")
+            write_weights(epochs / f"{len(done.history)}.safetensors", weights_of(model))
         yield done
 
 

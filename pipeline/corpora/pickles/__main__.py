@@ -28,6 +28,7 @@ import numpy as np
 from pipeline import features
 from pipeline.corpora import iemocap, meld, raw
 from pipeline.corpora.pickles.layouts import Published, Stream, read
+from pipeline.disk import replacing
 from pipeline.errors import UserError, entry
 from pipeline.messages import Problems
 from pipeline.params import CorpusParams, validate
@@ -68,8 +69,12 @@ def convert(files: Sequence[Path], to: Path, labels: Sequence[str] = ()) -> str:
         lines.append(
             f"{path}: {stream.modality}, {len(turns[0])} numbers each" + f"; {lost:,} without" * (lost > 0)
         )
-    tables.write_table(utterances, tables.UTTERANCE_COLUMNS, to / tables.UTTERANCES.name)
-    tables.write_table(table, tables.LABEL_COLUMNS, to / tables.LABELS.name)
+    for frame, columns, name in (
+        (utterances, tables.UTTERANCE_COLUMNS, tables.UTTERANCES.name),
+        (table, tables.LABEL_COLUMNS, tables.LABELS.name),
+    ):
+        with replacing(to / name) as part:
+            tables.write_table(frame, columns, part)
     return "\n  ".join(lines)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from extract.engine import ray as ray_engine
 from extract.engine import run
-from pipeline import env as device
+from pipeline import env
 from pipeline.errors import UserError
 from tests.extract.project import REPOSITORY
 
@@ -29,13 +29,13 @@ def test_an_unknown_engine_is_told_before_anything_is_read(
 def test_gpus_are_a_share_or_a_whole_number(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("EMOFUSE_GPUS", value)
     with pytest.raises(UserError, match="EMOFUSE_GPUS="):
-        device.gpus()
+        env.gpus()
 
 
 @pytest.mark.parametrize(("value", "gpus"), [("", None), ("0", 0.0), ("0.25", 0.25), ("2", 2.0)])
 def test_gpus(monkeypatch: pytest.MonkeyPatch, value: str, gpus: float | None) -> None:
     monkeypatch.setenv("EMOFUSE_GPUS", value)
-    assert device.gpus() == gpus
+    assert env.gpus() == gpus
 
 
 def test_ray_is_imported_by_the_ray_engine_alone() -> None:
@@ -48,7 +48,7 @@ def test_ray_is_imported_by_the_ray_engine_alone() -> None:
 def test_workers_are_a_whole_number(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     monkeypatch.setenv("EMOFUSE_WORKERS", value)
     with pytest.raises(UserError, match="EMOFUSE_WORKERS="):
-        device.workers()
+        env.workers()
 
 
 def test_where_ray_is_not_installed_one_message_says_what_to_do(

@@ -1,0 +1,71 @@
+"""What the `evaluate` stage does: score models/, write results/, print the scores."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from evaluate.run import details, figures, plots, report
+from evaluate.run.load import load_run
+from evaluate.run.metrics import METRICS
+from pipeline.disk import write_text
+from pipeline.errors import UserError
+from pipeline.locks import alone
+from pipeline.params import load
+
+RESULTS = Path("results")
+PAGE = RESULTS / "report.html"
+HEADS = {
+    "weighted_f1": "weighted F1",
+    "macro_f1": "macro F1",
+    "accuracy": "accuracy",
+    "unweighted_accuracy": "unweighted acc.",
+}
+
+
+def run() -> None:
+    """Score the models and write every file of results/.
+
+    Raises:
+        UserError: a model, table or cache is damaged or of another run, or the disk is full.
+    """
+    with alone("evaluate"):
+        scored = load_run(load())
+        found = details.details(scored)
+        table = details.write(scored, found, RESULTS)
+        plots.write(scored, found, RESULTS / "plots")
+        figures.write(scored, found, RESULTS / "plots")
+        write_text(PAGE, report.render(scored, found))
+    _print(table)
+
+
+def show() -> None:
+    """Print the last metrics once more."""
+    path = RESULTS / "metrics.json"
+    if not path.exists():
+        raise UserError(f"{path}: no such file; `dvc repro` makes it")
+    _print(json.loads(path.read_text(encoding="utf-8")))
+
+
+def _print(table: dict[str, Any]) -> None:
+    print(terminal(table))
+    print(f"report: {PAGE}\nplots:  {RESULTS / 'plots'}")
+
+
+def terminal(table: dict[str, Any]) -> str:
+    """metrics.json as a table of percentages, the test's interval and sd below it."""
+    lines = [" " * 12 + "".join(f"{HEADS[metric]:>17}" for metric in METRICS)]
+    for name, row in table.items():
+        if isinstance(row, dict):
+            lines.append(f"{name:<12}" + "".join(f"{100 * row[metric]:>17.1f}" for metric in METRICS))
+    test = table.get("test", {})
+    spread = []
+    if "weighted_f1_low" in test:
+        low, high = 100 * test["weighted_f1_low"], 100 * test["weighted_f1_high"]
+        spread.append(f"95% interval over dialogues {low:.1f} to {high:.1f}")
+    if "weighted_f1_sd" in test:
+        spread.append(f"sd over seeds {100 * test['weighted_f1_sd']:.1f}")
+    if spread:
+        lines.append(f"test weighted F1: {'; '.join(spread)}")
+    return "\n".join(lines)

@@ -1,0 +1,123 @@
+"""A full disk, a closed or full output and an early Ctrl-C are one message each, and leave nothing behind."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.train import small
+
+ROOT = Path(__file__).parents[2]
+# A limit on the size of files is what a test can have of a full disk: a write beyond it fails in the same way.
+LIMITED = """
+import resource, sys
+from {module} import main
+from pipeline.errors import entry
+from train.fusion import loop
+loop.SAVE_EVERY = 0.0
+resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, resource.RLIM_INFINITY))
+entry(main)
+"""
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained")
+    small.make(folder)
+    (folder / "params.yaml").write_text(small.params(train={"epochs": 2}).model_dump_json())
+    done = python(folder, "-m", "train")
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def python(folder: Path, *words: str) -> subprocess.CompletedProcess:
+    known = {k: v for k, v in os.environ.items() if not k.startswith(("EMOFUSE_", "DVC_"))}
+    return subprocess.run(
+        [sys.executable, *words], cwd=folder, capture_output=True, text=True,
+        env={**known, "PYTHONPATH": str(ROOT), "EMOFUSE_DEVICE": "cpu"},
+    )  # fmt: skip
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file() and ".cache/lock" not in str(path) and "live" not in path.parts
+    }
+
+
+def limited(folder: Path, module: str, limit: int) -> str:
+    done = python(folder, "-c", LIMITED.format(module=module, limit=limit))
+    assert done.returncode == 2, done.stderr
+    said = [line for line in done.stderr.splitlines() if line.startswith(("error", "Traceback"))]
+    assert len(said) == 1, done.stderr
+    return said[0]
+
+
+@pytest.mark.parametrize(
+    ("limit", "file"),
+    [(20_000, r"\.cache/train/"), (0, r"\.cache/")],
+    ids=["the-state-does-not-fit", "nothing-fits"],
+)
+def test_training_on_a_full_disk(trained: Path, limit: int, file: str) -> None:
+    before = files(trained)
+    said = limited(trained, "train.__main__", limit)
+    assert file.replace("\\", "") in said
+    assert "not written: File too large; make room" in said
+    assert files(trained) == before
+
+
+@pytest.mark.parametrize("limit", [0, 2000, 30_000])
+def test_evaluating_on_a_full_disk(trained: Path, limit: int) -> None:
+    assert python(trained, "-m", "evaluate").returncode == 0
+    before = files(trained)
+    assert ": not written: File too large; make room" in limited(trained, "evaluate.__main__", limit)
+    assert files(trained) == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
+def test_output_to_a_full_disk_is_one_message(trained: Path) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "extract", "--help"],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        "error: No space left on device; make room, or choose another place or machine, and run again"
+    ]
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m extract --help | true", shell=True, cwd=ROOT, stderr=subprocess.PIPE, text=True
+    )
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("module", ["train", "evaluate"])
+def test_ctrl_c_while_packages_are_imported_is_one_message(trained: Path, module: str) -> None:
+    # torch is what takes long; here importing it is where Ctrl-C comes.
+    program = (
+        "import os, runpy, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "class Pressed:\n"
+        "    def find_spec(self, name, *rest):\n"
+        "        if name == 'torch':\n"
+        f"            os.kill(os.getpid(), {int(signal.SIGINT)})\n"
+        "sys.meta_path.insert(0, Pressed())\n"
+        f"sys.argv = [{module!r}]\n"
+        f"runpy.run_module({module!r}, run_name='__main__', alter_sys=True)\n"
+    )
+    done = python(trained, "-c", program)
+    assert done.returncode == 130
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.split()) > 0

@@ -1,0 +1,152 @@
+"""What the `finetune` stage does: read what the encoder sees of train and val, fit it, leave its weights."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from tqdm import tqdm
+
+from extract.contract import Encoder, Failure, Item
+from extract.networks.weights import RECORD
+from extract.streams import WEIGHTS, base_of, load_checked
+from pipeline.disk import replacing_folder
+from pipeline.env import device as pick_device
+from pipeline.errors import UserError, not_written
+from pipeline.locks import alone
+from pipeline.params import FinetuneParams, Params
+from pipeline.tables.schema import LABELS, UTTERANCES, Utterance, dialogues
+from train.checkpoint import state_folder
+from train.data.corpus import ids_hash, tables
+from train.finetune.loop import Examples, fit
+from train.selection import Trained
+
+SCHEMA = 1
+
+
+def run(name: str) -> None:
+    """Fit the encoder of `finetune.NAME` and write weights/NAME; one that was interrupted goes on where it was.
+
+    Raises:
+        UserError: a mistake in params or tables, nothing to train on, a loss that is not finite, a full disk.
+    """
+    accelerator = _accelerator()
+    # Processes that share the work wait for each other later.
+    with alone(f"finetune {name}") if accelerator.is_main_process else nullcontext():
+        _run(name, load_checked(), accelerator)
+
+
+def _run(name: str, params: Params, accelerator: Any) -> None:
+    encoder, knobs = base_of(name, params)
+    found = tables(params.corpus.labels, knobs.fold, knobs.seed, f"finetune.{name}.training.fold")
+    utterances, split, labels = found["utterances"], found["split"], found["labels"].numpy()
+    train, val = (
+        _examples(f"{name}: {part}", encoder, utterances, labels, (split == part) & (labels >= 0))
+        for part in ("train", "val")
+    )
+    accelerator.print(f"{name}: {len(train.names)} utterances to train on, {len(val.names)} to select on")
+    settings = [encoder.fingerprint(), knobs.model_dump_json(), *params.corpus.labels]
+    states = state_folder("train.finetune.__main__", settings, [UTTERANCES, LABELS], accelerator.device)
+    done = fit(
+        encoder, train, val, len(params.corpus.labels), knobs, accelerator, states / "finetune.pt", name
+    )
+    if accelerator.is_main_process:
+        record = _record(name, params, encoder, knobs, done) | {"ids": ids_hash(utterances, split)}
+        _write(WEIGHTS / name, encoder, done, record)
+        shutil.rmtree(states, ignore_errors=True)
+    accelerator.end_training()
+    best = done.history[done.best_epoch - 1]
+    accelerator.print(
+        f"{name}: epoch {done.best_epoch} of {len(done.history)} chosen on val, weighted F1 "
+        f"{best['val_weighted_f1']:.4f}"
+    )
+
+
+def _accelerator() -> Any:
+    from accelerate import Accelerator, DistributedDataParallelKwargs
+
+    where = pick_device()
+    if where.index is not None:
+        torch.cuda.set_device(where)
+    # A stream that reads an inner layer leaves those above it without gradients.
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)
+    return Accelerator(cpu=where.type == "cpu", kwargs_handlers=[unused])
+
+
+def _examples(
+    title: str, encoder: Encoder, utterances: list[Utterance], labels: np.ndarray, wanted: np.ndarray
+) -> Examples:
+    """The wanted utterances ([N] bool) as the encoder reads them; those without a feature are left out.
+
+    Raises:
+        UserError: none is left, or a media file is not where it should be.
+    """
+    names: list[str] = []
+    inputs: list[Any] = []
+    rows: list[int] = []
+    left_out: Counter[str] = Counter()
+    row = 0
+    with tqdm(total=int(wanted.sum()), desc=title, unit="utterance", disable=None) as bar:
+        for dialogue in dialogues(utterances):
+            for i, utterance in enumerate(dialogue):
+                if wanted[row]:
+                    item = encoder.item(dialogue, i)
+                    value = encoder.read(item) if isinstance(item, Item) else item
+                    if isinstance(value, Failure):
+                        if isinstance(item, Item) and value.status == "missing_file":
+                            raise UserError(
+                                f"{title}: {utterance.utterance}: {item.source} is not under {encoder.media}; set "
+                                "corpus.root or EMOFUSE_MEDIA to the folder that holds the media"
+                            )
+                        left_out[value.status] += 1
+                    else:
+                        names.append(utterance.utterance)
+                        inputs.append(value)
+                        rows.append(row)
+                    bar.update()
+                row += 1
+    shown = ", ".join(f"{count} {status}" for status, count in left_out.items())
+    if not inputs:
+        raise UserError(f"{title}: no labelled utterance can be read ({shown or 'there is none'})")
+    if left_out:
+        print(f"{title}: left out: {shown}")
+    return Examples(names, inputs, torch.from_numpy(labels[rows]).long())
+
+
+def _record(
+    name: str, params: Params, encoder: Encoder, knobs: FinetuneParams, done: Trained
+) -> dict[str, Any]:
+    origin = encoder.provenance()
+    return {
+        "schema": SCHEMA,
+        "stream": name,
+        "corpus": params.corpus.name,
+        "labels": params.corpus.labels,
+        "base": origin["weights"],
+        "encoder": origin["encoder"],
+        "training": knobs.model_dump(mode="json"),
+        "fold": str(knobs.fold),
+        "best_epoch": done.best_epoch,
+        "history": done.history,
+        "packages": origin["packages"],
+    }
+
+
+def _write(folder: Path, encoder: Any, done: Trained, record: dict[str, Any]) -> None:
+    """Put the finished folder in its place at once: half of one would look like weights."""
+    network = encoder.network()
+    network.load_state_dict(done.weights)
+    text = json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    with replacing_folder(folder) as part:
+        try:
+            encoder.save(network, part)
+        except SafetensorError as error:  # what its writer makes of a full disk
+            raise not_written(folder, error) from None
+        (part / RECORD).write_text(text + "\n", encoding="utf-8")
