@@ -27,7 +27,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from pipeline.features import Meta, Row, write
-from pipeline.params import Params, validate
+from pipeline.params import Params
+from pipeline.strict import validate
 from pipeline.tables.schema import LABEL_COLUMNS, UTTERANCE_COLUMNS, write_table
 from train.fusion.build import build, read
 

@@ -29,7 +29,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from evaluate.inference import probabilities
 from evaluate.run.metrics import scores
-from pipeline.params import Params, validate
+from pipeline.params import Params
+from pipeline.strict import validate
 from train.fusion.build import build, read
 from train.fusion.loop import fit
 

@@ -17,11 +17,13 @@ from dvclive import Live
 from pipeline.env import device as pick_device
 from pipeline.errors import entry
 from pipeline.params import FEATURES, Params, load
+from pipeline.strict import validate
 from pipeline.tables.schema import LABELS, UTTERANCES
 from train.checkpoint import model_code, state_folder, write_model
 from train.data.corpus import Corpus
 from train.fusion.build import read
 from train.fusion.loop import fit
+from train.record import Record, StreamRecord, stream_record
 from train.selection import Trained
 
 MODELS = Path("models")
@@ -39,6 +41,8 @@ def main() -> None:
     states = state_folder(
         "train.__main__", [*settings, *params.corpus.labels], [UTTERANCES, LABELS, *caches], device
     )
+    for meta in data.streams.values():
+        validate(StreamRecord, stream_record(meta), FEATURES / f"{meta.stream}.h5")  # not after hours
     for seed in range(params.train.seed, params.train.seed + params.train.seeds):
         folder = MODELS / f"seed{seed}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -75,26 +79,21 @@ def _follow(run: Any, folder: Path) -> Trained:
     return done
 
 
-def _record(params: Params, data: Corpus, seed: int, done: Trained) -> dict[str, Any]:
-    return {
+def _record(params: Params, data: Corpus, seed: int, done: Trained) -> Record:
+    said = {
         "seed": seed,
         "params": params.model_dump(mode="json", include={"train", "model", "loss"}),
         "labels": data.label_names,
         "class_counts": data.class_counts().tolist(),
         "dims": data.dims,
         "statistics": {m: {"mean": s.mean.tolist(), "sd": s.sd.tolist()} for m, s in data.statistics.items()},
-        "streams": {
-            m: {
-                "stream": s.stream, "corpus": s.corpus, "encoder": s.encoder, "weights": s.weights,
-                "packages": s.packages, "code": s.code, "fingerprint": s.fingerprint,
-            }
-            for m, s in data.streams.items()
-        },
+        "streams": {m: stream_record(s) for m, s in data.streams.items()},
         "dropped": data.dropped,
         "best_epoch": done.best_epoch,
         "packages": {"torch": torch.__version__},
         "code": model_code(params.model.name),
-    }  # fmt: skip
+    }
+    return validate(Record, said, MODELS / f"seed{seed}/model.json")
 
 
 if __name__ == "__main__":

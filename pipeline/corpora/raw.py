@@ -23,8 +23,9 @@ import pandas as pd
 from pipeline import folders
 from pipeline.errors import UserError
 from pipeline.messages import Problems
+from pipeline.names import is_inside
 from pipeline.params import CorpusParams
-from pipeline.tables.schema import LABEL_COLUMNS, SPLITS, is_inside
+from pipeline.tables.schema import LABEL_COLUMNS, SPLITS
 
 MAX_TEXT, MAX_NAME, MAX_FILE_NAME = 20_000, 200, 255
 # What people call the splits in names of files and folders.

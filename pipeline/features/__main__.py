@@ -7,11 +7,13 @@ import math
 import sys
 from pathlib import Path
 
+from pipeline import names
 from pipeline.errors import UserError, entry
 from pipeline.features import export, report
 from pipeline.features.cache import FeatureCache
 from pipeline.features.importer import About, Source, import_features
-from pipeline.params import MODALITIES, PARAMS, bad_stream_name, read_yaml
+from pipeline.params import MODALITIES, PARAMS
+from pipeline.settings import read_yaml
 from pipeline.tables import schema as tables
 
 
@@ -54,8 +56,10 @@ def _export(args: argparse.Namespace) -> None:
 
 
 def _import(args: argparse.Namespace) -> None:
-    if why := bad_stream_name(args.stream):
-        raise UserError(f"--stream {args.stream}: {why}")
+    try:
+        names.stream(args.stream)
+    except ValueError as error:
+        raise UserError(f"--stream {args.stream}: {error}") from None
     made = read_yaml(PARAMS) if PARAMS.exists() else {}
     if args.out is None and any(args.stream in (made.get(kind) or {}) for kind in ("extract", "finetune")):
         raise UserError(

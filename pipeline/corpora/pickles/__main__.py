@@ -30,7 +30,8 @@ from pipeline.corpora import iemocap, meld, raw
 from pipeline.corpora.pickles.layouts import Published, Stream, read
 from pipeline.errors import UserError, entry
 from pipeline.messages import Problems
-from pipeline.params import CorpusParams, validate
+from pipeline.params import CorpusParams
+from pipeline.strict import validate
 from pipeline.tables import schema as tables
 
 EMOTIONS = {
