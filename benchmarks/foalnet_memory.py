@@ -38,7 +38,9 @@ SESSIONS = 5
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--utterances", type=int, default=5531)
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--json", type=Path)

@@ -1,6 +1,7 @@
-"""The `evaluate` stage: `python -m evaluate` scores the models in models/ and writes results/.
+"""The `evaluate` stage: scores the models in models/ and writes results/.
 
-`python -m evaluate show` prints the last metrics once more.
+    python -m evaluate         # score them
+    python -m evaluate show    # print the last metrics once more
 
 results/metrics.json      the scores, for `dvc exp show` and `dvc metrics diff`
 results/details.json      every other number: labels, seeds, intervals, calibration, modalities, statuses
@@ -12,13 +13,13 @@ results/report.html       all of it for people, offline
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 from evaluate.run import details, figures, plots, report
 from evaluate.run.load import load_run
 from evaluate.run.metrics import METRICS
+from pipeline.command import parser
 from pipeline.errors import UserError, entry
 from pipeline.params import load
 
@@ -46,11 +47,18 @@ def show() -> None:
     path = RESULTS / "metrics.json"
     if not path.exists():
         raise UserError(f"{path}: no such file; `dvc repro` makes it")
-    _print(json.loads(path.read_text(encoding="utf-8")))
+    try:
+        _print(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise UserError(
+            f"{path}: damaged ({str(error)[:200]}); `dvc repro --force evaluate` makes it anew"
+        ) from None
 
 
-def usage() -> None:
-    raise UserError("usage: python -m evaluate [show]")
+def command() -> None:
+    words = parser("evaluate", __doc__)
+    words.add_argument("do", nargs="?", choices=("show",), help="score nothing, print the last metrics")
+    (show if words.parse_args().do else main)()
 
 
 def _print(table: dict[str, Any]) -> None:
@@ -77,4 +85,4 @@ def terminal(table: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    entry({(): main, ("show",): show}.get(tuple(sys.argv[1:]), usage))
+    entry(command)

@@ -19,6 +19,7 @@ NEUTRAL = (
     "extract.__main__",
     "extract.engine.",
     "pipeline.check",
+    "pipeline.command",
     "pipeline.closure",
     "pipeline.env",
     "pipeline.errors",
@@ -26,6 +27,7 @@ NEUTRAL = (
     "pipeline.names",
     "pipeline.probe",
     "pipeline.settings",
+    "pipeline.spreadsheet",
     "pipeline.strict",
 )
 

@@ -15,6 +15,8 @@ def entry(main: Callable[[], None], interrupted: str | None = None) -> None:
 
     interrupted: what Ctrl-C says on stderr, before exit code 130; None leaves it to Python.
     """
+    # A file's name may hold bytes that are no text; they are shown escaped.
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         main()
     except UserError as error:

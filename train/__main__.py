@@ -1,4 +1,6 @@
-"""The `train` stage: `python -m train` fits `train.seeds` models into models/seedN.
+"""The `train` stage: fits `train.seeds` models into models/seedN.
+
+    python -m train
 
 Reads params.yaml, the two tables and the caches of `train.streams`; the same inputs on the same machine give
 the same bytes. Interrupted, it goes on at the next start from the last whole epoch.
@@ -14,6 +16,7 @@ import pandas as pd
 import torch
 from dvclive import Live
 
+from pipeline.command import parser
 from pipeline.env import device as pick_device
 from pipeline.errors import entry
 from pipeline.params import FEATURES, Params, load
@@ -97,4 +100,5 @@ def _record(params: Params, data: Corpus, seed: int, done: Trained) -> Record:
 
 
 if __name__ == "__main__":
+    parser("train", __doc__).parse_args()
     entry(main, "train: stopped; the next run goes on from the last whole epoch")

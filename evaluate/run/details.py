@@ -14,6 +14,7 @@ from evaluate.run import metrics
 from evaluate.run.metrics import METRICS
 from evaluate.run.results import Prediction, Run, leaders
 from evaluate.run.settings import settings
+from pipeline import spreadsheet
 from pipeline.params import Params
 from pipeline.tables.schema import SPLITS
 
@@ -126,7 +127,9 @@ def write(run: Run, found: dict[str, Any], folder: Path) -> dict[str, Any]:
     for name, content in (("metrics.json", table), ("details.json", found)):
         text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
         (folder / name).write_text(text + "\n", encoding="utf-8")
-    predictions_table(run).to_csv(folder / "predictions.csv", index=False, lineterminator="\n")
+    answers = predictions_table(run)
+    answers.to_csv(folder / "predictions.csv", index=False, lineterminator="\n")
+    spreadsheet.warn([*answers.columns, *answers.to_numpy(dtype=object).ravel()], folder / "predictions.csv")
     return table
 
 

@@ -245,8 +245,11 @@ def _check(row: Row, corpus: CorpusParams, problems: Problems) -> None:
         problems.add(row.place, "text", row.text, f"{len(row.text)} characters; an unclosed quote?")
     if not is_inside(row.media):
         problems.add(row.place, "media", row.media, "must be a relative path that stays inside corpus.root")
-    if max(len(part.encode()) for part in row.media.split("/")) > MAX_FILE_NAME:
-        problems.add(row.place, "media", row.media, "is longer than a file's name can be")
+    try:
+        if max(len(part.encode()) for part in row.media.split("/")) > MAX_FILE_NAME:
+            problems.add(row.place, "media", row.media, "is longer than a file's name can be")
+    except UnicodeEncodeError:
+        problems.add(row.place, "media", row.media, "has a name that is no text in UTF-8; rename the file")
     for field in ("start", "end"):
         seconds = getattr(row, field)
         if seconds is not None and not (math.isfinite(seconds) and seconds >= 0):

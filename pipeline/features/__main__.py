@@ -1,4 +1,13 @@
-"""python -m pipeline.features info|verify|diff|export|import: see each command's --help."""
+"""Look into feature files, compare them, and take them from and to other formats.
+
+    python -m pipeline.features info data/features/text.h5
+    python -m pipeline.features verify data/features/*.h5
+    python -m pipeline.features diff old.h5 new.h5
+    python -m pipeline.features export data/features/text.h5 --to npz
+    python -m pipeline.features import FOLDER --stream NAME --modality audio --corpus C --licence L --encoder E
+
+Each command's `--help` says more.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +17,7 @@ import sys
 from pathlib import Path
 
 from pipeline import names
+from pipeline.command import parser
 from pipeline.errors import UserError, entry
 from pipeline.features import export, report
 from pipeline.features.cache import FeatureCache
@@ -79,10 +89,8 @@ def _import(args: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m pipeline.features", description="Look into feature caches."
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    line = parser("pipeline.features", __doc__)
+    commands = line.add_subparsers(required=True, metavar="COMMAND")
 
     info = commands.add_parser("info", help="what is inside and where it comes from")
     info.add_argument("file", type=Path)
@@ -127,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     import_.add_argument("--utterances", type=Path, default=tables.UTTERANCES)
     import_.add_argument("--out", type=Path, help="default: data/features/STREAM.h5")
     import_.set_defaults(run=_import)
-    return parser
+    return line
 
 
 if __name__ == "__main__":

@@ -17,7 +17,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from tqdm import tqdm
 from extract.contract import Encoder, Failure, Item
 from extract.networks.weights import RECORD
 from extract.streams import WEIGHTS, base_of, load_checked
+from pipeline.command import parser
 from pipeline.env import device as pick_device
 from pipeline.errors import UserError, entry
 from pipeline.params import FinetuneParams, Params
@@ -42,9 +42,9 @@ SCHEMA = 1
 
 
 def main() -> None:
-    if len(sys.argv) != 2:
-        raise UserError("usage: python -m train.finetune NAME, a key under `finetune` in params.yaml")
-    name = sys.argv[1]
+    words = parser("train.finetune", __doc__)
+    words.add_argument("name", metavar="NAME", help="a key under `finetune` in params.yaml")
+    name = words.parse_args().name
     params = load_checked()
     encoder, knobs = base_of(name, params)
     found = tables(params.corpus.labels, knobs.fold, knobs.seed, f"finetune.{name}.training.fold")
