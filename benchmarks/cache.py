@@ -193,7 +193,9 @@ FORMATS = (Cache, Raw, Pickle, PickledDict, Npz, DatasetPerUtterance)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--utterances", type=int, default=13_708)
     parser.add_argument("--framed", type=int, default=500, help="utterances with frames")
     parser.add_argument("--runs", type=int, default=5)

@@ -251,7 +251,9 @@ STREAMS = {"text": text, "speech": speech, "opensmile": opensmile, "face": face}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("streams", nargs="*", help=", ".join(STREAMS))
     parser.add_argument("--utterances", type=int, default=48, help="an eighth as many face clips")
     parser.add_argument("--json", type=Path)

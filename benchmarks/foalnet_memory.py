@@ -27,7 +27,8 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from pipeline.features import Meta, Row, write
-from pipeline.params import Params, validate
+from pipeline.params import Params
+from pipeline.strict import validate
 from pipeline.tables.schema import LABEL_COLUMNS, UTTERANCE_COLUMNS, write_table
 from train.fusion.build import build, read
 
@@ -37,7 +38,9 @@ SESSIONS = 5
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--utterances", type=int, default=5531)
     parser.add_argument("--steps", type=int, default=3)
     parser.add_argument("--json", type=Path)

@@ -29,7 +29,8 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from evaluate.inference import probabilities
 from evaluate.run.metrics import scores
-from pipeline.params import Params, validate
+from pipeline.params import Params
+from pipeline.strict import validate
 from train.fusion.build import build, read
 from train.fusion.loop import fit
 
@@ -55,7 +56,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("file", type=Path)
     parser.add_argument(
         "--to", type=Path, help="a new folder for tables and caches; default: a temporary one"

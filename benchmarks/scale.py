@@ -189,7 +189,9 @@ def rate(count: int, work: float) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("what", choices=("sizes", "engines", "stage", "rate"))
     parser.add_argument("values", nargs="*", help=argparse.SUPPRESS)
     parser.add_argument("--utterances", type=int, nargs="+")

@@ -1,6 +1,7 @@
-"""The `evaluate` stage: `python -m evaluate` scores the models in models/ and writes results/.
+"""The `evaluate` stage: scores the models in models/ and writes results/.
 
-`python -m evaluate show` prints the last metrics once more.
+    python -m evaluate         # score them
+    python -m evaluate show    # print the last metrics once more
 
 results/metrics.json      the scores, for `dvc exp show` and `dvc metrics diff`
 results/details.json      every other number: labels, seeds, intervals, calibration, modalities, statuses
@@ -11,21 +12,18 @@ results/report.html       all of it for people, offline
 
 from __future__ import annotations
 
-import sys
-
-from pipeline.errors import UserError, entry
+from pipeline.command import parser
+from pipeline.errors import entry
 
 
 def main() -> None:
+    words = parser("evaluate", __doc__)
+    words.add_argument("do", nargs="?", choices=("show",), help="score nothing, print the last metrics")
+    shown = words.parse_args().do
+
     from evaluate import stage
 
-    match sys.argv[1:]:
-        case []:
-            stage.run()
-        case ["show"]:
-            stage.show()
-        case _:
-            raise UserError("usage: python -m evaluate [show]")
+    (stage.show if shown else stage.run)()
 
 
 if __name__ == "__main__":

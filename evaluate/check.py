@@ -1,4 +1,6 @@
-"""Check params.yaml before anything runs: `python -m evaluate.check`, the stage `check`.
+"""Check params.yaml before anything runs, as the stage `check` does.
+
+    python -m evaluate.check
 
 Every section, every stream by its encoder's own rules, and what two sections say of one thing. Each stage checks
 what it reads once more, since `dvc repro train` skips this one. Exit code 2 where something is wrong.
@@ -10,6 +12,7 @@ from pathlib import Path
 
 from extract.encoders import finetune_params
 from extract.streams import load_checked
+from pipeline.command import parser
 from pipeline.errors import UserError, entry
 from pipeline.params import FEATURES, PARAMS, Params
 from pipeline.prepare import module
@@ -59,4 +62,5 @@ def strays(params: Params) -> list[str]:
 
 
 if __name__ == "__main__":
+    parser("evaluate.check", __doc__).parse_args()
     entry(main)

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from pipeline.errors import UserError
 from train.data.corpus import Corpus
 from train.models.contract import Batch, FrameBatch
 
@@ -22,7 +23,11 @@ BATCH = 64  # units; a prediction does not depend on it
 def probabilities(
     model: nn.Module, data: Corpus, device: torch.device, hidden: str | None = None
 ) -> np.ndarray:
-    """[N, C] for every row of the dataset; `hidden` names a modality to treat as missing everywhere."""
+    """Return [N, C] for every row of the dataset; `hidden` names a modality to treat as missing everywhere.
+
+    Raises:
+        UserError: an answer that is not finite.
+    """
     out = torch.empty(len(data.utterances), len(data.label_names))
     model.eval()
     for group in data.groups(data.units(), BATCH):
@@ -30,6 +35,12 @@ def probabilities(
         if hidden is not None:
             batch = hide(batch, hidden)
         out[batch.indices] = model(batch).logits.float().softmax(1).cpu()
+    if not (finite := out.isfinite().all(1)).all():
+        first = data.utterances[int((~finite).nonzero()[0])].utterance
+        raise UserError(
+            f"utterance {first}: the model's answer is not finite, as {int((~finite).sum())} of {len(out)} are: its "
+            "features are far from those of training, or the model is damaged; run `dvc repro --force train`"
+        )
     return out.numpy()
 
 

@@ -41,11 +41,20 @@ def run() -> None:
 
 
 def show() -> None:
-    """Print the last metrics once more."""
+    """Print the last metrics once more.
+
+    Raises:
+        UserError: they are not there, or damaged.
+    """
     path = RESULTS / "metrics.json"
     if not path.exists():
         raise UserError(f"{path}: no such file; `dvc repro` makes it")
-    _print(json.loads(path.read_text(encoding="utf-8")))
+    try:
+        _print(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise UserError(
+            f"{path}: damaged ({str(error)[:200]}); `dvc repro --force evaluate` makes it anew"
+        ) from None
 
 
 def _print(table: dict[str, Any]) -> None:

@@ -78,15 +78,23 @@ def retry(stream: str) -> None:
 def clean(everything: bool) -> None:
     """Delete the journals that no stream of params.yaml needs.
 
-    With --all those in use by params.yaml too: what they hold must be extracted anew if ever asked for
+    Of a stream whose model is not on this machine the journal behind data/features/STREAM.h5 is kept.
+    With --all those in use by params.yaml go too: what they hold must be extracted anew if ever asked for
     again (feature files are not touched). Journals that a process has open are left alone.
     """
     from extract.engine.journal import delete, folder, journal_path
     from extract.streams import encoder_of, has_weights, load_checked
 
     params = load_checked()
-    needed = [*params.extract, *filter(has_weights, params.finetune)]
-    keep = set() if everything else {encoder_of(name, params).fingerprint() for name in needed}
+    needed = [] if everything else [*params.extract, *filter(has_weights, params.finetune)]
+    keep: set[str] = set()
+    for name in needed:
+        try:
+            keep.add(encoder_of(name, params).fingerprint())
+        except UserError as error:
+            # A model that is not here: what its stream's file was made by is the journal to keep.
+            print(f"{name}: {error}")
+            keep |= _made_by(name)
     found = {path.name.partition(".")[0] for path in folder().glob("*.sqlite")}
     count = total = 0
     for fingerprint in sorted(found - keep):
@@ -121,6 +129,17 @@ def main() -> None:
 
 
 COMMANDS: dict[str, Callable[..., None]] = {"status": status, "retry": retry, "clean": clean}
+
+
+def _made_by(name: str) -> set[str]:
+    from pipeline.features import FeatureCache
+    from pipeline.params import FEATURES
+
+    path = FEATURES / f"{name}.h5"
+    if not path.exists():
+        return set()
+    with FeatureCache(path) as cache:
+        return {cache.meta.fingerprint}
 
 
 def _report(name: str, stage: str, limit: int | None) -> None:

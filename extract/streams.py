@@ -9,7 +9,7 @@ from extract.contract import Encoder
 from extract.encoders import build, finetune_params, stream_params
 from pipeline.errors import UserError
 from pipeline.messages import nearest
-from pipeline.params import PARAMS, FinetuneParams, Params, bad_stream_name, load
+from pipeline.params import PARAMS, FinetuneParams, Params, load
 
 # Folders of weights that the `finetune` stage fitted, one a stream.
 WEIGHTS = Path("weights")
@@ -22,10 +22,7 @@ def load_checked(path: Path = PARAMS) -> Params:
         UserError: what is wrong, with field and value.
     """
     params = load(path)
-    problems = []
-    for section, streams in (("extract", params.extract), ("finetune", params.finetune)):
-        problems += [f"{path}: {section}.{name}: {why}" for name in streams if (why := bad_stream_name(name))]
-    problems += [
+    problems = [
         f"{path}: finetune.{n}: `extract` has a stream of that name"
         for n in params.finetune
         if n in params.extract

@@ -35,6 +35,8 @@ def entry(main: Callable[[], None], interrupted: str = "interrupted") -> None:
     from pipeline.env import ONE_THREAD  # which raises UserError itself
 
     os.environ.update(ONE_THREAD)
+    # A file's name may hold bytes that are no text; they are shown escaped.
+    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         main()
         sys.stdout.flush()  # a full disk behind `> log` is told here, not by the interpreter after us

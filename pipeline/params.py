@@ -8,44 +8,34 @@ code (subclasses of `StreamParams`), so a new encoder needs no line here.
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from pydantic import Field, model_validator
 
-from pipeline.errors import UserError
 from pipeline.messages import nearest
+from pipeline.names import FileName, Label, StreamName, StreamOrNone
+from pipeline.settings import read_yaml
+from pipeline.strict import Strict, validate
 
 PARAMS = Path("params.yaml")
 FEATURES = Path("data/features")
 MODALITIES = ("text", "audio", "visual")
-# Words of `python -m extract` and of `train.streams`; a stream of such a name could not be asked for.
-RESERVED = ("check", "status", "retry", "clean", "none")
 # Models that read frames, and of which modalities; the others read pooled features of all three.
 FRAME_MODELS = {"foalnet": ("audio", "visual")}
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
-M = TypeVar("M", bound="Strict")
-
-
-class Strict(BaseModel):
-    """Base of every params model: unknown keys are errors, values are never coerced into another type."""
-
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, allow_inf_nan=False, protected_namespaces=()
-    )
+# Far above what anybody trains; a mistyped one is told here, not by a full memory.
+Size = Annotated[int, Field(ge=1, le=1 << 16)]
 
 
 class CorpusParams(Strict):
-    name: str
-    build: list[Literal["demo"]] = []
+    name: FileName
+    build: list[Literal["demo"]] = Field(default_factory=list)
     watch: str
     root: str
-    labels: Annotated[list[Annotated[str, Field(min_length=1)]], Field(min_length=2)]
+    labels: Annotated[list[Label], Field(min_length=2)]
     # The defaults serve the commands alone: stages depend on both, and DVC demands what a stage depends on in the file.
     licence: str = ""
     keep_tags: bool = False
@@ -101,9 +91,9 @@ class FinetuneParams(Strict):
 
 
 class StreamNames(Strict):
-    text: str
-    audio: str
-    visual: str
+    text: StreamOrNone
+    audio: StreamOrNone
+    visual: StreamOrNone
 
     def in_use(self) -> dict[str, str]:
         """{modality: stream name}, without the modalities set to `none`."""
@@ -133,11 +123,11 @@ class TrainParams(Strict):
 class ModelParams(Strict):
     name: Literal["multiemo", "foalnet", "majority", "logreg", "bclstm", "dialoguernn"]
     compat: Literal["default", "published"] = "default"
-    dim: Count = 256
-    heads: Count = 4
-    ffn: Count = 1024
-    layers: Count = 2
-    head: Count = 256
+    dim: Size = 256
+    heads: Size = 4
+    ffn: Size = 1024
+    layers: Annotated[int, Field(ge=1, le=256)] = 2
+    head: Size = 256
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     bidirectional: bool = True
     text_rnn: bool = True
@@ -178,8 +168,8 @@ class EvaluateParams(Strict):
 
 class Params(Strict):
     corpus: CorpusParams
-    extract: dict[str, dict[str, Any]]
-    finetune: dict[str, dict[str, Any]] = {}
+    extract: dict[StreamName, dict[str, Any]]
+    finetune: dict[StreamName, dict[str, Any]] = Field(default_factory=dict)
     train: TrainParams
     model: ModelParams
     loss: LossParams
@@ -225,15 +215,6 @@ class Params(Strict):
                     )
 
 
-def bad_stream_name(name: str) -> str:
-    """What is wrong with a stream's name; empty where nothing is."""
-    if name in RESERVED:
-        return f"is a word of the command line ({', '.join(RESERVED)}); choose another name"
-    if not name or not all(c.isalnum() or c in "-_" for c in name) or name.startswith("-"):
-        return "a stream's name is made of letters, digits, - and _, since it names a file and a stage"
-    return ""
-
-
 def load(path: Path = PARAMS) -> Params:
     """Read and validate a params file.
 
@@ -241,62 +222,3 @@ def load(path: Path = PARAMS) -> Params:
         UserError: unreadable YAML, an unknown key, a value out of bounds; all of them in one message.
     """
     return validate(Params, read_yaml(path), path)
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """A YAML 1.2 mapping as plain dicts and lists (DVC's dialect: `1e-4` is a number, `off` a string).
-
-    Raises:
-        UserError: the file is missing, is no YAML, or is no mapping.
-    """
-    try:
-        data = YAML(typ="safe", pure=True).load(io.StringIO(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
-        raise UserError(
-            f"{path}: no such file; run from the project's folder, or copy one from presets/"
-        ) from None
-    except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())}") from None
-    if not isinstance(data, dict):
-        raise UserError(f"{path}: expected a mapping of sections (corpus, extract, train, …)")
-    return data
-
-
-def validate(model: type[M], data: Any, path: Path, prefix: str = "") -> M:
-    """`data` as a `model`; every problem found is listed with file, field and value.
-
-    Args:
-        prefix: where `data` sits in the file, such as `extract.text`.
-
-    Raises:
-        UserError: with one line per problem.
-    """
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        lines = [_explain(model, problem, prefix) for problem in error.errors()]
-        raise UserError(f"{path}: " + "\n  ".join(lines)) from None
-
-
-def _explain(model: type[BaseModel], problem: Any, prefix: str) -> str:
-    where = ".".join([prefix] * bool(prefix) + [str(part) for part in problem["loc"]])
-    if problem["type"] == "extra_forbidden":
-        names = _field_names(model, problem["loc"][:-1])
-        return (
-            f"{where}: unknown key{nearest(str(problem['loc'][-1]), names)}; known here: {', '.join(names)}"
-        )
-    if problem["type"] == "missing":
-        return f"{where}: missing"
-    if problem["type"] == "value_error":
-        # Our own validators name field and value themselves.
-        return str(problem["ctx"]["error"])
-    return f"{where}={problem['input']!r}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
-
-
-def _field_names(model: type[BaseModel], loc: tuple[Any, ...]) -> list[str]:
-    for part in loc:
-        inner = model.model_fields[part].annotation if part in model.model_fields else None
-        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
-            return []
-        model = inner
-    return list(model.model_fields)

@@ -9,7 +9,6 @@ that is not there keeps its path and has no hash; the streams that need it say `
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from types import ModuleType
 import pandas as pd
 
 from pipeline import fragments
+from pipeline.command import parser
 from pipeline.corpora import REGISTRY, raw
 from pipeline.disk import replacing
 from pipeline.errors import UserError, entry
@@ -125,10 +125,10 @@ def notes(corpus: CorpusParams) -> list[str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m pipeline.prepare", description="Raw corpus to tables.")
-    parser.add_argument("--check", action="store_true", help="report on the corpus; write nothing")
-    params = load()
-    if parser.parse_args().check:
+    words = parser("pipeline.prepare", __doc__)
+    words.add_argument("--check", action="store_true", help="report on the corpus; write nothing")
+    check, params = words.parse_args().check, load()
+    if check:
         from pipeline.check import report
 
         print(report(params.corpus, pictures=params.train.streams.visual != "none"))

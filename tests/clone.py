@@ -23,8 +23,8 @@ def clone(target: Path, dialogues: int = 2) -> Path:
             shutil.copy2(ROOT / name, target / name)
     edit(
         target / "dvc.yaml",
-        "-m pipeline.${item}",
-        f"-m pipeline.${{item}} --dialogues {dialogues}",
+        "-m 'pipeline.${item}'",
+        f"-m 'pipeline.${{item}}' --dialogues {dialogues}",
     )
     edit(target / "params.yaml", "epochs: 60", "epochs: 3")
     edit(target / "params.yaml", "count: 6", "count: 2")

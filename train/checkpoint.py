@@ -1,7 +1,8 @@
 """What training leaves on disk: resume state in .cache, and the model as safetensors + JSON.
 
     models/seedN/model.safetensors   the chosen epoch's weights
-    models/seedN/model.json          architecture, params, label names in order, statistics, each stream's provenance
+    models/seedN/model.json          architecture, params, label names in order, statistics, each stream's provenance;
+                                     the weights' sha256 and a digest of all that it says (train/record.py)
     models/seedN/history.csv         losses and val scores of every epoch
     models/seedN/epochs/             every epoch's weights, with train.keep_epochs
 
@@ -25,8 +26,10 @@ from safetensors.torch import load_file, save
 from pipeline.closure import NEUTRAL, ROOT, closure, path_of, source_hash
 from pipeline.disk import NotingFile, replacing, write_text
 from pipeline.errors import UserError
+from pipeline.strict import validate
+from train.record import Record
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 def state_folder(stage: str, settings: Sequence[str], inputs: Sequence[Path], device: torch.device) -> Path:
@@ -75,11 +78,13 @@ def read_state(path: Path) -> dict[str, Any] | None:
         return None
 
 
-def write_model(folder: Path, weights: dict[str, torch.Tensor], record: dict[str, Any]) -> None:
-    """Write model.safetensors and model.json."""
-    write_weights(folder / "model.safetensors", weights)
+def write_model(folder: Path, weights: dict[str, torch.Tensor], record: Record) -> None:
+    """Write model.safetensors, and model.json with its own digest and that of the weights."""
+    path = folder / "model.safetensors"
+    write_weights(path, weights)
+    said = {"schema": SCHEMA, "sha256": _sha256(path), **record.model_dump(mode="json")}
     text = json.dumps(
-        {"schema": SCHEMA, **record}, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False
+        {**said, "digest": _digest(said)}, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False
     )
     write_text(folder / "model.json", text + "\n")
 
@@ -91,24 +96,64 @@ def write_weights(path: Path, weights: dict[str, torch.Tensor]) -> None:
         part.write_bytes(data)
 
 
-def read_model(folder: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
+def read_model(folder: Path) -> tuple[dict[str, torch.Tensor], Record]:
     """Weights and record of `models/seedN`.
 
     Raises:
-        UserError: a file is missing or damaged.
+        UserError: a file is missing or damaged, another model's, or holds values that are not finite.
     """
     path = folder / "model.json"
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if record.get("schema") != SCHEMA:
+        said = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(said, dict):
+            raise ValueError("no JSON object")
+        if said.get("schema") != SCHEMA:
             raise UserError(
-                f"{path}: schema={record.get('schema')!r}, this version reads {SCHEMA}; run `dvc repro train`"
+                f"{path}: schema={str(said.get('schema'))[:80]}, this version reads {SCHEMA}; run `dvc repro train`"
             )
-        path = folder / "model.safetensors"
-        return load_file(path), record
+        if said.pop("digest", None) != _digest(said):
+            raise ValueError("it was changed after training wrote it")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; `dvc repro train` makes it") from None
-    except (ValueError, SafetensorError) as error:
-        raise UserError(
-            f"{path}: damaged ({error}); run `dvc repro --force train`, or pull it again"
-        ) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise _damaged(path, error) from None
+    expected = said.pop("sha256", None)
+    del said["schema"]
+    record = validate(Record, said, path)
+    path = folder / "model.safetensors"
+    weights = read_weights(path)
+    if _sha256(path) != expected:
+        raise _damaged(path, "its sha256 is not the one in model.json")
+    return weights, record
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a .safetensors file.
+
+    Raises:
+        UserError: it is missing or damaged, or holds values that are not finite.
+    """
+    try:
+        weights = load_file(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; `dvc repro train` makes it") from None
+    except (OSError, ValueError, SafetensorError) as error:
+        raise _damaged(path, error) from None
+    for name, value in weights.items():
+        if not value.float().isfinite().all():
+            raise _damaged(path, f"{name} holds values that are not finite")
+    return weights
+
+
+def _damaged(path: Path, why: object) -> UserError:
+    return UserError(f"{path}: damaged ({str(why)[:300]}); run `dvc repro --force train`, or pull it again")
+
+
+def _digest(said: dict[str, Any]) -> str:
+    text = json.dumps(said, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

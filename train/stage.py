@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
@@ -15,11 +14,13 @@ from pipeline.disk import replacing_folder, write_text
 from pipeline.env import device as pick_device
 from pipeline.locks import alone
 from pipeline.params import FEATURES, Params, load
+from pipeline.strict import validate
 from pipeline.tables.schema import LABELS, UTTERANCES
 from train.checkpoint import model_code, state_folder, write_model
 from train.data.corpus import Corpus
 from train.fusion.build import read
 from train.fusion.loop import fit
+from train.record import Record, StreamRecord, stream_record
 from train.selection import Trained
 
 MODELS = Path("models")
@@ -46,6 +47,8 @@ def _run(params: Params) -> None:
     states = state_folder(
         "train.__main__", [*settings, *params.corpus.labels], [UTTERANCES, LABELS, *caches], device
     )
+    for meta in data.streams.values():
+        validate(StreamRecord, stream_record(meta), FEATURES / f"{meta.stream}.h5")  # not after hours
     for seed in range(params.train.seed, params.train.seed + params.train.seeds):
         folder = MODELS / f"seed{seed}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -88,23 +91,18 @@ def _follow(epochs: Iterator[Trained], folder: Path) -> Trained:
     return done
 
 
-def _record(params: Params, data: Corpus, seed: int, done: Trained) -> dict[str, Any]:
-    return {
+def _record(params: Params, data: Corpus, seed: int, done: Trained) -> Record:
+    said = {
         "seed": seed,
         "params": params.model_dump(mode="json", include={"train", "model", "loss"}),
         "labels": data.label_names,
         "class_counts": data.class_counts().tolist(),
         "dims": data.dims,
         "statistics": {m: {"mean": s.mean.tolist(), "sd": s.sd.tolist()} for m, s in data.statistics.items()},
-        "streams": {
-            m: {
-                "stream": s.stream, "corpus": s.corpus, "encoder": s.encoder, "weights": s.weights,
-                "packages": s.packages, "code": s.code, "fingerprint": s.fingerprint,
-            }
-            for m, s in data.streams.items()
-        },
+        "streams": {m: stream_record(s) for m, s in data.streams.items()},
         "dropped": data.dropped,
         "best_epoch": done.best_epoch,
         "packages": {"torch": torch.__version__},
         "code": model_code(params.model.name),
-    }  # fmt: skip
+    }
+    return validate(Record, said, MODELS / f"seed{seed}/model.json")

@@ -11,7 +11,6 @@ folds. The p of a grid's row is a paired bootstrap over the dialogues of all fol
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -30,6 +29,7 @@ from evaluate.experiments.tables import (
     table_of,
 )
 from evaluate.run.metrics import METRICS
+from pipeline.command import parser
 from pipeline.errors import UserError, entry
 from pipeline.params import load
 from pipeline.tables.schema import read_utterances
@@ -126,14 +126,12 @@ def over_folds(title: str, folds: Mapping[str, Results]) -> Results:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m evaluate.experiments.folds", description=__doc__.split("\n\n")[0]
-    )
-    parser.add_argument("do", choices=("queue", "show"))
-    parser.add_argument("grid", nargs="?", choices=sorted(GRIDS), help="default: params.yaml as it is")
-    parser.add_argument("--seeds", type=int, default=1, help="seeds per row and fold (queue)")
-    parser.add_argument("--format", choices=("markdown", "latex", "csv"), default="markdown")
-    words = parser.parse_args()
+    line = parser("evaluate.experiments.folds", __doc__)
+    line.add_argument("do", choices=("queue", "show"))
+    line.add_argument("grid", nargs="?", choices=sorted(GRIDS), help="default: params.yaml as it is")
+    line.add_argument("--seeds", type=int, default=1, help="seeds per row and fold (queue)")
+    line.add_argument("--format", choices=("markdown", "latex", "csv"), default="markdown")
+    words = line.parse_args()
     grid, rows = (words.grid, GRIDS[words.grid]) if words.grid else ("model", ALONE)
     if words.do == "queue":
         queue(grid, rows, words.seeds)

@@ -14,7 +14,6 @@ dialogues.
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import subprocess
@@ -31,6 +30,7 @@ from scmrepo.exceptions import SCMError
 
 from evaluate.experiments.paired import paired_bootstrap
 from evaluate.run.metrics import METRICS
+from pipeline.command import parser
 from pipeline.errors import UserError, entry
 from pipeline.params import load
 
@@ -241,10 +241,8 @@ def published(dataset: str | None, metric: str) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m evaluate.experiments.tables", description=__doc__.split("\n\n")[0]
-    )
-    commands = parser.add_subparsers(dest="do", required=True)
+    line = parser("evaluate.experiments.tables", __doc__)
+    commands = line.add_subparsers(dest="do", required=True)
     one = commands.add_parser("queue", help="queue a grid's rows as experiments")
     one.add_argument("--seeds", type=int, default=3, help="seeds per row")
     two = commands.add_parser("show", help="a grid's table")
@@ -257,7 +255,7 @@ def main() -> None:
         command.add_argument("grid", choices=sorted(GRIDS))
     for command in (two, three):
         command.add_argument("--format", choices=("markdown", "latex", "csv"), default="markdown")
-    words = parser.parse_args()
+    words = line.parse_args()
     if words.do == "queue":
         queue(words.grid, words.seeds)
     elif words.do == "show":

@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pipeline.command import parser
 from pipeline.disk import write_text
 from pipeline.errors import UserError, entry
 
@@ -113,13 +114,16 @@ def write(answers: Answers, model: Trained, to: Path) -> None:
     """
     from evaluate.predict.answers import subtitle_names, subtitles, table
     from evaluate.predict.timeline import render
+    from pipeline import spreadsheet
 
     names = subtitle_names(answers.recordings)
     texts = {names[media]: text for media, text in subtitles(answers).items()}
-    texts[CSV] = table(answers).to_csv(index=False, lineterminator="\n")
+    rows = table(answers)
+    texts[CSV] = rows.to_csv(index=False, lineterminator="\n")
     texts[PAGE] = render(answers, model, to)
     for name, text in texts.items():
         write_text(to / name, text)
+    spreadsheet.warn([*rows.columns, *rows.to_numpy(dtype=object).ravel()], to / CSV)
 
 
 def _first_model() -> Path:
@@ -132,22 +136,18 @@ def _first_model() -> Path:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m evaluate.predict",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("video", type=Path, nargs="?", help="a recording; needs --subtitles")
-    parser.add_argument("--subtitles", type=Path, metavar="SRT", help="when something is said, and what")
-    parser.add_argument("--csv", type=Path, help="spans of one or more recordings, instead of a video")
-    parser.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="where the answers go")
-    parser.add_argument("--model", type=Path, help="the model's folder (default: the first in models/)")
-    parser.add_argument("--weights", action="append", default=[], metavar="STREAM=PATH")
-    words = parser.parse_args()
+    line = parser("evaluate.predict", __doc__)
+    line.add_argument("video", type=Path, nargs="?", help="a recording; needs --subtitles")
+    line.add_argument("--subtitles", type=Path, metavar="SRT", help="when something is said, and what")
+    line.add_argument("--csv", type=Path, help="spans of one or more recordings, instead of a video")
+    line.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="where the answers go")
+    line.add_argument("--model", type=Path, help="the model's folder (default: the first in models/)")
+    line.add_argument("--weights", action="append", default=[], metavar="STREAM=PATH")
+    words = line.parse_args()
     if bool(words.csv) == bool(words.video) or bool(words.video) != bool(words.subtitles):
-        parser.error("give a video and its --subtitles, or a --csv")
+        line.error("give a video and its --subtitles, or a --csv")
     if wrong := [pair for pair in words.weights if "=" not in pair]:
-        parser.error(f"--weights {wrong[0]}: must be STREAM=PATH")
+        line.error(f"--weights {wrong[0]}: must be STREAM=PATH")
     return words
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,10 +17,12 @@ from torch import nn
 from extract import encoders
 from extract.contract import Encoder
 from pipeline.errors import UserError
-from pipeline.params import PARAMS, LossParams, ModelParams, TrainParams, read_yaml, validate
+from pipeline.params import PARAMS, ModelParams, TrainParams
+from pipeline.settings import read_yaml
 from train.checkpoint import model_code, read_model
 from train.data.corpus import Statistics
 from train.fusion.build import restored
+from train.record import StreamRecord
 
 
 @dataclass(frozen=True)
@@ -61,50 +62,49 @@ def open_model(folder: Path, weights: Mapping[str, str], media: Path) -> Trained
     """
     state, record = read_model(folder)
     path = folder / "model.json"
-    streams = {m: stream["stream"] for m, stream in record["streams"].items()}
+    streams = {m: stream.stream for m, stream in record.streams.items()}
     if unknown := sorted(set(weights) - set(streams.values())):
         raise UserError(
             f"--weights {unknown[0]}=…: the model has no such stream; it has {', '.join(streams.values())}"
         )
     found, warnings = {}, []
-    for modality, stream in record["streams"].items():
+    for modality, stream in record.streams.items():
         found[modality] = _encoder(stream, path, weights, media)
         warnings += _differences(stream, found[modality], path)
-    if record["packages"]["torch"] != torch.__version__:
-        warnings.append(f"torch {torch.__version__} here, {record['packages']['torch']} in training")
-    params = record["params"]
-    model = validate(ModelParams, params["model"], path, "model")
-    if record.get("code") != model_code(model.name):
-        warnings.append(f"the source of the model {model.name} is not as it was in training")
+    if record.packages["torch"] != torch.__version__:
+        warnings.append(f"torch {torch.__version__} here, {record.packages['torch']} in training")
+    params = record.params
+    if record.code != model_code(params.model.name):
+        warnings.append(f"the source of the model {params.model.name} is not as it was in training")
     return Trained(
         network=restored(
             folder,
             state,
-            model,
-            validate(LossParams, params["loss"], path, "loss"),
-            record["dims"],
-            torch.tensor(record["class_counts"]),
+            params.model,
+            params.loss,
+            record.dims,
+            torch.tensor(record.class_counts),
         ),
-        labels=record["labels"],
-        dims=record["dims"],
+        labels=record.labels,
+        dims=dict(record.dims),
         encoders=found,
         streams=streams,
-        statistics={m: Statistics(np.array(s["mean"]), np.array(s["sd"])) for m, s in record["statistics"].items()},
-        model=model,
-        train=validate(TrainParams, params["train"], path, "train"),
-        corpus=next(iter(record["streams"].values()))["corpus"],
+        statistics={m: Statistics(np.array(s.mean), np.array(s.sd)) for m, s in record.statistics.items()},
+        model=params.model,
+        train=params.train,
+        corpus=next(iter(record.streams.values())).corpus,
         warnings=warnings,
     )  # fmt: skip
 
 
-def _encoder(stream: dict[str, Any], path: Path, given: Mapping[str, str], media: Path) -> Encoder:
-    name, raw = stream["stream"], dict(stream["encoder"])
+def _encoder(stream: StreamRecord, path: Path, given: Mapping[str, str], media: Path) -> Encoder:
+    name, raw = stream.stream, dict(stream.encoder)
     if raw.get("encoder") not in encoders.REGISTRY:
         raise UserError(
             f"{path}: stream {name}: its features were not extracted here (encoder {raw.get('encoder')!r}), so "
             "they cannot be made for new recordings"
         )
-    if stream["weights"]["name"]:
+    if stream.weights.name:
         raw["weights"] = _weights(stream, path, given)
         if name in given and Path(given[name]).exists():
             raw.pop("revision", None)  # a hub model's copy; its content is what must fit
@@ -116,12 +116,12 @@ def _encoder(stream: dict[str, Any], path: Path, given: Mapping[str, str], media
     return encoder
 
 
-def _weights(stream: dict[str, Any], path: Path, given: Mapping[str, str]) -> str:
+def _weights(stream: StreamRecord, path: Path, given: Mapping[str, str]) -> str:
     """What `weights:` must say. Local weights are recorded by their last part, since a path is one machine's."""
-    name, weights = stream["stream"], stream["weights"]["name"]
+    name, weights = stream.stream, stream.weights.name
     if name in given:
         return given[name]
-    if weights.startswith("package:") or stream["encoder"].get("revision"):
+    if weights.startswith("package:") or stream.encoder.get("revision"):
         return weights
     for place in _places(name, weights):
         if place.exists():
@@ -141,27 +141,27 @@ def _places(stream: str, weights: str) -> Iterator[Path]:
     yield Path(weights)
 
 
-def _differences(stream: dict[str, Any], encoder: Encoder, path: Path) -> list[str]:
+def _differences(stream: StreamRecord, encoder: Encoder, path: Path) -> list[str]:
     """What differs and may; raises where what differs may not."""
-    name, here = stream["stream"], encoder.provenance()
-    there = {**stream["encoder"], "revision": here["encoder"].get("revision")}
+    name, here = stream.stream, encoder.provenance()
+    there = {**stream.encoder, "revision": here["encoder"].get("revision")}
     for field in sorted({*there, *here["encoder"]}):
         if there.get(field) != here["encoder"].get(field):
             raise UserError(
                 f"{path}: stream {name}: made with {field}={there.get(field)!r}; this version of the encoder "
                 f"{here['encoder']['encoder']} makes it {here['encoder'].get(field)!r}"
             )
-    if stream["weights"]["sha256"] != here["weights"]["sha256"]:
+    if stream.weights.sha256 != here["weights"]["sha256"]:
         raise UserError(
             f"{path}: stream {name}: trained on features of other weights (sha256 "
-            f"{stream['weights']['sha256'][:12]}…) than {here['weights']['name']} is here "
+            f"{stream.weights.sha256[:12]}…) than {here['weights']['name']} is here "
             f"({here['weights']['sha256'][:12]}…)"
         )
     warnings = [
-        f"{name}: {package} {version} here, {stream['packages'].get(package, 'none')} in training"
+        f"{name}: {package} {version} here, {stream.packages.get(package, 'none')} in training"
         for package, version in here["packages"].items()
-        if version != stream["packages"].get(package)
+        if version != stream.packages.get(package)
     ]
-    if stream["code"] != here["code"]:
+    if stream.code != here["code"]:
         warnings.append(f"{name}: the encoder's code is not as it was in training")
     return warnings

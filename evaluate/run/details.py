@@ -14,6 +14,7 @@ from evaluate.run import metrics
 from evaluate.run.metrics import METRICS
 from evaluate.run.results import Prediction, Run, leaders
 from evaluate.run.settings import settings
+from pipeline import spreadsheet
 from pipeline.disk import write_text
 from pipeline.params import Params
 from pipeline.tables.schema import SPLITS
@@ -126,8 +127,9 @@ def write(run: Run, found: dict[str, Any], folder: Path) -> dict[str, Any]:
     for name, content in (("metrics.json", table), ("details.json", found)):
         text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
         write_text(folder / name, text + "\n")
-    answers = predictions_table(run).to_csv(index=False, lineterminator="\n")
-    write_text(folder / "predictions.csv", answers)
+    answers = predictions_table(run)
+    write_text(folder / "predictions.csv", answers.to_csv(index=False, lineterminator="\n"))
+    spreadsheet.warn([*answers.columns, *answers.to_numpy(dtype=object).ravel()], folder / "predictions.csv")
     return table
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from safetensors.torch import load_file
 from torch import nn
 
 from evaluate import inference as predict
@@ -16,9 +16,10 @@ from pipeline.env import device as pick_device
 from pipeline.errors import UserError
 from pipeline.features import STATUSES, FeatureCache
 from pipeline.params import FEATURES, Params
-from train.checkpoint import read_model
+from train.checkpoint import read_model, read_weights
 from train.data.corpus import Corpus
-from train.fusion.build import read, restored
+from train.fusion.build import read, restored, take
+from train.record import Record
 
 MODELS = Path("models")
 
@@ -35,10 +36,15 @@ def load_run(params: Params, models: Path = MODELS) -> Run:
         folder = models / f"seed{seed}"
         weights, record = read_model(folder)
         _same_params(params, record, folder)
+        if record.dims != data.dims:
+            raise UserError(
+                f"{folder}/model.json: trained on features of {_sizes(record.dims)}, the files here hold "
+                f"{_sizes(data.dims)}; run `dvc repro train`"
+            )
         model = restored(folder, weights, params.model, params.loss, data.dims, data.class_counts())
         predictions.append(_predict(model, data, seed))
-        history[seed] = _history(folder / "history.csv")
-        best[seed] = record["best_epoch"]
+        history[seed] = _history(folder / "history.csv", record.best_epoch)
+        best[seed] = record.best_epoch
         if params.evaluate.oracle_test:
             oracle.append(_oracle(model, data, seed, folder))
     return Run(
@@ -55,10 +61,20 @@ def load_run(params: Params, models: Path = MODELS) -> Run:
     )
 
 
-def _history(path: Path) -> pd.DataFrame:
+def _sizes(dims: Mapping[str, int]) -> str:
+    return ", ".join(f"{modality} {size}" for modality, size in dims.items())
+
+
+def _history(path: Path, best_epoch: int) -> pd.DataFrame:
     try:
-        return pd.read_csv(path)
-    except (FileNotFoundError, ValueError) as error:
+        found = pd.read_csv(path)
+        numbers = found.select_dtypes("number").columns
+        if not {"epoch", "val_weighted_f1"} <= set(numbers) or len(numbers) < len(found.columns):
+            raise ValueError("columns that are no numbers, or none for epoch and val_weighted_f1")
+        if len(found) < best_epoch:
+            raise ValueError(f"{len(found)} epochs, but epoch {best_epoch} was chosen")
+        return found
+    except (OSError, ValueError) as error:
         raise UserError(f"{path}: missing or damaged ({error}); run `dvc repro --force train`") from None
 
 
@@ -80,8 +96,9 @@ def _oracle(model: nn.Module, data: Corpus, seed: int, folder: Path) -> Predicti
     labels = data.labels.numpy()
     rows = np.flatnonzero((data.split == "test") & (labels >= 0))
     best: tuple[float, np.ndarray] = (-1.0, np.empty(0))
-    for path in sorted((folder / "epochs").glob("*.safetensors"), key=lambda path: int(path.stem)):
-        model.load_state_dict(load_file(path))
+    epochs = [path for path in (folder / "epochs").glob("*.safetensors") if path.stem.isdecimal()]
+    for path in sorted(epochs, key=lambda path: int(path.stem)):
+        take(model, read_weights(path), path)
         answer = predict.probabilities(model, data, device)
         guess = answer[rows].argmax(axis=1)
         score = scores(labels[rows], guess, len(data.label_names))["weighted_f1"] if len(rows) else 0.0
@@ -99,18 +116,19 @@ def _stream(modality: str, name: str) -> Stream:
         return Stream(name, modality, cache.meta.encoder, weights, [STATUSES[code] for code in cache.status])
 
 
-def _same_params(params: Params, record: dict, folder: Path) -> None:
+def _same_params(params: Params, record: Record, folder: Path) -> None:
     here = params.model_dump(mode="json", include={"train", "model", "loss"})
+    there = record.params.model_dump(mode="json")
     for section, values in here.items():
         for name, value in values.items():
-            trained = record["params"][section].get(name)
+            trained = there[section][name]
             if trained != value:
                 raise UserError(
                     f"{folder}/model.json: trained with {section}.{name}={trained!r}, params.yaml has {value!r}; "
                     "run `dvc repro train`"
                 )
-    if record["labels"] != params.corpus.labels:
+    if record.labels != params.corpus.labels:
         raise UserError(
-            f"{folder}/model.json: trained for the labels {', '.join(record['labels'])}, corpus.labels has "
+            f"{folder}/model.json: trained for the labels {', '.join(record.labels)}, corpus.labels has "
             f"{', '.join(params.corpus.labels)}; run `dvc repro train`"
         )

@@ -14,7 +14,8 @@ from pydantic import create_model
 from extract.contract import Encoder, Trainable
 from pipeline.errors import UserError
 from pipeline.messages import nearest
-from pipeline.params import FinetuneParams, StreamParams, validate
+from pipeline.params import FinetuneParams, StreamParams
+from pipeline.strict import validate
 
 REGISTRY: dict[str, str] = {
     "text": "extract.encoders.text:TextEncoder",

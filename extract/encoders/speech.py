@@ -44,7 +44,8 @@ from extract.networks.weights import Weights, resolve
 from extract.reading.media import MediaError, MediaParams, media_item, read_audio, source
 from pipeline.env import device
 from pipeline.errors import UserError
-from pipeline.params import Positive, StreamParams, Strict
+from pipeline.params import Positive, StreamParams
+from pipeline.strict import Strict
 from pipeline.tables.schema import Utterance
 
 if TYPE_CHECKING:

@@ -42,7 +42,8 @@ from extract.networks.pretrained import (
 from extract.networks.weights import Weights, resolve
 from pipeline.env import device
 from pipeline.errors import UserError
-from pipeline.params import StreamParams, Strict
+from pipeline.params import StreamParams
+from pipeline.strict import Strict
 from pipeline.tables.schema import Utterance
 
 if TYPE_CHECKING:

@@ -23,8 +23,9 @@ import pandas as pd
 from pipeline import folders
 from pipeline.errors import UserError
 from pipeline.messages import Problems
+from pipeline.names import is_inside
 from pipeline.params import CorpusParams
-from pipeline.tables.schema import LABEL_COLUMNS, SPLITS, is_inside
+from pipeline.tables.schema import LABEL_COLUMNS, SPLITS
 
 MAX_TEXT, MAX_NAME, MAX_FILE_NAME = 20_000, 200, 255
 # What people call the splits in names of files and folders.
@@ -244,8 +245,11 @@ def _check(row: Row, corpus: CorpusParams, problems: Problems) -> None:
         problems.add(row.place, "text", row.text, f"{len(row.text)} characters; an unclosed quote?")
     if not is_inside(row.media):
         problems.add(row.place, "media", row.media, "must be a relative path that stays inside corpus.root")
-    if max(len(part.encode()) for part in row.media.split("/")) > MAX_FILE_NAME:
-        problems.add(row.place, "media", row.media, "is longer than a file's name can be")
+    try:
+        if max(len(part.encode()) for part in row.media.split("/")) > MAX_FILE_NAME:
+            problems.add(row.place, "media", row.media, "is longer than a file's name can be")
+    except UnicodeEncodeError:
+        problems.add(row.place, "media", row.media, "has a name that is no text in UTF-8; rename the file")
     for field in ("start", "end"):
         seconds = getattr(row, field)
         if seconds is not None and not (math.isfinite(seconds) and seconds >= 0):

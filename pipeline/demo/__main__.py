@@ -10,7 +10,6 @@ processes (`EMOFUSE_WORKERS`, by default one per core).
 
 from __future__ import annotations
 
-import argparse
 import csv
 import multiprocessing
 import shutil
@@ -21,6 +20,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from pipeline.command import parser
 from pipeline.corpora.demo import ANNOTATIONS, COLUMNS
 from pipeline.demo.encode import write_mp4
 from pipeline.demo.face import empty_room, talking
@@ -84,11 +84,11 @@ def _one_thread() -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m pipeline.demo", description="Make data/demo.")
-    parser.add_argument("--dialogues", type=int, metavar="N", help="a smaller rehearsal: N of each split")
-    asked = parser.parse_args().dialogues
+    words = parser("pipeline.demo", __doc__)
+    words.add_argument("--dialogues", type=int, metavar="N", help="a smaller rehearsal: N of each split")
+    asked = words.parse_args().dialogues
     if asked is not None and asked < 1:
-        parser.error(f"--dialogues: {asked} is too few, give 1 or more")
+        words.error(f"--dialogues: {asked} is too few, give 1 or more")
     with alone("demo"):
         build(ROOT, asked)
 

@@ -1,4 +1,13 @@
-"""python -m pipeline.features info|verify|diff|export|import: see each command's --help."""
+"""Look into feature files, compare them, and take them from and to other formats.
+
+    python -m pipeline.features info data/features/text.h5
+    python -m pipeline.features verify data/features/*.h5
+    python -m pipeline.features diff old.h5 new.h5
+    python -m pipeline.features export data/features/text.h5 --to npz
+    python -m pipeline.features import FOLDER --stream NAME --modality audio --corpus C --licence L --encoder E
+
+Each command's `--help` says more.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +16,14 @@ import math
 import sys
 from pathlib import Path
 
+from pipeline import names
+from pipeline.command import parser
 from pipeline.errors import UserError, entry
 from pipeline.features import export, report
 from pipeline.features.cache import FeatureCache
 from pipeline.features.importer import About, Source, import_features
-from pipeline.params import MODALITIES, PARAMS, bad_stream_name, read_yaml
+from pipeline.params import MODALITIES, PARAMS
+from pipeline.settings import read_yaml
 from pipeline.tables import schema as tables
 
 
@@ -54,8 +66,10 @@ def _export(args: argparse.Namespace) -> None:
 
 
 def _import(args: argparse.Namespace) -> None:
-    if why := bad_stream_name(args.stream):
-        raise UserError(f"--stream {args.stream}: {why}")
+    try:
+        names.stream(args.stream)
+    except ValueError as error:
+        raise UserError(f"--stream {args.stream}: {error}") from None
     made = read_yaml(PARAMS) if PARAMS.exists() else {}
     if args.out is None and any(args.stream in (made.get(kind) or {}) for kind in ("extract", "finetune")):
         raise UserError(
@@ -75,10 +89,8 @@ def _import(args: argparse.Namespace) -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m pipeline.features", description="Look into feature caches."
-    )
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    line = parser("pipeline.features", __doc__)
+    commands = line.add_subparsers(required=True, metavar="COMMAND")
 
     info = commands.add_parser("info", help="what is inside and where it comes from")
     info.add_argument("file", type=Path)
@@ -123,7 +135,7 @@ def _parser() -> argparse.ArgumentParser:
     import_.add_argument("--utterances", type=Path, default=tables.UTTERANCES)
     import_.add_argument("--out", type=Path, help="default: data/features/STREAM.h5")
     import_.set_defaults(run=_import)
-    return parser
+    return line
 
 
 if __name__ == "__main__":

@@ -15,6 +15,8 @@ from numpy.lib import format as npy
 from pipeline.errors import UserError
 
 MAX_ARRAY_BYTES = 4 << 30
+# What a compressed array may unfold to: this at least, and this many times the bytes it takes in the file.
+ALWAYS_BYTES, UNFOLDS = 256 << 20, 20
 
 
 class ArrayError(UserError):
@@ -48,7 +50,7 @@ class Npz:
     """The arrays of a `.npz` file, by name.
 
     Raises:
-        ArrayError: no `.npz`; in `[]`: no such array, damaged, or larger than MAX_ARRAY_BYTES.
+        ArrayError: no `.npz`; in `[]`: no such array, damaged, larger than MAX_ARRAY_BYTES, or a bomb.
     """
 
     def __init__(self, data: bytes | Path, source: str) -> None:
@@ -66,6 +68,11 @@ class Npz:
             member = self.zip.getinfo(f"{name}.npy")
             if member.file_size > MAX_ARRAY_BYTES:
                 raise ArrayError(f"{self.source}: {name} claims {member.file_size} bytes")
+            if member.file_size > max(ALWAYS_BYTES, UNFOLDS * member.compress_size):
+                raise ArrayError(
+                    f"{self.source}: {name} claims {member.file_size:,} bytes, packed into {member.compress_size:,}; "
+                    "if it is meant so, save it with numpy.savez, uncompressed"
+                )
             # zipfile checks the CRC and stops at the claimed size.
             data = self.zip.read(member)
         except (zipfile.BadZipFile, zlib.error, OSError, ValueError, EOFError, RuntimeError) as error:

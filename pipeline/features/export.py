@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.lib import format as npy
 
+from pipeline import spreadsheet
 from pipeline.disk import replacing
 from pipeline.features import schema
 from pipeline.features.cache import FeatureCache
@@ -57,6 +58,7 @@ def to_csv(cache: FeatureCache, path: Path) -> None:
             # str of a float32 is the shortest text that reads back as the same value.
             values = [str(v) for v in pooled[i]] if code == schema.OK else [""] * dim
             table.writerow([utterance, STATUSES[code], error, *values])
+    spreadsheet.warn([*cache.meta.pooled_names, *cache.utterances, *cache.errors], path)
 
 
 def _store(

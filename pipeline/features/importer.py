@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +29,8 @@ from pipeline.features.schema import Meta, Row
 from pipeline.features.writer import write
 
 LISTED = 20
+LARGEST = float(np.finfo(np.float32).max)
+MOST = {"f2": float(np.finfo(np.float16).max), "f4": LARGEST}
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,10 @@ class _Folder:
 
     def load(self, utterance: str) -> tuple[str, np.ndarray]:
         path = self.paths[utterance]
-        data = path.read_bytes()
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise ArrayError(f"{path.name}: cannot be read: {error.strerror}") from None
         key = hashlib.sha256(data).hexdigest()
         if path.suffix.lower() == ".npy":
             return key, read_npy(data, path.name)
@@ -131,10 +137,14 @@ class _Matrix:
                 f"{source.path}: {source.ids} is {ids.dtype} {ids.shape} and {source.array or 'pooled'} is "
                 f"{self.values.dtype} {self.values.shape}: expected ids [N] and values [N, P] or [N, T, D]"
             )
-        text = ids.tolist() if ids.dtype.kind == "U" else [i.decode("utf-8", "replace") for i in ids.tolist()]
+        try:
+            # Of bytes as of numbers that are to be characters: what is none is an error, not another id.
+            text = ids.tolist() if ids.dtype.kind == "U" else [i.decode() for i in ids.tolist()]
+        except (ValueError, SystemError) as error:  # the second is NumPy's over a number beyond Unicode
+            raise UserError(f"{source.path}: {source.ids}: holds what is no text: {error}") from None
         self.rows = {utterance: row for row, utterance in enumerate(text)}
         if len(self.rows) < len(text):
-            twice = sorted({u for u in text if text.count(u) > 1})
+            twice = sorted(u for u, count in Counter(text).items() if count > 1)
             raise UserError(f"{source.path}: {source.ids}: these stand there twice: {_listed(twice)}")
         self.found = set(self.rows)
 
@@ -169,6 +179,10 @@ def _row(arrays: _Arrays, about: About, utterance: str) -> Row:
         return Row(key, "failed", "all values are 0")
     frames = np.atleast_2d(array)
     pooled = frames.mean(axis=0, dtype=np.float64)
+    if np.abs(pooled).max() > LARGEST or (
+        about.frames != "none" and np.abs(frames).max() > MOST[about.frames]
+    ):
+        return Row(key, "failed", "values beyond what the cache's floats can hold")
     if about.frames == "none":
         return Row(key, "ok", "", pooled)
     if len(frames) > 1 and not about.rate:

@@ -22,6 +22,7 @@ from h5py import h5a, h5d, h5l, h5o, h5p, h5s, h5t, h5z
 
 from pipeline.features import schema
 from pipeline.features.schema import FLOAT, FRAMES, OFFSET, STATUS, CacheError, Meta
+from pipeline.names import stream_or_none
 from pipeline.params import MODALITIES
 
 # HDF5's spelling of each type, and ours.
@@ -123,6 +124,10 @@ class Structure:
         text = {name: self._attribute(name) for name in schema.ATTRIBUTES}
         if text["schema"] != schema.SCHEMA:
             raise CacheError(self.path, "schema", f"{text['schema']!r} is not {schema.SCHEMA}")
+        try:
+            stream_or_none(text["stream"])
+        except ValueError as error:
+            raise CacheError(self.path, "stream", f"{text['stream'][:80]!r}: {error}") from None
         if text["modality"] not in (*MODALITIES, "none"):
             known = ", ".join(MODALITIES)
             raise CacheError(self.path, "modality", f"{text['modality']!r} is none of {known}")

@@ -18,6 +18,7 @@ import pandas as pd
 
 from pipeline.errors import UserError
 from pipeline.messages import Problems
+from pipeline.names import is_inside
 
 UTTERANCES = Path("data/utterances.csv")
 LABELS = Path("data/labels.csv")
@@ -177,12 +178,6 @@ def decimal(text: str) -> float:
     if not _DECIMAL.fullmatch(text):
         raise ValueError(f"{text!r} is no number")
     return float(text)
-
-
-def is_inside(media: str) -> bool:
-    """Whether a relative media path stays inside the folder it is relative to."""
-    absolute = media.startswith("/") or re.match("[A-Za-z]:[/\\\\]", media)
-    return not absolute and ".." not in media.split("/") and "\0" not in media and "\\" not in media
 
 
 def _rows(path: Path, columns: Sequence[str], problems: Problems) -> Iterator[tuple[int, dict[str, str]]]:

@@ -14,7 +14,7 @@ from evaluate.experiments import folds, tables
 from evaluate.experiments.tables import GRIDS, render
 from evaluate.run.metrics import METRICS, scores
 from pipeline.errors import UserError
-from pipeline.params import read_yaml
+from pipeline.settings import read_yaml
 from tests.train import small
 
 REPOSITORY = Path(__file__).parents[2]

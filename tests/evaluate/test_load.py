@@ -16,6 +16,7 @@ from evaluate.run.load import load_run
 from pipeline.errors import UserError
 from pipeline.params import load
 from tests.train import small
+from tests.train.models_on_disk import seal
 from train.stage import run as train
 
 
@@ -90,6 +91,7 @@ def test_the_oracle_is_the_epoch_that_test_likes_best(here):
     best = []
     for epoch in range(1, 4):
         shutil.copy(f"models/seed0/epochs/{epoch}.safetensors", "models/seed0/model.safetensors")
+        seal(Path("models/seed0"), json.loads(Path("models/seed0/model.json").read_text()))
         best.append(score(load_run(load()).predictions[0]))
     assert score(run.oracle[0]) == max(best)
     table = details.short(details.details(run), run.params)
@@ -125,7 +127,7 @@ def test_a_model_of_other_features_is_refused(here):
     x = np.random.default_rng(0).normal(size=(len(names), 9)).astype(np.float32)
     small.cache(here, "audio", names, x, np.ones(len(names), bool))
     with pytest.raises(
-        UserError, match=r"seed0/model.safetensors: not the weights of multiemo for .*audio 9"
+        UserError, match=r"seed0/model.json: trained on features of .*audio 7.* the files here hold .*audio 9"
     ):
         load_run(load())
 
@@ -137,7 +139,7 @@ def test_a_model_of_other_features_is_refused(here):
         ("model.safetensors", None, r"model.safetensors: no such file"),
         ("model.json", None, r"models/seed1/model.json: no such file; `dvc repro train` makes it"),
         ("model.json", b"{", r"model.json: damaged"),
-        ("model.json", b'{"schema": 99}', r"model.json: schema=99, this version reads 1"),
+        ("model.json", b'{"schema": 99}', r"model.json: schema=99, this version reads 2"),
         ("history.csv", None, r"history.csv: missing or damaged"),
         ("history.csv", b"", r"history.csv: missing or damaged"),
     ],

@@ -13,7 +13,7 @@ import pytest
 
 from evaluate.palette import colours
 from evaluate.run import details, figures, plots
-from pipeline.params import read_yaml
+from pipeline.settings import read_yaml
 
 ROOT = Path(__file__).parents[2]
 

@@ -17,11 +17,14 @@ from pipeline.corpora.cues import read_cues
 from pipeline.errors import UserError
 from pipeline.messages import Problems
 from pipeline.params import FRAME_MODELS, LossParams, ModelParams
+from pipeline.strict import validate
 from tests.evaluate.test_report import Page
 from tests.extract.make_clips import clip, item
 from tests.extract.project import inline
+from tests.train.models_on_disk import seal
 from train.checkpoint import model_code, read_model, write_model
 from train.fusion.build import build
+from train.record import Record
 
 LABELS = ["joy", "anger", "text"]  # a label may bear a column's name
 STREAMS = {
@@ -58,7 +61,9 @@ def make_model(folder: Path, modalities=("audio",), seed: int = 0, name: str = "
         },
     }
     torch.manual_seed(seed)
-    network, _ = build(ModelParams(**params["model"]), LossParams(), dims, torch.tensor([3, 2, 1]))
+    network, _ = build(
+        validate(ModelParams, params["model"], folder), LossParams(), dims, torch.tensor([3, 2, 1])
+    )
     streams = {}
     for m, encoder in built.items():
         made = encoder.provenance()
@@ -67,12 +72,12 @@ def make_model(folder: Path, modalities=("audio",), seed: int = 0, name: str = "
     write_model(
         folder,
         network.state_dict(),
-        {
+        validate(Record, {
             "seed": seed, "params": params, "labels": LABELS, "class_counts": [3, 2, 1], "dims": dims,
             "statistics": {m: {"mean": [0.5] * n, "sd": [2.0] * n} for m, n in dims.items()},
             "streams": streams, "dropped": {}, "best_epoch": 1, "packages": {"torch": torch.__version__},
             "code": model_code("multiemo"),
-        },
+        }, folder),
     )  # fmt: skip
     return folder
 
@@ -111,9 +116,9 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 
 def edit(folder: Path, change) -> None:
-    record = json.loads((folder / "model.json").read_text())
-    change(record)
-    (folder / "model.json").write_text(json.dumps(record))
+    said = json.loads((folder / "model.json").read_text())
+    change(said)
+    seal(folder, said)
 
 
 def test_a_video_gives_a_table_subtitles_and_a_page(talk, monkeypatch, capsys):
@@ -187,7 +192,7 @@ def test_it_answers_as_training_did(here, monkeypatch):
     # One turn each of Anna and of nobody: own mean x, own sd 0, shrunk by (1 · own + 10 · global) / 11.
     mean, sd = (x + 10 * 0.5) / 11, (0 + 10 * 2.0) / 11
     state, record = read_model(folder)
-    network, _ = build(ModelParams(**record["params"]["model"]), LossParams(), record["dims"], torch.ones(3))
+    network, _ = build(record.params.model, LossParams(), record.dims, torch.ones(3))
     network.load_state_dict(state)
     from train.models.contract import Batch
 
@@ -208,7 +213,7 @@ def test_a_model_of_frames_answers_too(here, monkeypatch):
     video(monkeypatch)
     encoder = encoders.build("voice", {"encoder": "opensmile", "frames": "f4"}, Path("params.yaml"), here)
     state, record = read_model(folder)
-    network, _ = build(ModelParams(**record["params"]["model"]), LossParams(), record["dims"], torch.ones(3))
+    network, _ = build(record.params.model, LossParams(), record.dims, torch.ones(3))
     network.load_state_dict(state)
     from train.models.contract import FrameBatch
 
@@ -387,7 +392,7 @@ def test_a_mistake_ends_with_one_message(talk, monkeypatch):
             run(monkeypatch, *words, "--to", "out")
     edit(talk / "models/seed0", lambda r: r["params"]["model"].update(dim=16))
     with pytest.raises(
-        UserError, match=r"model.safetensors: not the weights of multiemo for features of audio 88"
+        UserError, match=r"model.safetensors: not the weights of the network that model.json describes"
     ):
         video(monkeypatch)
 

@@ -6,7 +6,9 @@ from pathlib import Path
 
 from evaluate.run import details, report
 from evaluate.run.settings import settings
-from pipeline.params import Params, read_yaml, validate
+from pipeline.params import Params
+from pipeline.settings import read_yaml
+from pipeline.strict import validate
 from tests.evaluate.test_report import Page
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ import pytest
 from extract.contract import Failure, Features
 from extract.encoders.opensmile import OpensmileEncoder, OpensmileParams
 from pipeline.errors import UserError
-from pipeline.params import validate
+from pipeline.strict import validate
 from tests.extract.make_clips import clip, item, tone
 
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from extract.contract import Features
 from extract.encoders.speech import SpeechEncoder, SpeechParams
 from pipeline.errors import UserError
-from pipeline.params import validate
+from pipeline.strict import validate
 from pipeline.tables.schema import Utterance
 from tests.extract import tiny_models
 from tests.extract.make_clips import clip, item

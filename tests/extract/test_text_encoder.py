@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from extract.contract import Failure, Item
 from extract.encoders.text import Context, TextEncoder, TextParams
 from pipeline.errors import UserError
-from pipeline.params import validate
+from pipeline.strict import validate
 from pipeline.tables.schema import Utterance
 from tests.extract import tiny_models
 

@@ -14,7 +14,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from evaluate.run.metrics import scores
-from pipeline.params import Params, read_yaml
+from pipeline.params import Params
+from pipeline.settings import read_yaml
 from tests.train.test_foalnet import CLASSES, batch, loss, model, utterances
 from train.models.foalnet.losses import avel, negatives
 

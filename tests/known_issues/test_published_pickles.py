@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -44,6 +45,33 @@ def test_one_vector_for_all_turns_is_no_more_than_its_file(tmp_path):
         layouts.read([save(tmp_path / "x.pkl", tuple_of(entries))])
     entries |= {"labels": dict.fromkeys(turns, [0] * 5000), "speakers": dict.fromkeys(turns, "M"), "ids": {}}
     with pytest.raises(UserError, match="more labels than bytes"):
+        layouts.read([save(tmp_path / "x.pkl", tuple_of(entries))])
+
+
+@pytest.mark.parametrize("role", ["text", "speakers", "sentences", "ids"])
+def test_one_large_value_for_all_turns_is_refused_before_it_is_copied(tmp_path, role):
+    """In 5 MB, 1,000 turns share a row of 500,000 numbers, or a string of 5,000,000 characters."""
+    turns = {f"Ses01M_impro{i:04}": 100 for i in range(10)}
+    entries = dialogue_rnn(turns, list(turns)[:8])
+    shared = "x" * 5_000_000 if role in ("sentences", "ids") else [1.0] * 500_000
+    entries[role] = {d: [shared] * n for d, n in turns.items()}
+    path = save(tmp_path / "x.pkl", tuple_of(entries))
+    tracemalloc.start()
+    try:
+        with pytest.raises(
+            UserError, match=r"again and again|a sentence of 5,000,000|neither a name nor a one-hot"
+        ):
+            layouts.read([path])
+        assert tracemalloc.get_traced_memory()[1] < 200_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_sentence_again_and_again_is_refused(tmp_path):
+    turns = {f"Ses01M_impro{i:04}": 200 for i in range(50)}
+    entries = dialogue_rnn(turns, list(turns)[:40])
+    entries["sentences"] = {d: ["x" * 20_000] * n for d, n in turns.items()}
+    with pytest.raises(UserError, match="more text than bytes"):
         layouts.read([save(tmp_path / "x.pkl", tuple_of(entries))])
 
 

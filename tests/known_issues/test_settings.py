@@ -16,7 +16,8 @@ from extract.networks.weights import content_hash, resolve
 from pipeline.env import device
 from pipeline.errors import UserError
 from pipeline.features.__main__ import main as features_main
-from pipeline.params import PARAMS, CorpusParams, TrainParams, validate
+from pipeline.params import PARAMS, CorpusParams, TrainParams
+from pipeline.strict import validate
 from tests.extract import tiny_models
 from tests.extract.project import Project, sentences
 

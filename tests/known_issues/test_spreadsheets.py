@@ -6,7 +6,8 @@ import pytest
 
 from pipeline.corpora import csv, iemocap, meld
 from pipeline.errors import UserError
-from pipeline.tables.schema import is_inside, read_utterances
+from pipeline.names import is_inside
+from pipeline.tables.schema import read_utterances
 from tests.pipeline import raw_folders
 
 PLAIN = raw_folders.OWN

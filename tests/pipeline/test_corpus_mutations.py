@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import UserError
+from pipeline.names import is_inside
 from pipeline.prepare import prepare
-from pipeline.tables.schema import is_inside, read_labels, read_utterances
+from pipeline.tables.schema import read_labels, read_utterances
 from tests.pipeline import raw_folders
 
 LAYOUTS = {

@@ -305,6 +305,10 @@ def test_bombs_are_refused_in_little_memory(tmp_path):
         + b"c_codecs\nencode\nh\x00\x85R" * 1000 + b"e.",
         "a list made a set again and again": b"](" + b"I1\n" * 50_000 + b"ep0\n0]("
         + b"c__builtin__\nset\n(g0\ntR" * 5000 + b"e.",
+        "a number of a million bytes as a key, again and again": b"\x80\x02\x8b" + struct.pack("<i", 1_000_000)
+        + b"\x7f" * 1_000_000 + b"q\x00}(" + b"h\x00N" * 100_000 + b"u.",
+        "a tuple of a hundred thousand as a key, again and again": b"\x80\x02(" + b"K\x01" * 100_000
+        + b"tq\x00}(" + b"h\x00N" * 100_000 + b"u.",
         "a number of a million digits": b"L" + b"9" * 1_000_000 + b"L\n.",
         "no end": b"\x80\x02]",
         "nothing": b"",
@@ -322,6 +326,21 @@ def test_bombs_are_refused_in_little_memory(tmp_path):
             assert tracemalloc.get_traced_memory()[1] < 60_000_000, name
         finally:
             tracemalloc.stop()
+
+
+@pytest.mark.parametrize("opcode", [b"\x8f", b"}", b"(", b"\x94", b"\x85"], ids=repr)
+def test_a_byte_that_asks_for_many_is_paid_for(tmp_path, monkeypatch, opcode):
+    """A set takes 216 bytes of memory and one of a file: the budget is counted, whatever is asked for."""
+    monkeypatch.setattr(unpickle, "OBJECTS", 1 << 20)
+    path = tmp_path / "x.pkl"
+    path.write_bytes(b"\x80\x04)" + opcode * 200_000 + b".")
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match="builds far more than the file"):
+            unpickle.load(path)
+        assert tracemalloc.get_traced_memory()[1] < 6_000_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_flipped_bytes_never_surprise(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 import zipfile
 
 import numpy as np
@@ -241,3 +242,57 @@ def test_hostile_npz_is_refused(tmp_path):
         archive.writestr("a.npy", b"no array")
     with pytest.raises(ArrayError, match=r"x: a: no readable \.npy"):
         Npz(tmp_path / "y.npz", "x")["a"]
+
+
+def test_a_bomb_is_refused_before_it_unfolds(tmp_path):
+    """Zeros pack a thousandfold: 270 MB of them in 270 kB."""
+    header_ = header("(33554432,)")
+    with (
+        zipfile.ZipFile(tmp_path / "x.npz", "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("a.npy", "w") as file,
+    ):
+        file.write(header_)
+        for _ in range(256):
+            file.write(bytes(1 << 20))
+    with pytest.raises(
+        ArrayError, match=r"x: a claims 268,\d+,\d+ bytes, packed into 2\d\d,\d+; .*numpy.savez"
+    ):
+        Npz(tmp_path / "x.npz", "x")["a"]
+
+
+@pytest.mark.parametrize(
+    ("ids", "expected"),
+    [
+        (np.array([0x110000] * 9, "<u4").view("<U1"), "holds what is no text"),
+        (np.array([0xDC80] * 9, "<u4").view("<U1"), "stand there twice"),
+        (np.array([b"\xff\xfe"] * 9), "holds what is no text"),
+    ],
+)
+def test_ids_that_are_no_text_are_one_message(project, monkeypatch, ids, expected):
+    np.savez("x.npz", pooled=np.ones((9, 4)), utterance=ids)
+    with pytest.raises(UserError, match=rf"x.npz: utterance: .*{expected}"):
+        imported(monkeypatch, "x.npz")
+
+
+def test_ids_there_twice_are_counted_in_one_pass(project, monkeypatch):
+    ids = np.array([f"u{i % 60_000:06}" for i in range(120_000)])
+    np.savez("x.npz", pooled=np.ones((len(ids), 1)), utterance=ids)
+    begin = time.process_time()
+    with pytest.raises(UserError, match=r"stand there twice: u000000, .* and 59980 more"):
+        imported(monkeypatch, "x.npz")
+    assert time.process_time() - begin < 20  # each id counted anew took an hour
+
+
+def test_what_is_no_file_or_fits_no_float_is_a_status(project, monkeypatch):
+    (project / "made" / f"{IDS[0]}.npy").unlink()
+    (project / "made" / f"{IDS[0]}.npy").mkdir()
+    np.save(project / "made" / f"{IDS[1]}.npy", np.full(4, 1e300))
+    with imported(monkeypatch, "made", "--partial") as cache:
+        assert cache.errors[:2] == ["not in the import", "values beyond what the cache's floats can hold"]
+        assert cache.counts()["ok"] == 7
+
+
+def test_a_short_row_of_names_is_one_message(project, monkeypatch):
+    (project / "names.csv").write_text("file,utterance\na\n")
+    with pytest.raises(UserError, match=r"names.csv:2: 1 values, but the header has 2 columns"):
+        imported(monkeypatch, "made", "--names", "names.csv")

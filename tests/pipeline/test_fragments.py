@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from pipeline import fragments
-from pipeline.tables.schema import is_inside
+from pipeline.names import is_inside
 
 
 def test_halves_of_a_picture():

@@ -9,7 +9,8 @@ import pytest
 from extract.encoders import finetune_params, stream_params
 from extract.networks.weights import COMMIT
 from pipeline.corpora import REGISTRY
-from pipeline.params import Params, load, read_yaml
+from pipeline.params import Params, load
+from pipeline.settings import read_yaml
 
 ROOT = Path(__file__).parents[2]
 PRESETS = sorted((ROOT / "presets").glob("*.yaml"))

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from pipeline.features import FeatureCache, Meta, Row, write
-from pipeline.params import Params, validate
+from pipeline.params import Params
+from pipeline.strict import validate
 from pipeline.tables.schema import LABEL_COLUMNS, UTTERANCE_COLUMNS, write_table
 
 LABELS = ["joy", "anger", "neutral"]

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from benchmarks import ravdess
-from pipeline.params import Params, validate
+from pipeline.params import Params
+from pipeline.strict import validate
 from train.fusion.build import read
 
 FILE = Path(os.environ.get("EMOFUSE_DATA", "")) / "ravdess_au_mfcc/ravdess_au35_mfcc259.npz"

@@ -50,9 +50,10 @@ def _same_rows(cached: Sequence[str], utterances: Sequence[Utterance], path: Pat
 
 
 def _unseen(meta: Meta, data: Corpus, path: Path) -> None:
-    if meta.weights_saw and meta.weights_saw["ids"] != ids_hash(data.utterances, data.split):
+    saw = meta.weights_saw
+    if saw and saw.get("ids") != ids_hash(data.utterances, data.split):
         raise UserError(
-            f"{path}: the weights behind it were fitted with fold {meta.weights_saw['fold']}, whose training part is "
+            f"{path}: the weights behind it were fitted with fold {saw.get('fold')}, whose training part is "
             "not this run's, so that they may have seen its test utterances; set train.fold to that fold, or "
             "fine-tune an encoder for this one"
         )

@@ -14,17 +14,18 @@ state last written (at most some minutes of work are behind it).
 
 from __future__ import annotations
 
-import sys
-
-from pipeline.errors import UserError, entry
+from pipeline.command import parser
+from pipeline.errors import entry
 
 
 def main() -> None:
+    words = parser("train.finetune", __doc__)
+    words.add_argument("name", metavar="NAME", help="a key under `finetune` in params.yaml")
+    name = words.parse_args().name
+
     from train.finetune.stage import run
 
-    if len(sys.argv) != 2:
-        raise UserError("usage: python -m train.finetune NAME, a key under `finetune` in params.yaml")
-    run(sys.argv[1])
+    run(name)
 
 
 if __name__ == "__main__":

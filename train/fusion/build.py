@@ -84,13 +84,32 @@ def restored(
     Raises:
         UserError: the weights are another network's.
     """
+    path = folder / "model.safetensors"
+    with torch.device("meta"):  # shapes alone: a record may claim a network of any size
+        sketch, _ = build(model, loss, dims, counts)
+    _same_shapes(sketch, state, path)
     network, _ = build(model, loss, dims, counts)
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(
-            f"{folder}/model.safetensors: not the weights of {model.name} for features of "
-            f"{', '.join(f'{m} {n}' for m, n in dims.items())} ({reason}); run `dvc repro train`"
-        ) from None
+    take(network, state, path)
     return network
+
+
+def take(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    """Put the weights that were read from `path` into a network.
+
+    Raises:
+        UserError: they are another network's.
+    """
+    _same_shapes(network, state, path)
+    network.load_state_dict(state)
+
+
+def _same_shapes(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+    wanted = {name: tuple(value.shape) for name, value in network.state_dict().items()}
+    found = {name: tuple(value.shape) for name, value in state.items()}
+    differ = sorted(name for name in {*wanted, *found} if wanted.get(name) != found.get(name))
+    if differ:
+        name = differ[0]
+        raise UserError(
+            f"{path}: not the weights of the network that model.json describes: {len(differ)} tensors differ, such as "
+            f"{name[:80]}: {found.get(name, 'none')} instead of {wanted.get(name, 'none')}; run `dvc repro train`"
+        )

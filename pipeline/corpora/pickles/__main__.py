@@ -16,7 +16,6 @@ A vector that is all zeros stands for "nothing found" in these files and becomes
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
@@ -26,12 +25,14 @@ from pathlib import Path
 import numpy as np
 
 from pipeline import features
+from pipeline.command import parser
 from pipeline.corpora import iemocap, meld, raw
 from pipeline.corpora.pickles.layouts import Published, Stream, read
 from pipeline.disk import replacing
 from pipeline.errors import UserError, entry
 from pipeline.messages import Problems
-from pipeline.params import CorpusParams, validate
+from pipeline.params import CorpusParams
+from pipeline.strict import validate
 from pipeline.tables import schema as tables
 
 EMOTIONS = {
@@ -130,17 +131,13 @@ def _meta(stream: Stream, corpus: str, dim: int) -> features.Meta:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        prog="python -m pipeline.corpora.pickles",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    parser.add_argument(
+    words = parser("pipeline.corpora.pickles", __doc__)
+    words.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    words.add_argument(
         "--to", type=Path, required=True, metavar="FOLDER", help="where tables and features go"
     )
-    parser.add_argument("--labels", default="", help="names of labels 0, 1, …, with commas between")
-    asked = parser.parse_args()
+    words.add_argument("--labels", default="", help="names of labels 0, 1, …, with commas between")
+    asked = words.parse_args()
     os.makedirs(asked.to, exist_ok=True)
     print(convert(asked.files, asked.to, [name for name in asked.labels.split(",") if name]))
 

@@ -15,6 +15,7 @@ import numpy as np
 
 from pipeline.corpora import iemocap
 from pipeline.corpora.pickles import unpickle
+from pipeline.corpora.raw import MAX_NAME, MAX_TEXT
 from pipeline.errors import UserError
 from pipeline.params import MODALITIES
 
@@ -28,7 +29,8 @@ LAYOUTS = (
     "ids speakers labels text text2 text3 text4 audio visual sentences train test -",  # MMGCN, MELD
 )
 VAL_SEED, VAL_SHARE = 2023, 0.05
-MAX_LABELS = 1000
+MAX_LABELS = 1000  # and of a dialogue's parties
+SHARED = 4  # characters of text a byte: a pickle may hold "Yes." once for all who say it
 
 
 @dataclass(frozen=True)
@@ -96,14 +98,16 @@ def read(files: Sequence[Path]) -> Published:
     labels = {key: [_whole(x, key, path) for x in found] for key, found in lists.items()}
     turns = {key: len(found) for key, found in labels.items()}
     names = {key: _name(key) for key in keys}
+    if endless := [name for name in names.values() if len(name) > MAX_NAME]:
+        raise UserError(f"{path}: dialogue {endless[0][:40]!r}…: a name of {len(endless[0]):,} characters")
     return Published(
-        ids=_texts(roles.get("ids"), turns, names) or {},
+        ids=_texts(roles.get("ids"), turns, names, path) or {},
         speakers={
             names[key]: [_speaker(key, value, path) for value in _list(roles["speakers"], key, path, count)]
             for key, count in turns.items()
         },
         labels={names[key]: found for key, found in labels.items()},
-        sentences=_texts(roles["sentences"], turns, names) or {},
+        sentences=_texts(roles["sentences"], turns, names, path) or {},
         split=_split(roles, names),
         streams=[
             replace(stream, vectors={names[key]: found for key, found in _vectors(stream, turns)})
@@ -153,19 +157,22 @@ def _vectors(stream: Stream, turns: dict[Any, int]) -> Iterator[tuple[Any, list[
         where = f"{stream.source}: {stream.name} features of dialogue {key}"
         try:
             # What does not fit becomes infinite, and is told by the row's status.
+            vectors = []
             with np.errstate(over="ignore"):
-                vectors = [_vector(v) for v in stream.vectors[key]]
+                for value in stream.vectors[key]:
+                    # Before the copy: one vector may stand there for every turn.
+                    room -= np.size(value) if isinstance(value, np.ndarray) else len(value)
+                    if room < 0:
+                        raise UserError(
+                            f"{stream.source}: refused: more numbers than bytes: the same vectors again and again"
+                        )
+                    vectors.append(_vector(value))
         except KeyError:
             raise UserError(f"{where}: missing") from None
         except (TypeError, ValueError, OverflowError):
             raise UserError(f"{where}: not lists of numbers") from None
         if len(vectors) != count:
             raise UserError(f"{where}: {len(vectors)} vectors for {count} labels")
-        room -= sum(vector.size for vector in vectors)
-        if room < 0:
-            raise UserError(
-                f"{stream.source}: refused: more numbers than bytes: the same vectors again and again"
-            )
         for vector in vectors:
             width = vector.shape if width is None else width
             if vector.ndim != 1 or vector.shape != width or not vector.size:
@@ -190,17 +197,29 @@ def _list(values: dict[Any, Any], key: Any, path: Path, count: int | None = None
     return list(found)
 
 
-def _texts(values: Any, turns: dict[Any, int], names: dict[Any, str]) -> dict[str, list[str]] | None:
-    """{dialogue: strings} where that is what `values` holds, for every dialogue and turn."""
+def _texts(
+    values: Any, turns: dict[Any, int], names: dict[Any, str], path: Path
+) -> dict[str, list[str]] | None:
+    """{dialogue: strings} where that is what `values` holds, for every dialogue and turn.
+
+    Raises:
+        UserError: one is longer than any sentence, or few stand there for many: each turn has a copy.
+    """
     if not isinstance(values, dict):
         return None
     found = {}
+    room = SHARED * path.stat().st_size
     for key, count in turns.items():
         texts = values.get(key)
         if not isinstance(texts, list | tuple) or len(texts) != count:
             return None
         if not all(isinstance(text, str) for text in texts):
             return None
+        if (longest := max(map(len, texts), default=0)) > MAX_TEXT:
+            raise UserError(f"{path}: dialogue {names[key]}: a sentence of {longest:,} characters")
+        room -= sum(map(len, texts))
+        if room < 0:
+            raise UserError(f"{path}: refused: more text than bytes: the same sentence again and again")
         # Half of a character pair, which Python can hold and no file can.
         found[names[key]] = [text.encode("utf-8", "replace").decode() for text in texts]
     return found
@@ -218,11 +237,13 @@ def _name(key: Any) -> str:
 
 def _speaker(key: Any, value: Any, path: Path) -> str:
     """IEMOCAP's M and F become Ses01M, …; one-hot vectors dia0012P0, dia0012P1, …: parties, named in their dialogue."""
-    if isinstance(value, str):
+    if isinstance(value, str) and len(value) <= MAX_NAME:
         return f"{key[:5]}{value}" if iemocap.is_dialogue(str(key)) else value
     if isinstance(value, int | np.integer):
         return f"{_name(key)}P{int(value)}"
     try:
+        if isinstance(value, str) or len(value) > MAX_LABELS:
+            raise ValueError("a very long name, or more parties than a dialogue has")
         return f"{_name(key)}P{int(np.argmax(_vector(value)))}"
     except (TypeError, ValueError):
         raise UserError(

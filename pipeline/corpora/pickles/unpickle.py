@@ -3,8 +3,9 @@
 A pickle is a program. This is its machine without the parts that run anything: a global is a name, and the few
 names in `unpickle_known` are answered by functions of ours. Python's own unpickler, even with `find_class`
 overridden, would still hash tuples nested a million deep (a crash), grow its memo to any index and let numpy
-allocate any shape; here a key is flat, the memo is a dict, an array is as large as its bytes, and everything
-built together is bounded by the file's size. Python 2 strings are read as Latin-1, as numpy needs.
+allocate any shape; here a key is flat and short, the memo is a dict, an array is as large as its bytes, and what is
+copied and what is built are bounded by the file's size (and 512 MiB of objects). Python 2 strings are read as
+Latin-1, as numpy needs.
 """
 
 from __future__ import annotations
@@ -20,6 +21,16 @@ from pipeline.errors import UserError
 
 # Bytes copied while building, as a multiple of the file's size; honest files stay below 2.
 COPIES = 4
+# Bytes for what Python puts around values: one byte of a pickle can ask for an empty set of 216, or be remembered.
+OBJECTS = 1 << 29
+SET, CONTAINER, VALUE = 256, 128, 64
+COSTS = {"EMPTY_SET": SET, "FROZENSET": SET} | dict.fromkeys(
+    (
+        "EMPTY_LIST", "EMPTY_DICT", "LIST", "DICT", "MARK", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3",
+        "PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE",
+    ),
+    CONTAINER,
+)  # fmt: skip
 
 
 def load(path: Path) -> Any:
@@ -29,11 +40,13 @@ def load(path: Path) -> Any:
         UserError: the file cannot be read, is no pickle, or is one that would do more than hold data.
     """
     try:
+        if not path.is_file():  # a named pipe would wait for ever
+            raise UserError(f"{path}: no such file")
         data = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     try:
-        return _Machine(COPIES * len(data) + 65536).run(data)
+        return _Machine(len(data)).run(data)
     except Refused as error:
         raise UserError(f"{path}: refused: {error}") from None
     except (
@@ -53,8 +66,9 @@ def load(path: Path) -> Any:
 class _Machine:
     """The pickle machine's stack and memo; one method per kind of opcode."""
 
-    def __init__(self, budget: int) -> None:
-        self.budget = budget
+    def __init__(self, size: int) -> None:
+        self.copied = COPIES * size + 65536
+        self.objects = COPIES * size + OBJECTS
         self.memo: dict[int, Any] = {}
         self.stack: list[Any] = []
         self.marks: list[list[Any]] = []
@@ -62,6 +76,9 @@ class _Machine:
     def run(self, data: bytes) -> Any:
         for opcode, argument, _ in pickletools.genops(data):
             name = opcode.name
+            self.objects -= COSTS.get(name, VALUE)
+            if self.objects < 0:
+                raise Refused("it builds far more than the file's size (a memory bomb)")
             if name == "STOP":
                 return self.settled(self.stack.pop())
             if name in _CONSTANTS:
@@ -75,8 +92,8 @@ class _Machine:
         raise ValueError("no STOP")
 
     def spend(self, size: int) -> None:
-        self.budget -= size
-        if self.budget < 0:
+        self.copied -= size
+        if self.copied < 0:
             raise Refused("it unfolds to far more than the file's size (a memory bomb)")
 
     def to_mark(self) -> list[Any]:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 MAX_DIMS = 8
+MAX_KEY, MAX_SCALAR = 8, 1024  # parts of a key, bytes of a scalar in it
 _DTYPE = re.compile(r"[<>=|]?(f[248]|i[1248]|u[1248]|b1|[SU]\d{1,6}|O8?)")
 
 
@@ -48,9 +49,18 @@ class Machine(Protocol):
 
 def key_of(value: Any) -> Any:
     flat = value if type(value) is tuple else (value,)
-    if not all(isinstance(part, str | bytes | int | float | np.generic | None) for part in flat):
-        raise Refused("a key or a set's element that is no string or number")
+    if len(flat) > MAX_KEY or not all(map(_hashed_at_once, flat)):
+        raise Refused("a key or a set's element that is no string or number, or a very long one")
     return value
+
+
+def _hashed_at_once(part: Any) -> bool:
+    # Python keeps the hash of a string, but works that of a number out again wherever it is a key.
+    if isinstance(part, int):
+        return part.bit_length() <= 64
+    return isinstance(part, str | bytes | float | None) or (
+        isinstance(part, np.generic) and part.nbytes <= MAX_SCALAR
+    )
 
 
 def _bytes(machine: Machine, value: Any) -> bytes:

@@ -1,0 +1,55 @@
+"""`--help` of every `python -m …`: anywhere, without params.yaml, with an example, and it does nothing else."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+ENTRIES = sorted(
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__main__")
+    for package in ("pipeline", "extract", "train", "evaluate", "benchmarks")
+    for path in (ROOT / package).rglob("*.py")
+    if 'if __name__ == "__main__":' in path.read_text(encoding="utf-8")
+)
+COMMANDS = [
+    *ENTRIES,
+    *(f"extract {command}" for command in ("text", "status", "retry", "clean")),
+    *(f"pipeline.features {command}" for command in ("info", "verify", "diff", "export", "import")),
+    *(f"evaluate.experiments.tables {command}" for command in ("queue", "show", "compare")),
+]
+
+
+def test_all_entries_are_known():
+    assert len(ENTRIES) > 12
+    assert {"train", "train.finetune", "evaluate", "evaluate.predict", "pipeline.prepare"} <= set(ENTRIES)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("place", ["outside", "project"])
+def test_help_helps_and_does_nothing(tmp_path, command, place):
+    if place == "project":
+        # A params file that would be refused: help does not read it.
+        (tmp_path / "params.yaml").write_text("nonsense: 1\n")
+        (tmp_path / "models/seed0").mkdir(parents=True)
+        (tmp_path / "models/seed0/model.json").write_text("{}")
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    done = subprocess.run(
+        [sys.executable, "-m", *command.split(), "--help"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "110"},
+        capture_output=True,
+        text=True,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "usage:" in done.stdout or command == "extract"
+    if " " not in command:
+        assert (
+            f"\n    python -m {command}" in done.stdout
+            or f"python {command.replace('.', '/')}.py" in done.stdout
+        )
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
