@@ -21,5 +21,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    parser("train", __doc__).parse_args()
     entry(main, "train: stopped; the next run goes on from the last whole epoch")

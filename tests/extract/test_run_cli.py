@@ -92,6 +92,25 @@ def test_clean_deletes_what_no_stream_needs(made: Project, said: Said, tmp_path:
     assert not list((tmp_path / ".cache/journal").iterdir())
 
 
+def test_clean_goes_on_where_a_model_is_not_on_this_machine(
+    made: Project, said: Said, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The journal behind the stream's own file is kept; the old one goes."""
+    old = made.database
+    made.params(salt="new")
+    said("fake")
+
+    def gone(self: object) -> str:
+        raise UserError("weights='x': not on this machine")
+
+    monkeypatch.setattr("tests.extract.fake_encoders.FakeEncoder.fingerprint", gone)
+    assert "fake: weights='x': not on this machine" in (text := said("clean"))
+    assert "deleted 1 journals" in text
+    assert not old.exists()
+    assert len(list(old.parent.glob("*.sqlite"))) == 1
+    assert "deleted 1 journals" in said("clean", "--all")
+
+
 def test_every_command_has_help(made: Project, said: Said, capsys: pytest.CaptureFixture) -> None:
     overview = said("--help")
     for name in command.COMMANDS:

@@ -12,12 +12,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from evaluate.run.load import load_run
+from evaluate.stage import show
 from pipeline.errors import UserError
 from pipeline.params import load
 from tests.train import small
 from tests.train.models_on_disk import seal
-from train.__main__ import main as train
 from train.checkpoint import read_model, read_weights
+from train.stage import run as train
 
 FOLDER = Path("models/seed0")
 
@@ -182,3 +183,14 @@ def test_kept_epochs_are_read_as_strictly(here):
     path.write_bytes(np.uint64(1 << 60).tobytes() + b"{}")
     with pytest.raises(UserError, match=r"1.safetensors: damaged"):
         read_weights(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "3", '{"test": {}}', '{"test": {"weighted_f1": "x"}}', "[" * 100_000]
+)
+def test_metrics_that_are_none_are_one_message(tmp_path, monkeypatch, text):
+    monkeypatch.chdir(tmp_path)
+    Path("results").mkdir()
+    Path("results/metrics.json").write_text(text)
+    with pytest.raises(UserError, match=r"results/metrics.json: damaged"):
+        show()

@@ -17,17 +17,18 @@ import pytest
 
 from evaluate.run.load import load_run
 from extract.streams import load_checked
+from pipeline.corpora.cues import Cue, read_cues
 from pipeline.corpora.pickles.__main__ import convert
-from pipeline.corpora.subtitles import read_srt
 from pipeline.errors import UserError
 from pipeline.features import FeatureCache
 from pipeline.features.importer import About, Source, import_features
+from pipeline.messages import Problems
 from pipeline.params import load
 from pipeline.tables.schema import read_labels, read_utterances
 from tests.pipeline.test_corpus_published import dialogue_rnn
 from tests.train import small
 from tests.train.models_on_disk import seal
-from train.__main__ import main as train
+from train.stage import run as train
 
 COUNT = 63
 SECONDS, BYTES = 20, 2 << 30
@@ -214,7 +215,13 @@ def test_tables(here, name):
 
 
 def test_subtitles(here):
-    survey(Path("talk.srt"), lambda: read_srt(Path("talk.srt")), any_bytes, "srt", sealed=False)
+    def read() -> list[Cue]:
+        problems = Problems()
+        found = read_cues(Path("talk.srt"), problems)
+        problems.stop()
+        return found
+
+    survey(Path("talk.srt"), read, any_bytes, "srt", sealed=False)
 
 
 def test_arrays(here):
