@@ -20,7 +20,8 @@ from extract.contract import Encoder, Failure, Features, Item
 from extract.networks.images import image_dim, image_network, preparation
 from extract.networks.pretrained import Precision
 from extract.networks.weights import Weights, resolve
-from extract.reading.media import MediaError, MediaParams, even_frames, media_item, source
+from extract.reading.media import MediaError, MediaParams, media_item, source
+from extract.reading.pictures import EvenFrames
 from pipeline.env import device
 from pipeline.params import Count, StreamParams
 from pipeline.tables.schema import Utterance
@@ -66,11 +67,13 @@ class ImageEncoder(Encoder[ImageParams]):
         """The frames' times [T] and what the model sees of them [T, 3, S, S]."""
         try:
             span = (source(self.media, item), item.content["start"], item.content["end"])
-            frames = even_frames(*span, self.params.count, self.params.max_seconds)
+            frames = EvenFrames(*span, self.params.count, self.params.max_seconds)
+            seen = [(seconds, self._prepare(frame)) for seconds, frame in frames]
         except MediaError as error:
             return error.failure
-        pixels = [self._prepare(frame) for _, frame in frames]
-        return np.array([seconds for seconds, _ in frames], np.float32), np.stack(pixels)
+        return np.array([seconds for seconds, _ in seen], np.float32), np.stack(
+            [pixels for _, pixels in seen]
+        )
 
     def encode(self, inputs: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[Features | Failure]:
         features: list[Features | Failure] = []
