@@ -10,7 +10,7 @@ from typing import Any
 
 import av
 import numpy as np
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideDataContainer, Type
 
 from extract.reading.spans import Track, open_track
 from pipeline import fragments
@@ -140,11 +140,14 @@ def _upright(picture: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
 
     The matrix sends the stored pixel (x, y) to (a x + c y, b x + d y), but for a shift.
     """
-    sides: Iterator[Any] = iter(frame.side_data)  # these are no names, whatever their types say
-    for side in sides:
-        if side.type == Type.DISPLAYMATRIX:
-            a, b, _, c, d = np.frombuffer(bytes(side), np.int32)[:5]
-            if abs(int(a)) + abs(int(d)) < abs(int(b)) + abs(int(c)):
-                picture, a, d = picture.transpose(1, 0, 2), c, b
-            picture = picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+    try:
+        # Not `frame.side_data`, by which a frame of many megabytes holds on to itself.
+        matrix: Any = SideDataContainer(frame).get(Type.DISPLAYMATRIX)
+    except ValueError:  # beside something else that PyAV has no name for
+        return np.rot90(picture, round(frame.rotation / 90))
+    if matrix is not None:
+        a, b, _, c, d = map(int, np.frombuffer(bytes(matrix), np.int32)[:5])
+        if abs(a) + abs(d) < abs(b) + abs(c):
+            picture, a, d = picture.transpose(1, 0, 2), c, b
+        picture = picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
     return picture
