@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import ClassVar
 
 import numpy as np
@@ -68,12 +69,21 @@ class ImageEncoder(Encoder[ImageParams]):
         try:
             span = (source(self.media, item), item.content["start"], item.content["end"])
             frames = EvenFrames(*span, self.params.count, self.params.max_seconds)
-            seen = [(seconds, self._prepare(frame)) for seconds, frame in frames]
+            return self._see(frames)
         except MediaError as error:
             return error.failure
-        return np.array([seconds for seconds, _ in seen], np.float32), np.stack(
-            [pixels for _, pixels in seen]
-        )
+
+    def _see(self, frames: EvenFrames) -> tuple[np.ndarray, np.ndarray]:
+        times: list[float] = []
+        # One block: many small ones between large pictures would keep the memory of these from being given back.
+        pixels = np.empty((0,), np.float32)
+        for seconds, frame in islice(frames, len(frames)):
+            prepared = self._prepare(frame)
+            if not times:
+                pixels = np.empty((len(frames), *prepared.shape), np.float32)
+            pixels[len(times)] = prepared
+            times.append(seconds)
+        return np.array(times, np.float32), pixels[: len(times)]
 
     def encode(self, inputs: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[Features | Failure]:
         features: list[Features | Failure] = []

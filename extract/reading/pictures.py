@@ -20,13 +20,15 @@ from pipeline.packets import seconds
 STILL = 0.1
 # Sound often ends a little after the last picture; a picture that stands for longer fills the span.
 RAGGED = 1.0
+# No network sees more; a larger picture is shrunk on its way to RGB, so that it takes no memory to speak of.
+LONGEST = 2560
 
 
 def iter_frames(
     path: Path, start: float | None, end: float | None, max_seconds: float = math.inf
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Every picture of a file or span: (seconds since `start`, RGB [H, W, 3] u1), turned upright, then cut to
-    the part of the frame that the path's fragment names, if any.
+    the part of the frame that the path's fragment names, if any. A longer side of more than `LONGEST` is shrunk.
 
     Raises:
         MediaError: `missing_file`, `corrupt`, `no_face` (no video track), `too_short` (nothing inside the
@@ -129,7 +131,15 @@ def _shown(track: Track) -> Iterator[tuple[float, av.VideoFrame]]:
 
 
 def _rgb(frame: av.VideoFrame, part: fragments.Box | None) -> np.ndarray:
-    picture = _upright(frame.to_ndarray(format="rgb24"), frame)
+    scale = LONGEST / max(frame.width, frame.height)
+    size: dict[str, Any] = {}
+    if scale < 1:
+        size = {
+            "width": round(frame.width * scale),
+            "height": round(frame.height * scale),
+            "interpolation": "AREA",
+        }
+    picture = _upright(frame.to_ndarray(format="rgb24", **size), frame)
     if part is not None:
         picture = picture[part.pixels(*picture.shape[:2])]
     return np.ascontiguousarray(picture)
@@ -142,7 +152,7 @@ def _upright(picture: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
     """
     try:
         # Not `frame.side_data`, by which a frame of many megabytes holds on to itself.
-        matrix: Any = SideDataContainer(frame).get(Type.DISPLAYMATRIX)
+        matrix: Any = SideDataContainer(frame).get(Type.DISPLAYMATRIX)  # type: ignore[call-arg]
     except ValueError:  # beside something else that PyAV has no name for
         return np.rot90(picture, round(frame.rotation / 90))
     if matrix is not None:
