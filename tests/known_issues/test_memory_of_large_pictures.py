@@ -15,14 +15,16 @@ from tests.clone import ROOT
 from tests.extract.portraits import astronaut, scene
 
 READ = """
-import json, resource, sys
+import json, sys
 from pathlib import Path
 from extract.encoders import build
 from tests.extract.make_clips import item
 clip, params = Path(sys.argv[1]), json.loads(sys.argv[2])
 encoder = build("s", params, Path("params.yaml"), clip.parent)
 features = encoder.encode([encoder.read(item(clip))])[0]
-print(len(features.frames), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+# Of this program alone; ru_maxrss also has what was there before it was started.
+status = Path("/proc/self/status").read_text()
+print(len(features.frames), int(status.split("VmHWM:")[1].split()[0]) // 1024)
 """
 
 
@@ -71,5 +73,5 @@ def test_a_4k_clip_takes_little_more_than_a_small_one(tmp_path):
         (frames, most), (_, least) = peak(large, params), peak(small, params)
         print(f"{params['encoder']}: {least} MiB small, {most} MiB 4K")
         assert frames == count
-        assert most - least < 220
+        assert most - least < 150
     assert most < 1024  # of the last one, `face`; `image` depends on its network and holds 180 inputs of it
