@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -139,7 +140,7 @@ def _cut(frame: AudioFrame, first: int, mixes: bool) -> AudioFrame:
     """A frame from its sample `first` on; of channels that do not mix, their mean."""
     if mixes:
         step = 1 if frame.format.is_planar else frame.layout.nb_channels
-        left = np.ascontiguousarray(frame.to_ndarray()[:, first * step :])
+        left: Any = np.ascontiguousarray(frame.to_ndarray()[:, first * step :])
         cut = AudioFrame.from_ndarray(left, frame.format.name, frame.layout.name)
     else:
         mean = channels(frame)[:, first:].mean(0, keepdims=True)
