@@ -14,7 +14,7 @@ import av
 import numpy as np
 import torch
 
-from extract.reading.media import read_audio
+from extract.reading.sound import read_audio
 
 Sequences = Sequence[tuple[list[int], list[int]]]
 

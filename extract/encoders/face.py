@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import cv2
@@ -28,7 +29,8 @@ from extract.contract import Encoder, Failure, Features, Item
 from extract.networks.pretrained import Precision
 from extract.networks.weights import Weights, resolve
 from extract.reading import faces
-from extract.reading.media import MediaError, MediaParams, even_frames, iter_frames, media_item, source
+from extract.reading.media import MediaError, MediaParams, media_item, source
+from extract.reading.pictures import EvenFrames, iter_frames
 from pipeline.env import device
 from pipeline.params import Count, Share
 from pipeline.tables.schema import Utterance
@@ -119,7 +121,7 @@ class FaceEncoder(Encoder[FaceParams]):
         try:
             span = (source(self.media, item), item.content["start"], item.content["end"])
             if params.sampling == "even":
-                seen = self._look_evenly(even_frames(*span, 3 * params.count, params.max_seconds))
+                seen = self._look_evenly(EvenFrames(*span, 3 * params.count, params.max_seconds))
             else:
                 seen = [frame for frame in self._look(iter_frames(*span, params.max_seconds)) if frame.crops]
         except MediaError as error:
@@ -140,20 +142,25 @@ class FaceEncoder(Encoder[FaceParams]):
         frames = np.add.reduceat(vectors, np.cumsum(counts) - counts) / counts[:, None].astype(np.float32)
         return Features(vectors.mean(0), frames, np.array([frame.seconds for frame in seen], np.float32))
 
-    def _look_evenly(self, frames: list[tuple[float, np.ndarray]]) -> list[faces.Seen]:
-        """The middle frame of each part of the clip; where it shows no face, the part's next nearest one."""
-        parts = [part for part in np.array_split(np.arange(len(frames)), self.params.count) if len(part)]
-        waiting = [list(part[np.argsort(abs(part - part[len(part) // 2]), kind="stable")]) for part in parts]
+    def _look_evenly(self, frames: EvenFrames) -> list[faces.Seen]:
+        """The middle frame of each part of the clip; where it shows no face, the part's next nearest one.
+
+        On a GPU some parts at once; no more frames than theirs are in memory.
+        """
         seen: list[faces.Seen] = []
-        while waiting:
-            looked = list(self._look(frames[part[0]] for part in waiting))
-            seen += [frame for frame in looked if frame.crops]
-            waiting = [p[1:] for p, frame in zip(waiting, looked, strict=True) if not frame.crops and p[1:]]
+        parts = faces.parts(frames, len(frames), self.params.count)
+        while waiting := [faces.nearest_first(part) for part in islice(parts, self._at_once)]:
+            while waiting:
+                looked = list(self._look(part[0] for part in waiting))
+                seen += [frame for frame in looked if frame.crops]
+                waiting = [
+                    p[1:] for p, frame in zip(waiting, looked, strict=True) if not frame.crops and p[1:]
+                ]
         return sorted(seen, key=lambda frame: frame.seconds)
 
     def _look(self, frames: Iterable[tuple[float, np.ndarray]]) -> Iterator[faces.Seen]:
         """Detect, choose and cut, frame by frame, or on a GPU some at once."""
-        for group in faces.groups(frames, GPU_FRAMES if self._device.type == "cuda" else 1):
+        for group in faces.groups(frames, self._at_once):
             found = faces.find([frame for _, frame in group], self._detect, self.params.detect_size)
             for (seconds, frame), boxes in zip(group, found, strict=True):
                 chosen = faces.pick(boxes, frame, self.params.faces)
@@ -177,6 +184,10 @@ class FaceEncoder(Encoder[FaceParams]):
     @cached_property
     def _device(self) -> torch.device:
         return device()
+
+    @property
+    def _at_once(self) -> int:
+        return GPU_FRAMES if self._device.type == "cuda" else 1
 
     @cached_property
     def _detect(self) -> Detector:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from itertools import islice
 from typing import ClassVar
 
 import numpy as np
@@ -20,7 +21,8 @@ from extract.contract import Encoder, Failure, Features, Item
 from extract.networks.images import image_dim, image_network, preparation
 from extract.networks.pretrained import Precision
 from extract.networks.weights import Weights, resolve
-from extract.reading.media import MediaError, MediaParams, even_frames, media_item, source
+from extract.reading.media import MediaError, MediaParams, media_item, source
+from extract.reading.pictures import EvenFrames
 from pipeline.env import device
 from pipeline.params import Count, StreamParams
 from pipeline.tables.schema import Utterance
@@ -66,11 +68,22 @@ class ImageEncoder(Encoder[ImageParams]):
         """The frames' times [T] and what the model sees of them [T, 3, S, S]."""
         try:
             span = (source(self.media, item), item.content["start"], item.content["end"])
-            frames = even_frames(*span, self.params.count, self.params.max_seconds)
+            frames = EvenFrames(*span, self.params.count, self.params.max_seconds)
+            return self._see(frames)
         except MediaError as error:
             return error.failure
-        pixels = [self._prepare(frame) for _, frame in frames]
-        return np.array([seconds for seconds, _ in frames], np.float32), np.stack(pixels)
+
+    def _see(self, frames: EvenFrames) -> tuple[np.ndarray, np.ndarray]:
+        times: list[float] = []
+        # One block: many small ones between large pictures would keep the memory of these from being given back.
+        pixels = np.empty((0,), np.float32)
+        for seconds, frame in islice(frames, len(frames)):
+            prepared = self._prepare(frame)
+            if not times:
+                pixels = np.empty((len(frames), *prepared.shape), np.float32)
+            pixels[len(times)] = prepared
+            times.append(seconds)
+        return np.array(times, np.float32), pixels[: len(times)]
 
     def encode(self, inputs: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[Features | Failure]:
         features: list[Features | Failure] = []

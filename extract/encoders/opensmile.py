@@ -22,7 +22,8 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from extract.contract import Encoder, Failure, Features, Item
-from extract.reading.media import MediaError, MediaParams, media_item, read_audio, source
+from extract.reading.media import MediaError, MediaParams, media_item, source
+from extract.reading.sound import read_audio
 from pipeline.params import StreamParams
 from pipeline.tables.schema import Utterance
 

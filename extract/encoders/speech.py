@@ -41,7 +41,8 @@ from extract.networks.pretrained import (
     save_model,
 )
 from extract.networks.weights import Weights, resolve
-from extract.reading.media import MediaError, MediaParams, media_item, read_audio, source
+from extract.reading.media import MediaError, MediaParams, media_item, source
+from extract.reading.sound import read_audio
 from pipeline.env import device
 from pipeline.errors import UserError
 from pipeline.params import Positive, StreamParams

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 import cv2
 import numpy as np
@@ -50,6 +51,22 @@ def groups(frames: Iterable[tuple[float, np.ndarray]], size: int) -> Iterator[li
         group.append(frame)
     if group:
         yield group
+
+
+def parts(
+    frames: Iterable[tuple[float, np.ndarray]], length: int, count: int
+) -> Iterator[list[tuple[float, np.ndarray]]]:
+    """`length` frames in `count` parts, equal but for one frame (the first ones are larger), none of them empty."""
+    left = iter(frames)
+    for part in np.array_split(np.arange(length), count):
+        if found := list(islice(left, len(part))):
+            yield found
+
+
+def nearest_first(part: Sequence[tuple[float, np.ndarray]]) -> list[tuple[float, np.ndarray]]:
+    """A part's frames, the middle one first."""
+    order = np.argsort(abs(np.arange(len(part)) - len(part) // 2), kind="stable")
+    return [part[i] for i in order]
 
 
 def pick(boxes: np.ndarray, frame: np.ndarray, faces: str) -> np.ndarray:

@@ -16,7 +16,7 @@ from extract.encoders.face import FaceEncoder
 from extract.networks.nets import load
 from extract.networks.weights import resolve
 from extract.reading.faces import Seen
-from extract.reading.media import even_frames
+from extract.reading.pictures import EvenFrames
 from pipeline.errors import UserError
 from tests.extract.portraits import astronaut, hopper, scene, utterance, write_clip
 
@@ -196,7 +196,7 @@ def test_the_other_networks_see_the_box_stretched(
     assert encoder.pooled_dim == dim
     assert seen.crops[0].shape == (size, size, 3)
     # As the published VisExtNet: facenet-pytorch's cut of a tensor of frames, standardised, through the network.
-    frame = torch.from_numpy(even_frames(media / "one.mp4", None, None, 1)[0][1])
+    frame = torch.from_numpy(next(iter(EvenFrames(media / "one.mp4", None, None, 1)))[1])
     cut = (extract_face(frame, seen.boxes[0, :4], image_size=size) - 127.5) / 128
     with torch.no_grad():
         expected = net(cut[None])[0].numpy()

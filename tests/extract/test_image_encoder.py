@@ -9,7 +9,7 @@ import transformers
 
 from extract.contract import Failure
 from extract.encoders.image import ImageEncoder, ImageParams
-from extract.reading.media import even_frames
+from extract.reading.pictures import EvenFrames
 from pipeline.errors import UserError
 from tests.extract.portraits import astronaut, scene, utterance, write_clip
 
@@ -93,7 +93,7 @@ def test_frames_are_what_transformers_gives(media: Path, folders: dict[object, P
     dim, expected = MODELS[build]
     stream = encoder(media, folders[build], count=5)
     (features,) = stream.extract([stream.item([utterance(media / "long.mp4")], 0)])
-    frames = even_frames(media / "long.mp4", None, None, 5)
+    frames = EvenFrames(media / "long.mp4", None, None, 5)
     processor = transformers.AutoImageProcessor.from_pretrained(folders[build])
     model = transformers.AutoModel.from_pretrained(folders[build]).eval()
     with torch.no_grad():

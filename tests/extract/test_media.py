@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from extract.contract import Failure, Item
-from extract.reading.media import MediaError, even_frames, iter_frames, media_item, read_audio
+from extract.reading.media import MediaError, media_item
+from extract.reading.pictures import EvenFrames, iter_frames
+from extract.reading.sound import read_audio
 from pipeline.tables.schema import Utterance
 from tests.extract.make_clips import clip, cut, tone, turned
 
@@ -97,7 +99,7 @@ def test_a_turned_video_is_turned_back(tmp_path):
 
 
 def test_even_frames_are_those_on_screen_at_the_middles(tmp_path):
-    chosen = even_frames(clip(tmp_path / "a.mp4", 2.0), None, None, 4)
+    chosen = EvenFrames(clip(tmp_path / "a.mp4", 2.0), None, None, 4)
     assert [s for s, _ in chosen] == pytest.approx([0.24, 0.72, 1.24, 1.72])
     for seconds, picture in chosen:
         assert second_of(picture) == pytest.approx(seconds, abs=0.04)
@@ -105,7 +107,7 @@ def test_even_frames_are_those_on_screen_at_the_middles(tmp_path):
 
 def test_even_frames_of_a_variable_frame_rate_follow_time(tmp_path):
     times = [0.0, 0.1, 0.2, 0.3, 1.6, 2.0]
-    chosen = even_frames(clip(tmp_path / "a.mp4", times=times, audio=False), None, None, 4)
+    chosen = EvenFrames(clip(tmp_path / "a.mp4", times=times, audio=False), None, None, 4)
     # The middles are .255, .765, 1.275 and 1.785 s: between 0.3 and 1.6 s one picture stands still. The header
     # of this very file claims .54 s, as headers of such files do.
     assert [s for s, _ in chosen] == pytest.approx([0.2, 0.3, 1.6])
@@ -114,14 +116,14 @@ def test_even_frames_of_a_variable_frame_rate_follow_time(tmp_path):
 def test_even_frames_are_the_same_however_they_were_reached(tmp_path):
     path = clip(tmp_path / "a.mp4", 2.0)
     every = dict(iter_frames(path, 0.5, 1.5))
-    for seconds, picture in even_frames(path, 0.5, 1.5, 5):
+    for seconds, picture in EvenFrames(path, 0.5, 1.5, 5):
         np.testing.assert_array_equal(picture, every[seconds])
-    assert len(even_frames(path, 0.5, 1.5, 5)) == 5
+    assert len(EvenFrames(path, 0.5, 1.5, 5)) == 5
 
 
 def test_a_single_picture_serves_for_all(tmp_path):
     path = clip(tmp_path / "tiny.mp4", 0.04)
-    assert len(even_frames(path, None, None, 6)) == 1
+    assert len(EvenFrames(path, None, None, 6)) == 1
     assert 0 < len(read_audio(path, None, None)) < 16000 * 0.15
 
 
@@ -130,14 +132,14 @@ def test_any_file_name_will_do(tmp_path, monkeypatch, name):
     clip(tmp_path / "plain.mp4", 0.4).rename(tmp_path / name)
     monkeypatch.chdir(tmp_path)
     assert len(read_audio(Path(name), None, None)) > 6000
-    assert len(even_frames(Path(name), None, None, 2)) == 2
+    assert len(EvenFrames(Path(name), None, None, 2)) == 2
 
 
 def test_tracks_that_are_not_there(tmp_path):
     silent, blind = clip(tmp_path / "v.mp4", 0.4, audio=False), clip(tmp_path / "a.m4a", 0.4, video=False)
     assert failure(read_audio, silent, None, None) == Failure("no_audio", "the file has no audio track")
-    assert failure(even_frames, blind, None, None, 2) == Failure("no_face", "the file has no video track")
-    assert len(even_frames(silent, None, None, 2)) == 2
+    assert failure(EvenFrames, blind, None, None, 2) == Failure("no_face", "the file has no video track")
+    assert len(EvenFrames(silent, None, None, 2)) == 2
     assert len(read_audio(blind, None, None)) > 6000
 
 
@@ -157,7 +159,7 @@ def test_a_truncated_clip_is_corrupt(tmp_path, faststart, share):
     for read in (
         lambda: read_audio(path, None, None),
         lambda: list(iter_frames(path, None, None)),
-        lambda: even_frames(path, None, None, 3),
+        lambda: EvenFrames(path, None, None, 3),
     ):
         found = failure(read)
         assert found.status == "corrupt"
@@ -201,13 +203,13 @@ def test_a_clip_far_longer_than_expected_is_too_long_and_not_read(tmp_path):
     for name in ("a.mkv", "a.ts"):  # these say their length nowhere, or only roughly
         long = clip(tmp_path / name, 3.0)
         assert failure(read_audio, long, None, None, max_seconds=2.0).status == "too_long"
-        assert failure(even_frames, long, None, None, 3, max_seconds=2.0).status == "too_long"
+        assert failure(EvenFrames, long, None, None, 3, max_seconds=2.0).status == "too_long"
 
 
 @pytest.mark.parametrize("suffix", ["mp4", "mkv", "ts"])
 def test_a_span_behind_the_end_says_so(tmp_path, suffix):
     path = clip(tmp_path / f"a.{suffix}", 1.0)
-    for read in (read_audio, lambda *a: list(iter_frames(*a)), lambda *a: even_frames(*a, 3)):
+    for read in (read_audio, lambda *a: list(iter_frames(*a)), lambda *a: EvenFrames(*a, 3)):
         found = failure(read, path, 8.0, 9.0)
         assert found.status == "too_short"
         assert "between 8 s and 9 s; it ends at 1.0" in found.reason or "0.9" in found.reason

@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 from extract.encoders import build
-from extract.reading.media import MediaError, even_frames, iter_frames, read_audio, source
+from extract.reading.media import MediaError, source
+from extract.reading.pictures import EvenFrames, iter_frames
+from extract.reading.sound import read_audio
 from pipeline.probe import probe
 from tests.extract.make_clips import clip, cut, item
 
@@ -20,8 +22,8 @@ from tests.extract.make_clips import clip, cut, item
 def test_few_pictures_of_a_cut_off_clip_are_not_taken_from_its_first_part(tmp_path, share):
     path = cut(clip(tmp_path / "a.mp4", 10.0, faststart=True), share)
     with pytest.raises(MediaError, match="cut off after"):
-        even_frames(path, None, None, 6)
-    assert len(even_frames(path, 0.0, 1.0, 6)) == 6  # that part is there
+        EvenFrames(path, None, None, 6)
+    assert len(EvenFrames(path, 0.0, 1.0, 6)) == 6  # that part is there
 
 
 def test_a_clip_that_ends_within_its_index_is_cut_off_and_not_without_sound(tmp_path):
@@ -52,13 +54,13 @@ def test_a_last_picture_may_stand_for_long(tmp_path, still):
         packets[-1].duration = round(still / packets[-1].time_base)
         container.mux(packets)
     assert len(list(iter_frames(path, None, None))) == 20
-    seconds = [at for at, _ in even_frames(path, None, None, 5)]
+    seconds = [at for at, _ in EvenFrames(path, None, None, 5)]
     assert seconds[-1] == pytest.approx(19 / 25, abs=0.01)
 
 
 def test_a_container_that_does_not_say_its_length_is_too_long_for_one_picture_too(tmp_path):
     with pytest.raises(MediaError, match="max_seconds=2"):
-        even_frames(clip(tmp_path / "a.mkv", 3.0), None, None, 1, max_seconds=2.0)
+        EvenFrames(clip(tmp_path / "a.mkv", 3.0), None, None, 1, max_seconds=2.0)
 
 
 def test_a_reason_does_not_name_the_file_since_equal_ones_share_it(tmp_path):
