@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.features import CacheError
 from tests.train import small
-from train.build import read
+from train.fusion.build import read
 
 
 def zero_first_chunk(path: Path, name: str) -> None:
