@@ -31,9 +31,10 @@ def labels(run: Run) -> list[int]:
 
 def turns(run: Run) -> list[list[int]]:
     """The row numbers of the test dialogues, in order, as far as they fit; the last one may be cut."""
-    left, kept = TURNS_BYTES, []
+    left = TURNS_BYTES
+    kept: list[list[int]] = []
     for rows in run.test_dialogues():
-        fitting = []
+        fitting: list[int] = []
         for row in rows:
             left -= _bytes(run, row)
             if left < 0:
