@@ -20,8 +20,11 @@ from extract.engine import run
 from pipeline import prepare
 from pipeline.errors import UserError
 from pipeline.inputs import Inputs
-from tests.extract.project import ENCODER, Project, inline, sentences
+from pipeline.params import INERT, load
+from tests.extract.project import ENCODER, REPOSITORY, Project, inline, sentences
+from tests.pipeline import feature_files as files
 from tests.train import small
+from train.data.admit import asked_for
 
 PARAMS = Path("params.yaml")
 
@@ -192,3 +195,16 @@ def test_a_cache_made_with_other_params_is_not_trained_on(project: Path, section
         return
     with pytest.raises(UserError, match=told):
         training.run()
+
+
+@pytest.mark.parametrize(
+    "preset", sorted((REPOSITORY / "presets").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_a_cache_of_a_presets_own_params_is_what_the_preset_asks_for(preset: Path) -> None:
+    params = load(preset)
+    for name, raw in params.extract.items():
+        _, own = encoders.stream_params(name, raw, preset)
+        recorded = own.model_dump(mode="json", exclude={*INERT, "weights"})
+        there = {"name": raw.get("weights", ""), "revision": "", "sha256": ""}
+        made = files.meta(stream=name, encoder=json.loads(json.dumps(recorded)), weights=there)
+        asked_for(name, made, params)
