@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import numpy as np
@@ -17,6 +17,9 @@ from train.models.contract import Batch, FrameBatch
 B = TypeVar("B", Batch, FrameBatch)
 
 BATCH = 64  # units; a prediction does not depend on it
+PADDED = (
+    64 * 256
+)  # rows of a padded batch: one dialogue of thousands of turns must not pad 63 others to its length
 
 
 @torch.no_grad()
@@ -31,10 +34,11 @@ def probabilities(
     out = torch.empty(len(data.utterances), len(data.label_names))
     model.eval()
     for group in data.groups(data.units(), BATCH):
-        batch = data.batch(group, device)
-        if hidden is not None:
-            batch = hide(batch, hidden)
-        out[batch.indices] = model(batch).logits.float().softmax(1).cpu()
+        for part in _cut(data, group):
+            batch = data.batch(part, device)
+            if hidden is not None:
+                batch = hide(batch, hidden)
+            out[batch.indices] = model(batch).logits.float().softmax(1).cpu()
     if not (finite := out.isfinite().all(1)).all():
         first = data.utterances[int((~finite).nonzero()[0])].utterance
         raise UserError(
@@ -61,6 +65,20 @@ def attention(
         for pair, weights in seen.items():
             maps.setdefault(pair, []).append(weights.float().cpu().numpy())
     return maps or None
+
+
+def _cut(data: Corpus, group: Sequence[int]) -> Iterator[list[int]]:
+    """The group in parts: padded to a part's longest unit, no part of several units has more than PADDED rows."""
+    part: list[int] = []
+    longest = 0
+    for unit in group:
+        rows = data.rows(unit)
+        longest = max(longest, rows.stop - rows.start)
+        if part and (len(part) + 1) * longest > PADDED:
+            yield part
+            part, longest = [], rows.stop - rows.start
+        part.append(unit)
+    yield part
 
 
 def hide(batch: B, modality: str) -> B:

@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 LOOKS = Path(__file__).with_suffix(".css")
+TOP = 20  # labels whose probabilities are shown of a turn
 
 
 def page(source: Path, *sheets: Path, **values: Any) -> str:
@@ -44,8 +45,17 @@ def page(source: Path, *sheets: Path, **values: Any) -> str:
     )
 
 
+def top(probabilities: np.ndarray) -> list[int]:
+    """The TOP most probable of [C] labels, in label order."""
+    return sorted(np.argsort(-probabilities, kind="stable")[:TOP].tolist())
+
+
 def bar(probabilities: np.ndarray) -> str:
-    """The class probabilities as one gradient of hard-edged segments, in label order."""
-    edges = [0.0, *accumulate(float(p) * 100 for p in probabilities)]
-    stops = [f"var(--e{i}) {a:.1f}% {b:.1f}%" for i, (a, b) in enumerate(pairwise(edges)) if b - a >= 0.05]
+    """The `top` labels' probabilities as one gradient of hard-edged segments, in label order; the rest is empty."""
+    kept = top(probabilities)
+    edges = [0.0, *accumulate(float(probabilities[i]) * 100 for i in kept)]
+    parts = zip(kept, pairwise(edges), strict=True)
+    stops = [f"var(--e{i}) {a:.1f}% {b:.1f}%" for i, (a, b) in parts if b - a >= 0.05]
+    if edges[-1] < 99.95:
+        stops.append(f"transparent {edges[-1]:.1f}% 100%")
     return f"linear-gradient(90deg,{','.join(stops)})"

@@ -7,15 +7,18 @@ from pathlib import Path
 from typing import Any
 
 from evaluate.run import details, figures, plots, report
-from evaluate.run.load import load_run
+from evaluate.run.load import MODELS, load_run
 from evaluate.run.metrics import METRICS
 from pipeline.disk import write_text
 from pipeline.errors import UserError
+from pipeline.inputs import Inputs
 from pipeline.locks import alone
-from pipeline.params import load
+from pipeline.params import FEATURES, load
+from pipeline.tables.schema import LABELS, UTTERANCES
 
 RESULTS = Path("results")
 PAGE = RESULTS / "report.html"
+WRITTEN = ("details.json", "metrics.json", "plots", "predictions.csv", "report.html")
 HEADS = {
     "weighted_f1": "weighted F1",
     "macro_f1": "macro F1",
@@ -31,12 +34,18 @@ def run() -> None:
         UserError: a model, table or cache is damaged or of another run, or the disk is full.
     """
     with alone("evaluate"):
+        caches = [FEATURES / f"{name}.h5" for name in load().train.streams.in_use().values()]
+        inputs = Inputs(
+            ["corpus.labels", "corpus.licence", "corpus.name", "evaluate", "loss", "model", "train"],
+            [UTTERANCES, LABELS, *caches, MODELS],
+        )
         scored = load_run(load())
         found = details.details(scored)
         table = details.write(scored, found, RESULTS)
         plots.write(scored, found, RESULTS / "plots")
         figures.write(scored, found, RESULTS / "plots")
         write_text(PAGE, report.render(scored, found))
+        inputs.check([RESULTS / name for name in WRITTEN])
     _print(table)
 
 

@@ -24,6 +24,7 @@ NEUTRAL = (
     "pipeline.disk",
     "pipeline.env",
     "pipeline.errors",
+    "pipeline.inputs",
     "pipeline.locks",
     "pipeline.messages",
     "pipeline.names",

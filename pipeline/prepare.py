@@ -23,6 +23,7 @@ from pipeline.command import parser
 from pipeline.corpora import REGISTRY, raw
 from pipeline.disk import replacing
 from pipeline.errors import UserError, entry
+from pipeline.inputs import Inputs
 from pipeline.locks import alone
 from pipeline.params import CorpusParams, load
 from pipeline.tables import schema as tables
@@ -133,7 +134,12 @@ def main() -> None:
 
         print(report(params.corpus, pictures=params.train.streams.visual != "none"))
     else:
-        print(prepare(params.corpus))
+        inputs = Inputs(
+            ["corpus.keep_tags", "corpus.labels", "corpus.name", "corpus.root"], [Path(params.corpus.watch)]
+        )
+        summary = prepare(load().corpus)
+        inputs.check([tables.UTTERANCES, tables.LABELS])
+        print(summary)
 
 
 if __name__ == "__main__":

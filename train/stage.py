@@ -12,11 +12,13 @@ from dvclive import Live
 
 from pipeline.disk import replacing_folder, write_text
 from pipeline.env import device as pick_device
+from pipeline.inputs import Inputs
 from pipeline.locks import alone
 from pipeline.params import FEATURES, Params, load
 from pipeline.strict import validate
 from pipeline.tables.schema import LABELS, UTTERANCES
 from train.checkpoint import model_code, state_folder, write_model
+from train.data.admit import asked_for
 from train.data.corpus import Corpus
 from train.fusion.build import read
 from train.fusion.loop import fit
@@ -34,15 +36,19 @@ def run() -> None:
         UserError: a mistake in params or tables, features that do not fit them, a loss that is not finite, a full disk.
     """
     with alone("train"):
-        _run(load())
+        caches = [FEATURES / f"{name}.h5" for name in load().train.streams.in_use().values()]
+        inputs = Inputs(["corpus.labels", "loss", "model", "train"], [UTTERANCES, LABELS, *caches])
+        _run(load(), caches)
+        inputs.check([MODELS, LIVE])
 
 
-def _run(params: Params) -> None:
+def _run(params: Params, caches: list[Path]) -> None:
     data = read(params)
+    for modality, meta in data.streams.items():
+        asked_for(getattr(params.train.streams, modality), meta, params)
     for modality, why in data.dropped.items():
         print(f"train: without {modality}: {why}")
     device = pick_device()
-    caches = [FEATURES / f"{name}.h5" for name in params.train.streams.in_use().values()]
     settings = [s.model_dump_json() for s in (params.train, params.model, params.loss)]
     states = state_folder(
         "train.__main__", [*settings, *params.corpus.labels], [UTTERANCES, LABELS, *caches], device

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from evaluate.run.metrics import from_confusion
+from evaluate.run.metrics import resampled
 from pipeline.errors import UserError
 
 RESAMPLES = 10_000
@@ -41,11 +41,9 @@ def paired_bootstrap(a: pd.DataFrame, b: pd.DataFrame, resamples: int = RESAMPLE
     weights = rng.multinomial(len(dialogues), np.full(len(dialogues), 1 / len(dialogues)), resamples)
     scores = []
     for columns in answers:
-        seeds = []
-        for column in columns:
-            counts = np.zeros((len(dialogues), len(labels), len(labels)))
-            np.add.at(counts, (place, truth, labels.get_indexer(column)), 1)
-            seeds.append(from_confusion(np.tensordot(weights, counts, axes=1))["weighted_f1"])
+        seeds = [
+            resampled(weights, place, truth, labels.get_indexer(column))["weighted_f1"] for column in columns
+        ]
         scores.append(np.mean(seeds, axis=0))
     difference = scores[0] - scores[1]
     # +1: the observed data are one of the possible resamples, so that p is never 0.

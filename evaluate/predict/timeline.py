@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 import os
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from evaluate.page import bar, page
+from evaluate.page import bar, page, top
 from evaluate.palette import colours
 from evaluate.predict.answers import Answers
 from evaluate.predict.trained import Trained
@@ -47,6 +48,7 @@ def _dialogues(answers: Answers, folder: Path) -> list[dict[str, Any]]:
             "source": _link(answers, utterance.media, folder),
             "predicted": int(answers.probabilities[i].argmax()),
             "probabilities": [float(p) for p in answers.probabilities[i]],
+            "kept": top(answers.probabilities[i]),
             "bar": bar(answers.probabilities[i]),
             "gaps": answers.gaps(i),
         }
@@ -62,7 +64,7 @@ def _placed(turns: list[dict[str, Any]], answers: Answers) -> list[dict[str, Any
     starts = [turn["start"] for turn in turns]
     timed = any((turn["utterance"].start, turn["utterance"].end) != (None, None) for turn in turns)
     if not timed or len({turn["source"] for turn in turns}) > 1:
-        starts = [sum(lengths[:i]) for i in range(len(turns))]
+        starts = list(accumulate(lengths[:-1], initial=0.0))
     whole = max(start + length for start, length in zip(starts, lengths, strict=True)) or 1.0
     for turn, start, length in zip(turns, starts, lengths, strict=True):
         turn["left"], turn["width"] = round(100 * start / whole, 3), round(100 * length / whole, 3)

@@ -47,9 +47,7 @@ def details(run: Run) -> dict[str, Any]:
                 record["splits"][split] = one
             predicted = np.stack([p.probabilities[rows].argmax(axis=1) for p in run.predictions])
             summary |= _over_seeds(seeds, run.names)
-            ends = metrics.intervals(
-                truth[rows], predicted, dialogue[rows], len(run.names), run.params.evaluate.bootstrap
-            )
+            ends = metrics.intervals(truth[rows], predicted, dialogue[rows], run.params.evaluate.bootstrap)
             for metric in METRICS:
                 low, high = ends[metric] if ends else (None, None)
                 summary[metric] |= {"low": low, "high": high}
@@ -140,13 +138,13 @@ def _seed_scores(
     predicted = probabilities.argmax(axis=1)
     calibration = metrics.calibration(truth[rows], probabilities)
     confusion = metrics.confusion(truth[rows], predicted, len(names))
-    support = confusion.sum(axis=1, keepdims=True)
+    shares = None if confusion is None else confusion / np.maximum(confusion.sum(axis=1, keepdims=True), 1)
     return {
         **metrics.scores(truth[rows], predicted, len(names)),
         "calibration_error": calibration["error"],
         "labels": metrics.per_label(truth[rows], predicted, names),
-        "confusion": confusion.tolist(),
-        "confusion_normalised": (confusion / np.maximum(support, 1)).tolist(),
+        "confusion": None if confusion is None else confusion.tolist(),
+        "confusion_normalised": None if shares is None else shares.tolist(),
         "calibration": calibration["bins"],
     }
 

@@ -8,11 +8,13 @@ from typing import Any
 
 import matplotlib
 import numpy as np
+import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from evaluate.palette import OKABE_ITO, colours
+from evaluate.run import shown
 from evaluate.run.plots import attention_by_offset, curves
 from evaluate.run.results import Run
 from pipeline.disk import replacing
@@ -51,21 +53,23 @@ def write(run: Run, found: dict[str, Any], folder: Path) -> list[Path]:
 
     with matplotlib.rc_context(STYLE):
         first = found["seeds"][0]["splits"].get("test")
-        if first:
+        if first and first["confusion"]:
             side = 2.0 + 0.5 * len(run.names)
             counts, shares = np.array(first["confusion"]), np.array(first["confusion_normalised"])
             save("confusion", lambda ax: _matrix(ax, shares, counts, run.names, "d"), side, side)
             save("confusion_normalised", lambda ax: _matrix(ax, shares, shares, run.names, ".2f"), side, side)
-            labels = found["splits"]["test"]["labels"]
-            save("per_label", lambda ax: _bars(ax, run.names, labels), 5.0, 1.0 + 0.34 * len(run.names))
+        if first:
+            labels, listed = found["splits"]["test"]["labels"], shown.labels(run)
+            save("per_label", lambda ax: _bars(ax, run.names, listed, labels), 5.0, 1.0 + 0.34 * len(listed))
             save("reliability", lambda ax: _reliability(ax, first["calibration"]), 3.6, 3.6)
         if found["modalities"]:
             save("modalities", lambda ax: _lost(ax, found["modalities"]), 5.0, 2.2)
         loss, scores = curves(list(run.history[run.first.seed].columns))
         save("loss", lambda ax: _lines(ax, run, loss, "loss"))
         save("scores", lambda ax: _lines(ax, run, scores, "score on val"))
-        if run.first.attention:
-            save("attention", lambda ax: _attention(ax, run), 6.4, 3.6)
+        attention = attention_by_offset(run.first)
+        if len(attention):
+            save("attention", lambda ax: _attention(ax, attention), 6.4, 3.6)
     return paths
 
 
@@ -79,10 +83,14 @@ def _matrix(ax: Axes, shade: np.ndarray, values: np.ndarray, names: list[str], s
         ax.text(j, i, format(value, style), ha="center", va="center", color=colour, fontsize=8)
 
 
-def _bars(ax: Axes, names: list[str], labels: dict[str, Any]) -> None:
+def _bars(ax: Axes, all_names: list[str], listed: list[int], labels: dict[str, Any]) -> None:
+    names = [all_names[i] for i in listed]
+    fill = colours(all_names)
     heights = [labels[name]["f1"] or 0.0 for name in names]
     spread = [labels[name]["f1_sd"] or 0.0 for name in names]
-    ax.barh(range(len(names)), heights, xerr=spread, color=colours(names), height=0.7, ecolor="#444444")
+    ax.barh(
+        range(len(names)), heights, xerr=spread, color=[fill[i] for i in listed], height=0.7, ecolor="#444444"
+    )
     shown = [
         f"{name} ({labels[name]['support']})" + ("" if labels[name]["f1"] is not None else ", none")
         for name in names
@@ -125,8 +133,7 @@ def _lines(ax: Axes, run: Run, columns: list[str], label: str) -> None:
     ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
 
 
-def _attention(ax: Axes, run: Run) -> None:
-    table = attention_by_offset(run.first)
+def _attention(ax: Axes, table: pd.DataFrame) -> None:
     for i, pair in enumerate(table.columns[1:]):
         ax.plot(
             table["offset"], table[pair], "o-", markersize=3, label=pair, color=OKABE_ITO[i % len(OKABE_ITO)]

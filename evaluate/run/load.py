@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 from torch import nn
 
 from evaluate import inference as predict
 from evaluate.run.metrics import scores
-from evaluate.run.results import Prediction, Run, Stream
+from evaluate.run.results import Attention, Prediction, Run, Stream
 from pipeline.env import device as pick_device
 from pipeline.errors import UserError
 from pipeline.features import STATUSES, FeatureCache
@@ -22,6 +23,8 @@ from train.fusion.build import read, restored, take
 from train.record import Record
 
 MODELS = Path("models")
+LONGEST = 200  # turns of a dialogue whose attention is kept
+CELLS = 250_000  # of all attention that is kept of a pair of modalities
 
 
 def load_run(params: Params, models: Path = MODELS) -> Run:
@@ -42,7 +45,7 @@ def load_run(params: Params, models: Path = MODELS) -> Run:
                 f"{_sizes(data.dims)}; run `dvc repro train`"
             )
         model = restored(folder, weights, params.model, params.loss, data.dims, data.class_counts())
-        predictions.append(_predict(model, data, seed))
+        predictions.append(_predict(model, data, seed, seed == params.train.seed))
         history[seed] = _history(folder / "history.csv", record.best_epoch)
         best[seed] = record.best_epoch
         if params.evaluate.oracle_test:
@@ -78,7 +81,32 @@ def _history(path: Path, best_epoch: int) -> pd.DataFrame:
         raise UserError(f"{path}: missing or damaged ({error}); run `dvc repro --force train`") from None
 
 
-def _predict(model: nn.Module, data: Corpus, seed: int) -> Prediction:
+def looked_at(turns: Sequence[int]) -> list[bool]:
+    """Whose attention is kept, of dialogues of so many turns: maps grow with the square of the length.
+
+    The long ones are left out, and what lies beyond CELLS.
+    """
+    kept, cells = [], 0
+    for count in turns:
+        kept.append(count <= LONGEST and cells + count**2 <= CELLS)
+        cells += kept[-1] * count**2
+    return kept
+
+
+def _attention(model: nn.Module, data: Corpus, device: torch.device) -> Attention | None:
+    units = data.units("test")
+    # An empty record says that the model has attention and all of it is left out.
+    kept = looked_at([len(data.utterances[data.rows(unit)]) for unit in units])
+    maps = predict.attention(
+        model, data, device, [unit for unit, keep in zip(units, kept, strict=True) if keep]
+    )
+    if maps is None:
+        return {} if units and not any(kept) and hasattr(model, "attention") else None
+    rest = {pair: iter(found) for pair, found in maps.items()}
+    return {pair: [next(found) if keep else None for keep in kept] for pair, found in rest.items()}
+
+
+def _predict(model: nn.Module, data: Corpus, seed: int, shown: bool) -> Prediction:
     device = pick_device()
     model.to(device)
     hidden = list(data.dims) if len(data.dims) > 1 else []
@@ -86,7 +114,7 @@ def _predict(model: nn.Module, data: Corpus, seed: int) -> Prediction:
         seed=seed,
         probabilities=predict.probabilities(model, data, device),
         without={m: predict.probabilities(model, data, device, hidden=m) for m in hidden},
-        attention=predict.attention(model, data, device, data.units("test")),
+        attention=_attention(model, data, device) if shown else None,
     )
 
 

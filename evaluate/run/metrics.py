@@ -22,6 +22,8 @@ from sklearn.metrics import (
 METRICS = ("weighted_f1", "macro_f1", "accuracy", "unweighted_accuracy")
 BINS = 15
 SEED = 0
+MATRIX = 50  # labels that a person can still read a confusion matrix of
+BLOCK = 1 << 20  # counts that are resampled at a time
 
 
 def scores(truth: np.ndarray, predicted: np.ndarray, classes: int) -> dict[str, float]:
@@ -54,8 +56,10 @@ def per_label(truth: np.ndarray, predicted: np.ndarray, names: list[str]) -> dic
     return table
 
 
-def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """[C, C] counts: rows are the true labels, columns the predicted ones."""
+def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray | None:
+    """[C, C] counts: rows are the true labels, columns the predicted ones; None with more than MATRIX labels."""
+    if classes > MATRIX:
+        return None
     return confusion_matrix(truth, predicted, labels=range(classes))
 
 
@@ -89,7 +93,7 @@ def calibration(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
 
 
 def intervals(
-    truth: np.ndarray, predicted: np.ndarray, dialogue: np.ndarray, classes: int, resamples: int
+    truth: np.ndarray, predicted: np.ndarray, dialogue: np.ndarray, resamples: int
 ) -> dict[str, tuple[float, float]] | None:
     """95% percentile bootstrap intervals of the mean over seeds of each score.
 
@@ -108,25 +112,48 @@ def intervals(
     count = int(place.max()) + 1
     if count < 2:
         return None
-    # A resample's confusion matrix is the sum of its dialogues' matrices: no row is touched again.
     rng = np.random.default_rng(SEED)
     drawn = rng.multinomial(count, np.full(count, 1 / count), size=resamples)
     values: dict[str, list[np.ndarray]] = {metric: [] for metric in METRICS}
     for row in predicted:
-        matrices = np.zeros((count, classes, classes), dtype=np.int64)
-        np.add.at(matrices, (place, truth, row), 1)
-        for metric, value in from_confusion(np.tensordot(drawn, matrices, axes=1)).items():
+        for metric, value in resampled(drawn, place, truth, row).items():
             values[metric].append(value)
     ends = {metric: np.quantile(np.mean(value, axis=0), (0.025, 0.975)) for metric, value in values.items()}
     return {metric: (float(low), float(high)) for metric, (low, high) in ends.items()}
 
 
-def from_confusion(matrices: np.ndarray) -> dict[str, np.ndarray]:
-    """The scores of `METRICS`, [...] each, of [..., C, C] confusion matrices, none of them empty."""
-    hits = np.diagonal(matrices, axis1=-2, axis2=-1).astype(float)
-    support, claimed = matrices.sum(axis=-1), matrices.sum(axis=-2)
-    f1 = _ratio(2 * hits, support + claimed)
-    recall = _ratio(hits, support)
+def resampled(
+    drawn: np.ndarray, place: np.ndarray, truth: np.ndarray, predicted: np.ndarray
+) -> dict[str, np.ndarray]:
+    """The scores of `METRICS`, [R] each, of resamples of whole dialogues.
+
+    A resample's counts are the sums of its dialogues' counts: no row is touched again. Labels that do not occur add
+    nothing, and the resamples are worked on in blocks, so that memory does not grow with `corpus.labels`.
+
+    Args:
+        drawn: [R, D] how often each dialogue is in each resample.
+        place: [n] the dialogue of each row.
+        truth, predicted: [n] label numbers.
+    """
+    labels, codes = np.unique(np.concatenate([truth, predicted]), return_inverse=True)
+    true, claimed = np.split(codes, 2)
+    hits = true == claimed
+    counts = [
+        _counts(place[rows], values[rows], (drawn.shape[1], len(labels)))
+        for rows, values in ((hits, true), (slice(None), true), (slice(None), claimed))
+    ]
+    step = max(1, BLOCK // len(labels))
+    blocks = [
+        from_counts(*(np.tensordot(drawn[i : i + step], count, axes=1) for count in counts))
+        for i in range(0, len(drawn), step)
+    ]
+    return {metric: np.concatenate([block[metric] for block in blocks]) for metric in METRICS}
+
+
+def from_counts(hits: np.ndarray, support: np.ndarray, claimed: np.ndarray) -> dict[str, np.ndarray]:
+    """The scores of `METRICS`, [...] each, of counts by label [..., C]: right answers, true labels, answers."""
+    f1 = _ratio(2.0 * hits, support + claimed)
+    recall = _ratio(hits.astype(float), support)
     total = support.sum(axis=-1)
     return {
         "weighted_f1": (f1 * support).sum(axis=-1) / total,
@@ -134,6 +161,12 @@ def from_confusion(matrices: np.ndarray) -> dict[str, np.ndarray]:
         "accuracy": hits.sum(axis=-1) / total,
         "unweighted_accuracy": recall.sum(axis=-1) / (support > 0).sum(axis=-1),
     }
+
+
+def _counts(place: np.ndarray, values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    counts = np.zeros(shape, dtype=np.int64)
+    np.add.at(counts, (place, values), 1)
+    return counts
 
 
 def finite(value: float) -> float | None:

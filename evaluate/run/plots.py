@@ -10,7 +10,8 @@
     attention_by_pair.csv    pair of modalities (asking, asked), how much of its attention lies on the query's own
                      turn, on those before and on those after: a pair's weights always add up to 1
 
-What belongs to one model (all but per_label.csv) is the first seed's, like the report's.
+What belongs to one model (all but per_label.csv) is the first seed's, like the report's. Attention is that of the
+dialogues `load.looked_at` keeps: very long ones are left out.
 """
 
 from __future__ import annotations
@@ -76,8 +77,7 @@ def attention_by_offset(prediction: Prediction) -> pd.DataFrame:
 
     The mean is over the queries that have a turn at that distance and any key they may attend to at all.
     """
-    attention = {pair: maps for pair, maps in (prediction.attention or {}).items() if maps}
-    columns = {f"{query} to {key}": _by_offset(maps) for (query, key), maps in attention.items()}
+    columns = {f"{query} to {key}": _by_offset(maps) for (query, key), maps in _maps(prediction) if maps}
     offsets = pd.Index(range(-REACH, REACH + 1), name="offset")
     return pd.DataFrame(columns, index=offsets).reset_index() if columns else pd.DataFrame({"offset": []})
 
@@ -85,7 +85,7 @@ def attention_by_offset(prediction: Prediction) -> pd.DataFrame:
 def attention_by_pair(prediction: Prediction) -> pd.DataFrame:
     """One row per pair of modalities: the mean over its queries of the weight on each part of the dialogue."""
     rows = []
-    for (query, key), maps in (prediction.attention or {}).items():
+    for (query, key), maps in _maps(prediction):
         parts = [
             np.stack([np.diagonal(w), np.tril(w, -1).sum(axis=1), np.triu(w, 1).sum(axis=1)], axis=1)
             for w in maps
@@ -95,6 +95,14 @@ def attention_by_pair(prediction: Prediction) -> pd.DataFrame:
         if len(shares):
             rows.append((f"{query} to {key}", *shares.mean(axis=0, dtype=np.float64)))
     return pd.DataFrame(rows, columns=["pair", "own_turn", "before", "after"])
+
+
+def _maps(prediction: Prediction) -> list[tuple[tuple[str, str], list[np.ndarray]]]:
+    """Each pair of modalities and the attention of the dialogues that are not left out."""
+    return [
+        (pair, [weight for weight in maps if weight is not None])
+        for pair, maps in (prediction.attention or {}).items()
+    ]
 
 
 def _by_offset(maps: list[np.ndarray]) -> list[float]:

@@ -86,17 +86,18 @@ function showProbabilities(details) {
   details.dataset.built = "yes";
   const turn = details.parentElement;
   const columns = data.turns[turn.dataset.row];
+  const kept = data.kept[turn.dataset.row] ?? data.labels.map((_, i) => i);
   const table = make("table", make("div", details, undefined, "more"));
-  make("caption", table, `${turn.dataset.utterance}: probabilities in percent`);
+  make("caption", table, `${turn.dataset.utterance}: ${kept.length < data.labels.length ? `the ${kept.length} most probable labels` : "probabilities"} in percent`);
   const head = make("tr", make("thead", table));
   make("th", head, "Label");
   make("th", head, data.modalities.length ? "All modalities" : "Probability", "n");
   for (const modality of data.modalities) make("th", head, `Without ${modality}`, "n");
   const body = make("tbody", table);
-  data.labels.forEach((label, i) => {
+  kept.forEach((number, i) => {
     const row = make("tr", body);
-    const name = make("span", make("th", row), label, "emotion");
-    name.style.setProperty("--c", `var(--e${i})`);
+    const name = make("span", make("th", row), data.labels[number], "emotion");
+    name.style.setProperty("--c", `var(--e${number})`);
     for (const column of columns) {
       make("td", row, percent(column[i]), column[i] === Math.max(...column) ? "n top" : "n");
     }

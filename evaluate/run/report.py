@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from evaluate.page import bar, page
+from evaluate.page import TOP, bar, page, top
 from evaluate.palette import colours
-from evaluate.run import charts
+from evaluate.run import charts, shown
 from evaluate.run.metrics import METRICS
 from evaluate.run.results import Run, leaders
 from pipeline.tables.schema import SPLITS
@@ -37,6 +37,7 @@ STYLES: dict[str, Callable[[Any], str]] = {
 def render(run: Run, found: dict[str, Any]) -> str:
     """The page, from a run and what `evaluate.run.details.details` found in it; the same run gives the same text."""
     test = found["seeds"][0]["splits"].get("test")
+    groups = shown.turns(run)
     return page(
         HERE / "report",
         run=run,
@@ -52,9 +53,13 @@ def render(run: Run, found: dict[str, Any]) -> str:
         history=charts.history(run),
         reliability=charts.reliability(test["calibration"]) if test else None,
         box=charts,
-        dialogues=_dialogues(run),
-        speakers=sorted({run.utterances[i].speaker for rows in run.test_dialogues() for i in rows}),
-        data=_data(run),
+        listed=shown.labels(run),
+        dialogues=_dialogues(run, groups),
+        dialogue_count=len(run.test_dialogues()),
+        turn_count=int((run.splits == "test").sum()),
+        shown={run.utterances[i].utterance for rows in groups for i in rows},
+        speakers=sorted({run.utterances[i].speaker for rows in groups for i in rows}),
+        data=_data(run, groups),
     )
 
 
@@ -70,14 +75,15 @@ def _number(found: dict[str, Any], style: str, path: tuple[Any, ...]) -> Markup:
     )
 
 
-def _dialogues(run: Run) -> list[dict[str, Any]]:
+def _dialogues(run: Run, groups: list[list[int]]) -> list[dict[str, Any]]:
     truth = run.truth
     probabilities = run.first.probabilities
     predicted = probabilities.argmax(axis=1)
     led = leaders(run.first) if run.first.without else np.full(len(truth), "")
     used = [s for s in run.streams if s.modality not in run.dropped]
-    shown = []
-    for rows in run.test_dialogues():
+    maps = next(iter((run.first.attention or {}).values()), [None] * len(groups))
+    told = []
+    for rows, whole, weights in zip(groups, run.test_dialogues(), maps, strict=False):
         turns = [
             {
                 "row": i,
@@ -92,28 +98,39 @@ def _dialogues(run: Run) -> list[dict[str, Any]]:
             }
             for i in rows
         ]
-        verdicts = [turn["verdict"] for turn in turns]
-        shown.append(
+        labelled = [i for i in whole if truth[i] >= 0]
+        told.append(
             {
                 "name": run.utterances[rows[0]].dialogue,
                 "turns": turns,
-                "right": verdicts.count("right"),
-                "scored": len(turns) - verdicts.count("unlabelled"),
+                "length": len(whole),
+                "right": sum(int(truth[i] == predicted[i]) for i in labelled),
+                "scored": len(labelled),
+                "mapped": rows == whole and len(rows) > 1 and weights is not None,
             }
         )
-    return shown
+    return told
 
 
-def _data(run: Run) -> dict[str, Any]:
-    """What the script shows on demand, in thousandths: probabilities by row, attention by dialogue."""
-    rows = [i for group in run.test_dialogues() for i in group]
+def _data(run: Run, groups: list[list[int]]) -> dict[str, Any]:
+    """What the script shows on demand, in thousandths: probabilities by row, attention by dialogue.
+
+    A row's probabilities are those of its `kept` label numbers, of all where there are none.
+    """
+    rows = [i for group in groups for i in group]
+    kept = {i: top(run.first.probabilities[i]) for i in rows}
     columns = {"": run.first.probabilities, **run.first.without}
     return {
         "labels": run.names,
         "modalities": list(run.first.without),
-        "turns": {i: [_thousandths(p[i]) for p in columns.values()] for i in rows},
+        "kept": kept if len(run.names) > TOP else {},
+        "turns": {i: [_thousandths(p[i, kept[i]]) for p in columns.values()] for i in rows},
         "attention": [
-            {"query": query, "key": key, "maps": [_thousandths(weight) for weight in maps]}
+            {
+                "query": query,
+                "key": key,
+                "maps": [None if w is None else _thousandths(w) for w in maps[: len(groups)]],
+            }
             for (query, key), maps in (run.first.attention or {}).items()
         ],
     }

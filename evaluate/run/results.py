@@ -17,6 +17,8 @@ import pandas as pd
 from pipeline.params import Params
 from pipeline.tables.schema import Utterance, dialogues
 
+Attention = dict[tuple[str, str], list[np.ndarray | None]]
+
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
@@ -26,13 +28,14 @@ class Prediction:
         probabilities: [N, C], rows sum to 1.
         without: {modality: [N, C]} with that modality hidden; empty where only one is in use.
         attention: {(query modality, key modality): [T, T] per test dialogue, in row order}, the mean over the
-            heads of the last layer, row = query turn; None where the model has none.
+            heads of the last layer, row = query turn; None for a dialogue that is left out (`load.looked_at`).
+            None as a whole where the model has none, and for all seeds but the first.
     """
 
     seed: int
     probabilities: np.ndarray
     without: dict[str, np.ndarray] = field(default_factory=dict)
-    attention: dict[tuple[str, str], list[np.ndarray]] | None = None
+    attention: Attention | None = None
 
     def __post_init__(self) -> None:
         for name, values in {"probabilities": self.probabilities, **self.without}.items():

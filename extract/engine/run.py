@@ -24,12 +24,14 @@ from extract.contract import Encoder, Failure, Item
 from extract.engine import local as pool
 from extract.engine.journal import Damaged, Entry, Journal, journal_path, set_aside
 from extract.engine.progress import Progress
-from extract.streams import encoder_of, load_checked
+from extract.streams import WEIGHTS, encoder_of, load_checked
+from pipeline.closure import ROOT, path_of
 from pipeline.env import engine, workers
 from pipeline.errors import UserError
 from pipeline.features import Meta, Row, write
+from pipeline.inputs import Inputs
 from pipeline.params import FEATURES, CorpusParams
-from pipeline.tables.schema import Utterance, dialogues, read_utterances
+from pipeline.tables.schema import UTTERANCES, Utterance, dialogues, read_utterances
 
 # Each repair costs a pass over the journal; a disk that damages it again and again needs a person.
 REPAIRS = 5
@@ -45,12 +47,20 @@ def run(stream: str) -> None:
             was extracted until then is in the journal.
     """
     engine()  # a misspelt one is told before the tables are read
+    inputs = Inputs(
+        ["corpus.licence", "corpus.name", f"extract.{stream}", f"finetune.{stream}"],
+        [UTTERANCES, WEIGHTS / stream],
+    )
     params = load_checked()
     encoder = encoder_of(stream, params)
+    code = Inputs([], [ROOT / path_of(module) for module in encoder.sources()])
     plan = Plan(encoder, read_utterances())
     begin = time.monotonic()
     about = meta(stream, params.corpus, encoder)
-    counts, done = fill(plan, about, journal_path(about.fingerprint), FEATURES / f"{stream}.h5")
+    out = FEATURES / f"{stream}.h5"
+    counts, done = fill(plan, about, journal_path(about.fingerprint), out)
+    inputs.check([out])
+    code.check([out])
     seconds = time.monotonic() - begin
     statuses = ", ".join(
         f"{count} {status}" for status, count in sorted(counts.items(), key=lambda c: c[0] != "ok")

@@ -20,15 +20,18 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from pipeline.closure import NEUTRAL, closure, path_of
+from pipeline.closure import ROOT as SOURCE
 from pipeline.command import parser
 from pipeline.corpora.demo import ANNOTATIONS, COLUMNS
 from pipeline.demo.encode import write_mp4
 from pipeline.demo.face import empty_room, talking
-from pipeline.demo.plan import Clip, clips, generator
+from pipeline.demo.plan import LINES, Clip, clips, generator
 from pipeline.demo.voice import loudness, noise, prosody, room, speak
 from pipeline.disk import replacing
 from pipeline.env import cores, workers
 from pipeline.errors import entry
+from pipeline.inputs import Inputs
 from pipeline.locks import alone
 
 ROOT = Path("data/demo")
@@ -89,8 +92,11 @@ def main() -> None:
     asked = words.parse_args().dialogues
     if asked is not None and asked < 1:
         words.error(f"--dialogues: {asked} is too few, give 1 or more")
+    code = [SOURCE / path_of(module) for module in closure("pipeline.demo.__main__", without=NEUTRAL)]
     with alone("demo"):
+        inputs = Inputs([], [LINES, *code])
         build(ROOT, asked)
+        inputs.check([ROOT])
 
 
 if __name__ == "__main__":

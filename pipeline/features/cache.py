@@ -3,8 +3,8 @@
     with FeatureCache(Path("data/features/text.h5")) as cache:
         pooled = cache.pooled()      # [N, P] f4, NaN rows where cache.status != 0
 
-Opening checks the structure; every read passes HDF5's checksums and checks what it read; `verify` reads all
-and recomputes the digest.
+Opening checks the structure; every read compares whole chunks with their sums and checks the values; `verify` reads
+all and recomputes the digest. A file of the first format has no sums, so that opening it verifies it.
 """
 
 from __future__ import annotations
@@ -20,11 +20,12 @@ from typing import Any
 import numpy as np
 
 from pipeline.features import schema
-from pipeline.features.schema import NAN_BITS, OK, STATUSES, CacheError
+from pipeline.features.schema import OK, STATUSES, CacheError
 from pipeline.features.structure import Structure
 
-# Bytes handled at a time: while a block is in the processor's cache its check costs next to nothing.
-BLOCK_BYTES = 1 << 20
+# Rows without features take no space in a file, but space in memory: beyond so many bytes, and so many times the
+# file's size, they are an attack on the reader.
+MISSING_BYTES, MISSING_SHARE = 1 << 30, 64
 
 
 class FeatureCache:
@@ -51,7 +52,10 @@ class FeatureCache:
             self.status = self._structure.read("status")
             if self.status.size and self.status.max() >= len(STATUSES):
                 raise self._wrong("status", f"unknown code {self.status.max()}")
+            self._rows = self._pooled_rows()
             self.offsets = self._read_offsets() if self.has_frames else None
+            if self._structure.first:
+                self.verify()
         except BaseException:
             self.close()
             raise
@@ -94,44 +98,49 @@ class FeatureCache:
         Raises:
             CacheError: a checksum fails, or a row's values and its status disagree.
         """
-        pooled = np.empty(self._structure.shapes["pooled"], schema.FLOAT)
-        for start, stop in self._blocks("pooled"):
-            self._structure.read("pooled", start, stop, pooled)
-            self._check_pooled(pooled[start:stop], start)
+        shape = (len(self), self.meta.pooled_dim)
+        missing = 4 * (shape[0] - len(self._rows)) * shape[1]
+        if missing > MISSING_BYTES + MISSING_SHARE * self._structure.size:
+            raise self._wrong("pooled", f"{missing} bytes of rows without features in so small a file")
+        pooled = np.empty(shape, schema.FLOAT)
+        for start, values in self._structure.datasets["pooled"]:
+            self._check_pooled(values, start)
+            pooled[self._rows[start : start + len(values)]] = values
+        pooled[self.status != OK] = np.nan
         return pooled
 
     def frames(self, i: int) -> np.ndarray:
         """[T, D] f2 or f4 of row `i`; T = 0 where status is not ok."""
-        frames = self._structure.read("frames", *self._span(i))
+        frames = self._structure.datasets["frames"].read(*self._span(i))
         if not schema.finite(frames).all():
             raise self._wrong("frames", f"utterance {self.utterances[i]} has values that are not finite")
         return frames
 
     def times(self, i: int) -> np.ndarray:
         """[T] f4 seconds of row `i`'s frames, from the utterance's start."""
-        times = self._structure.read("times", *self._span(i))
+        times = self._structure.datasets["times"].read(*self._span(i))
         if not np.isfinite(times).all():
             raise self._wrong("times", f"utterance {self.utterances[i]} has values that are not finite")
         return times
 
     def verify(self) -> None:
-        """Read everything, check every value, and recompute the digest.
+        """Read everything, check every value, HDF5's own checksums too, and recompute the digest.
 
         Raises:
             CacheError: whatever is wrong first.
         """
         self.errors  # noqa: B018  (its check is the point)
         lines = []
-        for name, shape in self._structure.shapes.items():
-            sha256, dtype = hashlib.sha256(), self._structure.types[name]
-            for start, stop in self._blocks(name):
-                block = self._structure.read(name, start, stop)
+        for name, dataset in self._structure.datasets.items():
+            dataset.check_fletcher32()
+            sha256 = hashlib.sha256()
+            for start, values in dataset:
                 if name == "pooled":
-                    self._check_pooled(block, start)
-                elif name in ("frames", "times") and not schema.finite(block).all():
-                    raise self._wrong(name, f"values that are not finite in rows {start} to {stop}")
-                sha256.update(block.tobytes())
-            lines.append(schema.digest_line(name, dtype, shape, sha256.hexdigest()))
+                    self._check_pooled(values, start)
+                elif name in ("frames", "times") and not schema.finite(values).all():
+                    raise self._wrong(name, f"values that are not finite from row {start} on")
+                sha256.update(values.tobytes())
+            lines.append(schema.digest_line(name, dataset.dtype, dataset.shape, sha256.hexdigest()))
         if schema.combine(lines) != self.digest:
             raise self._wrong(
                 "digest", "does not fit the values: they were changed after the file was written"
@@ -142,17 +151,21 @@ class FeatureCache:
             raise self._wrong("frames", f"not stored; set extract.{self.meta.stream}.frames to f2 or f4")
         return int(self.offsets[i]), int(self.offsets[i + 1])
 
-    def _blocks(self, name: str) -> list[tuple[int, int]]:
-        length = self._structure.shapes[name][0]
-        step = self._structure.block_rows(name, BLOCK_BYTES)
-        return [(start, min(start + step, length)) for start in range(0, length, step)]
+    def _pooled_rows(self) -> np.ndarray:
+        """Which row of the table each stored row of `pooled` is."""
+        stored = self._structure.datasets["pooled"].shape[0]
+        if self._structure.first:
+            return np.arange(stored)
+        rows = np.flatnonzero(self.status == OK)
+        if len(rows) != stored:
+            raise self._wrong("pooled", f"{stored} rows for {len(rows)} utterances whose status is ok")
+        return rows
 
-    def _check_pooled(self, block: np.ndarray, start: int) -> None:
-        ok = self.status[start : start + len(block)] == OK
-        finite = np.isfinite(block).all(axis=1)
-        if not np.array_equal(ok, finite) or (block[~ok].view(np.uint32) != NAN_BITS).any():
-            empty = (block.view(np.uint32) == NAN_BITS).all(axis=1)
-            row = start + int(np.flatnonzero(np.where(ok, ~finite, ~empty))[0])
+    def _check_pooled(self, values: np.ndarray, start: int) -> None:
+        rows = self._rows[start : start + len(values)]
+        fits = np.isfinite(values).all(axis=1) == (self.status[rows] == OK)
+        if not fits.all():
+            row = int(rows[np.flatnonzero(~fits)[0]])
             status = STATUSES[self.status[row]]
             raise self._wrong(
                 "pooled", f"utterance {self.utterances[row]}: values contradict its status, {status}"
@@ -166,7 +179,7 @@ class FeatureCache:
             raise self._wrong("utterance", f"{twice!r} stands there twice")
 
     def _read_offsets(self) -> np.ndarray:
-        offsets, total = self._structure.read("offsets"), self._structure.shapes["frames"][0]
+        offsets, total = self._structure.read("offsets"), self._structure.datasets["frames"].shape[0]
         if offsets[0] != 0 or offsets[-1] != total or (offsets[1:] < offsets[:-1]).any():
             raise self._wrong("offsets", f"do not rise from 0 to the number of frames, {total}")
         if ((offsets[1:] > offsets[:-1]) != (self.status == OK)).any():

@@ -11,7 +11,8 @@ import numpy as np
 
 from pipeline.errors import UserError
 from pipeline.features import schema
-from pipeline.features.schema import FLOAT, FRAMES, NAN, OFFSET, OK, STATUS, STATUSES, Meta, Row
+from pipeline.features.chunks import chunk_sum
+from pipeline.features.schema import FLOAT, FRAMES, OFFSET, OK, STATUS, STATUSES, SUM, Meta, Row
 
 # Measured: smaller chunks cost more than their checksums; larger ones gain nothing, and a few utterances' frames
 # should not mean reading the whole file.
@@ -28,6 +29,7 @@ class Column:
         self.filled = self.length = 0
         self.dataset: h5py.Dataset | None = None
         self.sha256 = hashlib.sha256()
+        self.sums: list[int] = []
 
     def add(self, values: np.ndarray) -> None:
         """Append `values` [K, *tail]."""
@@ -63,6 +65,7 @@ class Column:
         self.dataset.resize(self.length, axis=0)
         if self.filled:
             self.dataset[start:] = block
+            self.sums.append(chunk_sum(block))
         self.sha256.update(block.tobytes())
         self.filled = 0
 
@@ -105,7 +108,12 @@ class Table:
         for name in ("pooled_names", "frames_names"):
             if names := getattr(self.meta, name):
                 self._texts(name, [text.encode() for text in names])
-        return rows_hash.hexdigest(), schema.combine([column.close() for column in self.columns])
+        digest = schema.combine([column.close() for column in self.columns])
+        sums = Column(self.file, "sums", SUM)
+        for column in sorted(self.columns, key=lambda column: column.name):
+            sums.add(np.array(column.sums, SUM))
+        sums.close()
+        return rows_hash.hexdigest(), digest
 
     def _whole(self, name: str, values: np.ndarray, dtype: np.dtype) -> None:
         column = Column(self.file, name, dtype)
@@ -129,7 +137,6 @@ class Table:
         if row.status != STATUSES[OK]:
             if row.pooled is not None or row.frames is not None:
                 raise self._wrong(i, f"status={row.status} with features")
-            self.pooled.add(np.full((1, self.meta.pooled_dim), NAN))
             return 0
         self.pooled.add(self._array(i, "pooled", row.pooled, (self.meta.pooled_dim,), FLOAT)[None])
         if self.meta.frames == "none":

@@ -1,8 +1,11 @@
 """What a feature cache holds: the words, types and limits that writer and reader share.
 
-/utterance [N], /status [N] u1, /error [N], /pooled [N, P] f4, and where frames are stored /frames [sum T, D]
-f2 or f4, /offsets [N+1] i8, /times [sum T] f4 (seconds); /pooled_names [P] and /frames_names [D] where
-dimensions have names. Row i is row i of utterances.csv.
+/utterance [N], /status [N] u1, /error [N], /pooled [K, P] f4 of the K rows that are ok, in their order, and where
+frames are stored /frames [sum T, D] f2 or f4, /offsets [N+1] i8, /times [sum T] f4 (seconds); /pooled_names [P] and
+/frames_names [D] where dimensions have names. Row i of N is row i of utterances.csv. /sums [C] u8 holds one sum of
+each chunk of each dataset, the datasets by name (`chunks`).
+
+Files of the first format are read, not written: theirs is /pooled [N, P], NaN where a row is not ok, and no /sums.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ import numpy as np
 
 from pipeline.errors import UserError
 
-SCHEMA = "emofuse-features-1"
+FIRST, SCHEMA = "emofuse-features-1", "emofuse-features-2"
 STATUSES = (
     "ok",
     "missing_file",
@@ -32,11 +35,8 @@ STATUSES = (
     "failed",
 )
 OK = 0
-FLOAT, STATUS, OFFSET = np.dtype("<f4"), np.dtype("u1"), np.dtype("<i8")
+FLOAT, STATUS, OFFSET, SUM = np.dtype("<f4"), np.dtype("u1"), np.dtype("<i8"), np.dtype("<u8")
 FRAMES: dict[str, np.dtype] = {"f2": np.dtype("<f2"), "f4": FLOAT}
-# Any NaN means "no feature" to a reader, but only one bit pattern makes equal caches equal files.
-NAN_BITS = np.uint32(0x7FC00000)
-NAN = np.frombuffer(NAN_BITS.tobytes(), FLOAT)[0]
 META_ATTRIBUTES = (
     "stream", "modality", "corpus", "licence", "encoder", "weights", "weights_saw", "packages", "code", "fingerprint",
 )  # fmt: skip

@@ -11,17 +11,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
-from h5py import h5a, h5d, h5l, h5o, h5p, h5s, h5t, h5z
+from h5py import h5a, h5d, h5l, h5o, h5s, h5t, h5z
 
 from pipeline.features import schema
-from pipeline.features.schema import FLOAT, FRAMES, OFFSET, STATUS, CacheError, Meta
+from pipeline.features.chunks import Chunks, guard
+from pipeline.features.schema import FLOAT, FRAMES, OFFSET, STATUS, SUM, CacheError, Meta
 from pipeline.names import stream_or_none
 from pipeline.params import MODALITIES
 
@@ -31,34 +30,25 @@ _NUMBERS: dict[h5t.TypeID, np.dtype] = {
     h5t.IEEE_F16LE: FRAMES["f2"],
     h5t.STD_U8LE: STATUS,
     h5t.STD_I64LE: OFFSET,
+    h5t.STD_U64LE: SUM,
 }
 _TEXT = "text"
 _TYPES: dict[str, tuple[Any, ...]] = {
     "utterance": (_TEXT,), "status": (STATUS,), "error": (_TEXT,), "pooled": (FLOAT,),
     "frames": tuple(FRAMES.values()), "offsets": (OFFSET,), "times": (FLOAT,),
-    "pooled_names": (_TEXT,), "frames_names": (_TEXT,),
+    "pooled_names": (_TEXT,), "frames_names": (_TEXT,), "sums": (SUM,),
 }  # fmt: skip
 _RANKS = {"pooled": 2, "frames": 2}
 _ALWAYS = {"utterance", "status", "error", "pooled"}
 _WITH_FRAMES = {"frames", "offsets", "times"}
-FLETCHER32_BYTES = 4
-
-
-@contextmanager
-def guard(path: Path, item: str) -> Iterator[None]:
-    """Turn whatever HDF5 raises over a damaged file into a `CacheError`."""
-    try:
-        yield
-    except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as error:
-        why = " ".join(str(error).split()) or type(error).__name__
-        raise CacheError(path, item, f"damaged: {why}; fetch or extract it again") from None
 
 
 class Structure:
     """An open file whose datasets are exactly those of a cache, each complete.
 
     Attributes:
-        shapes, types: of every dataset, by name.
+        first: whether it is of the first format, which has no sums and a pooled row for every utterance.
+        datasets: all but the sums, by name.
     """
 
     def __init__(self, path: Path) -> None:
@@ -69,11 +59,9 @@ class Structure:
         with guard(path, "file"):
             # Caches are never changed in place, so there is nothing to lock, and some file systems cannot.
             self.file = h5py.File(path, "r", locking=False)
-        self.shapes: dict[str, tuple[int, ...]] = {}
-        self.types: dict[str, np.dtype] = {}
-        self._datasets: dict[str, h5d.DatasetID] = {}
-        self._chunk_rows: dict[str, int] = {}
+        self.datasets: dict[str, Chunks] = {}
         try:
+            self.first = self._schema() == schema.FIRST
             self._open_all()
         except BaseException:
             self.close()
@@ -83,21 +71,10 @@ class Structure:
         with guard(self.path, "file"):
             self.file.close()
 
-    def read(
-        self, name: str, start: int = 0, stop: int | None = None, out: np.ndarray | None = None
-    ) -> np.ndarray:
-        """Rows `start` to `stop` of a dataset, into the same rows of `out` where given."""
-        shape = self.shapes[name]
-        stop = shape[0] if stop is None else stop
-        count = (stop - start, *shape[1:])
-        target = np.empty(count, self.types[name]) if out is None else out[start:stop]
-        if target.size:
-            dataset = self._datasets[name]
-            with guard(self.path, name):
-                space = dataset.get_space()
-                space.select_hyperslab((start, *[0] * (len(shape) - 1)), count)
-                dataset.read(h5s.create_simple(count), space, target)
-        return target
+    def read(self, name: str) -> np.ndarray:
+        """All rows of a dataset."""
+        dataset = self.datasets[name]
+        return dataset.read(0, dataset.shape[0])
 
     def texts(self, name: str) -> list[str]:
         """A dataset of strings, [N]."""
@@ -108,13 +85,6 @@ class Structure:
             raise CacheError(self.path, name, "holds unprintable characters")
         return lines
 
-    def block_rows(self, name: str, block_bytes: int) -> int:
-        """Rows of whole chunks that make about `block_bytes`."""
-        shape = self.shapes[name]
-        row = self.types[name].itemsize * math.prod(shape[1:])
-        chunk = self._chunk_rows[name]
-        return max(1, block_bytes // (row * chunk)) * chunk
-
     def meta(self) -> tuple[Meta, str, str]:
         """What the attributes say: meta, rows_hash, digest."""
         with guard(self.path, "attributes"):
@@ -122,8 +92,6 @@ class Structure:
         if found != len(schema.ATTRIBUTES):
             raise CacheError(self.path, "attributes", f"expected {len(schema.ATTRIBUTES)}, found {found}")
         text = {name: self._attribute(name) for name in schema.ATTRIBUTES}
-        if text["schema"] != schema.SCHEMA:
-            raise CacheError(self.path, "schema", f"{text['schema']!r} is not {schema.SCHEMA}")
         try:
             stream_or_none(text["stream"])
         except ValueError as error:
@@ -135,14 +103,14 @@ class Structure:
             name: self._json(name, text[name]) if name in schema.JSON_ATTRIBUTES else text[name]
             for name in schema.META_ATTRIBUTES
         }
-        frames = self.types.get("frames")
+        frames = self.datasets.get("frames")
         meta = Meta(
             **values,
-            pooled_dim=self.shapes["pooled"][1],
-            frames_dim=self.shapes["frames"][1] if frames else 0,
-            frames=next((name for name, dtype in FRAMES.items() if dtype == frames), "none"),
-            pooled_names=tuple(self.texts("pooled_names")) if "pooled_names" in self.shapes else (),
-            frames_names=tuple(self.texts("frames_names")) if "frames_names" in self.shapes else (),
+            pooled_dim=self.datasets["pooled"].shape[1],
+            frames_dim=0 if frames is None else frames.shape[1],
+            frames="none" if frames is None else next(k for k, v in FRAMES.items() if v == frames.dtype),
+            pooled_names=tuple(self.texts("pooled_names")) if "pooled_names" in self.datasets else (),
+            frames_names=tuple(self.texts("frames_names")) if "frames_names" in self.datasets else (),
         )
         return meta, text["rows_hash"], text["digest"]
 
@@ -156,12 +124,24 @@ class Structure:
                 self._open(name)
         have = set(names)
         wanted = _ALWAYS | (_WITH_FRAMES if have & (_WITH_FRAMES | {"frames_names"}) else set())
+        wanted |= set() if self.first else {"sums"}
         for name in sorted(wanted - have):
             raise CacheError(self.path, name, "is missing")
+        if self.first and "sums" in have:
+            raise CacheError(self.path, "sums", f"does not belong into {schema.FIRST}")
         self._check_shapes()
         for name in names:
-            with guard(self.path, name):
-                self._check_chunks(name)
+            self.datasets[name].check(self.size)
+        if not self.first:
+            self._hand_out_sums()
+
+    def _hand_out_sums(self) -> None:
+        # The sums have no sum; whatever is wrong with one refuses the chunk it belongs to.
+        self.datasets["sums"].check_fletcher32()
+        sums = self.read("sums")
+        del self.datasets["sums"]
+        for _, dataset in sorted(self.datasets.items()):
+            dataset.sums, sums = sums[: len(dataset)], sums[len(dataset) :]
 
     def _open(self, name: str) -> None:
         where = self.file.id
@@ -169,18 +149,13 @@ class Structure:
             raise CacheError(self.path, name, "is a link to elsewhere")
         if h5o.get_info(where, name.encode()).type != h5o.TYPE_DATASET:
             raise CacheError(self.path, name, "is no dataset")
-        access = h5p.create(h5p.DATASET_ACCESS)
-        if name == "pooled":
-            # Read once and whole: HDF5's cache of chunks would only be one more copy.
-            access.set_chunk_cache(1, 0, 0.0)
-        dataset = h5d.open(where, name.encode(), access)
+        dataset = h5d.open(where, name.encode())
         plist = dataset.get_create_plist()
         if plist.get_layout() != h5d.CHUNKED:
             raise CacheError(self.path, name, "is not stored in chunks")
         if dataset.rank != _RANKS.get(name, 1):
             raise CacheError(self.path, name, f"has {dataset.rank} dimensions")
-        self._datasets[name], self.shapes[name] = dataset, dataset.shape
-        self.types[name] = self._dtype(name, dataset)
+        self.datasets[name] = Chunks(self.path, name, dataset, self._dtype(name, dataset))
         filters = [plist.get_filter(i)[0] for i in range(plist.get_nfilters())]
         if filters != [h5z.FILTER_FLETCHER32]:
             raise CacheError(self.path, name, f"filters {filters}: expected fletcher32 alone")
@@ -204,40 +179,27 @@ class Structure:
         return kind.get_size()
 
     def _check_shapes(self) -> None:
-        shapes = self.shapes
-        (count,), (_, pooled) = shapes["utterance"], shapes["pooled"]
+        shapes = {name: dataset.shape for name, dataset in self.datasets.items()}
+        (count,), (stored, pooled) = shapes["utterance"], shapes["pooled"]
         total, frames = shapes.get("frames", (0, 0))
         expected = {
-            "utterance": (count,), "status": (count,), "error": (count,), "pooled": (count, pooled),
+            "utterance": (count,), "status": (count,), "error": (count,),
+            "pooled": (count if self.first else min(stored, count), pooled),
             "frames": (total, frames), "offsets": (count + 1,), "times": (total,),
             "pooled_names": (pooled,), "frames_names": (frames,),
+            "sums": (sum(len(dataset) for name, dataset in self.datasets.items() if name != "sums"),),
         }  # fmt: skip
         for name, shape in shapes.items():
             if shape != expected[name] or 0 in shape[1:]:
                 raise CacheError(self.path, name, f"has the shape {shape}, which does not fit the others")
-            if math.prod(shape) * self.types[name].itemsize > self.size:
+            if math.prod(shape) * self.datasets[name].dtype.itemsize > self.size:
                 raise CacheError(self.path, name, f"claims the shape {shape} in a file of {self.size} bytes")
 
-    def _check_chunks(self, name: str) -> None:
-        """All chunks there, each of its full size, inside the file and under its checksum."""
-        shape, chunk = self.shapes[name], self._datasets[name].get_create_plist().get_chunk()
-        if chunk[1:] != shape[1:] or not 1 <= chunk[0] <= max(1, shape[0]):
-            raise CacheError(self.path, name, f"has chunks of {chunk} for the shape {shape}")
-        # HDF5 itself would read past the end of a chunk that is shorter than it must be.
-        size = math.prod(chunk) * self.types[name].itemsize + FLETCHER32_BYTES
-        found = 0
-
-        def check(info: h5d.StoreInfo) -> None:
-            if info.size != size or info.filter_mask or info.byte_offset + size > self.size:
-                row = info.chunk_offset[0]
-                raise CacheError(self.path, name, f"the chunk at row {row} is cut or unchecked")
-            nonlocal found
-            found += 1
-
-        self._datasets[name].chunk_iter(check)
-        if found != -(-shape[0] // chunk[0]):
-            raise CacheError(self.path, name, f"{found} chunks of {chunk} do not make the shape {shape}")
-        self._chunk_rows[name] = chunk[0]
+    def _schema(self) -> str:
+        found = self._attribute("schema")
+        if found not in (schema.FIRST, schema.SCHEMA):
+            raise CacheError(self.path, "schema", f"{found!r} is neither {schema.FIRST} nor {schema.SCHEMA}")
+        return found
 
     def _attribute(self, name: str) -> str:
         with guard(self.path, name):

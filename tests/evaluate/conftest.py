@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from evaluate.run.load import looked_at
 from evaluate.run.results import Prediction, Run, Stream
 from pipeline.params import Params
 from pipeline.tables.schema import Utterance
@@ -52,12 +53,13 @@ def fake_run(
     speakers: Sequence[str] = ("Ada", "Ben"),
     lines: Sequence[str] = LINES,
     skill: float = 2.5,
+    turns: int | None = None,
     **train: object,
 ) -> Run:
     rng = np.random.default_rng(7)
     utterances, split = [], []
     for d, part in enumerate(parts):
-        for t in range(int(rng.integers(4, 10))):
+        for t in range(turns or int(rng.integers(4, 10))):
             text = lines[int(rng.integers(len(lines)))]
             who = speakers[t % len(speakers)]
             name = f"d{d:02d}_{t}"
@@ -68,13 +70,19 @@ def fake_run(
     unknown = rng.random(count) < unlabelled
     pairs = [(q, k) for q in modalities for k in modalities if q != k]
     lengths = [sum(u.dialogue == f"d{d:02d}" for u in utterances) for d, p in enumerate(parts) if p == "test"]
+    kept = looked_at(lengths)
+
+    def maps() -> list[np.ndarray | None]:
+        return [
+            rng.dirichlet(np.ones(n) / 3, size=n) if k else None for n, k in zip(lengths, kept, strict=True)
+        ]
+
     predictions = [
         Prediction(
             seed=seed,
             probabilities=softmax(rng, truth, classes, skill),
             without={m: softmax(rng, truth, classes, skill / 2) for m in modalities} if pairs else {},
-            attention={pair: [rng.dirichlet(np.ones(n) / 3, size=n) for n in lengths] for pair in pairs}
-            or None,
+            attention={pair: maps() for pair in pairs} or None,
         )
         for seed in range(seeds)
     ]

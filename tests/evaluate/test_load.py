@@ -56,7 +56,9 @@ def test_every_seed_answers_for_every_utterance(here):
     for p in run.predictions:
         assert p.probabilities.shape == (len(run.utterances), 3)
         assert set(p.without) == {"text", "audio", "visual"}
-        assert [len(w) for w in p.attention["text", "audio"]] == [len(g) for g in run.test_dialogues()]
+    shown, other = run.predictions
+    assert [len(w) for w in shown.attention["text", "audio"]] == [len(g) for g in run.test_dialogues()]
+    assert other.attention is None
     assert {seed: len(h) for seed, h in run.history.items()} == {0: 3, 1: 3}
     assert [(s.name, s.modality) for s in run.streams] == [(small.STREAM[m], m) for m in small.DIMS]
     assert run.oracle == []

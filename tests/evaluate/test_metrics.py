@@ -36,12 +36,12 @@ def naive(pairs: list[tuple[int, int]]) -> dict[str, float]:
 
 @given(answers)
 @settings(max_examples=150, deadline=None)
-def test_scores_equal_naive_ones_and_those_of_the_bootstraps_matrices(pairs):
+def test_scores_equal_naive_ones_and_those_of_the_bootstrap(pairs):
     truth, predicted = np.array(pairs).T
     expected = naive(pairs)
     assert metrics.scores(truth, predicted, CLASSES) == pytest.approx(expected)
-    matrix = metrics.confusion(truth, predicted, CLASSES)
-    assert {k: float(v) for k, v in metrics.from_confusion(matrix).items()} == pytest.approx(expected)
+    once = metrics.resampled(np.ones((1, 1), int), np.zeros(len(pairs), int), truth, predicted)
+    assert {k: float(v[0]) for k, v in once.items()} == pytest.approx(expected)
 
 
 @given(answers)
@@ -96,7 +96,7 @@ def test_intervals_equal_a_bootstrap_that_copies_rows():
         seeds = [metrics.scores(truth[rows], p[rows], 3) for p in predicted]
         for metric in METRICS:
             values[metric].append(np.mean([s[metric] for s in seeds]))
-    found = metrics.intervals(truth, predicted, dialogue, 3, resamples=50)
+    found = metrics.intervals(truth, predicted, dialogue, resamples=50)
     for metric in METRICS:
         assert found[metric] == pytest.approx(np.quantile(values[metric], (0.025, 0.975)))
 
@@ -105,14 +105,14 @@ def test_dialogues_are_resampled_whole():
     # All of a dialogue is right, or all of it wrong: as dialogues that is 4 observations, as turns 400.
     dialogue = np.repeat(np.arange(4), 100)
     truth = np.zeros(400, dtype=int)
-    whole = metrics.intervals(truth, (dialogue % 2)[None], dialogue, 2, 1000)["accuracy"]
-    turns = metrics.intervals(truth, (dialogue % 2)[None], np.arange(400), 2, 1000)["accuracy"]
+    whole = metrics.intervals(truth, (dialogue % 2)[None], dialogue, 1000)["accuracy"]
+    turns = metrics.intervals(truth, (dialogue % 2)[None], np.arange(400), 1000)["accuracy"]
     assert whole == (0.0, 1.0)
     assert 0.43 < turns[0] < 0.47 < 0.53 < turns[1] < 0.57
 
 
 def test_one_dialogue_has_no_interval():
-    assert metrics.intervals(np.array([0, 1]), np.array([[0, 0]]), np.array(["d", "d"]), 2, 100) is None
+    assert metrics.intervals(np.array([0, 1]), np.array([[0, 0]]), np.array(["d", "d"]), 100) is None
 
 
 def test_interval_covers_the_score_and_narrows_with_more_dialogues():
@@ -123,7 +123,7 @@ def test_interval_covers_the_score_and_narrows_with_more_dialogues():
         truth = rng.integers(5, size=len(dialogue))
         predicted = np.where(rng.random(len(truth)) < 0.7, truth, rng.integers(5, size=len(truth)))
         score = metrics.scores(truth, predicted, 5)
-        found = metrics.intervals(truth, predicted[None], dialogue, 5, 1000)
+        found = metrics.intervals(truth, predicted[None], dialogue, 1000)
         assert all(low < score[metric] < high for metric, (low, high) in found.items())
         widths.append(found["weighted_f1"][1] - found["weighted_f1"][0])
     assert widths[1] == pytest.approx(widths[0] / 4, rel=0.3)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.features import FeatureCache
 from tests.extract.project import PATIENCE, REPOSITORY, Project, sentences
 
 PIPELINE = f"""
@@ -102,3 +103,31 @@ def test_what_retry_says_makes_dvc_keep_the_new_file(made: Project, monkeypatch:
     made.file.unlink()
     dvc(made, "repro")
     assert made.sha256 == new
+
+
+@pytest.mark.slow
+def test_params_edited_while_dvc_runs_do_not_pass_for_those_of_the_old_features(made: Project) -> None:
+    reached, go_on = made.root / "reached", made.root / "go-on"
+    made.table([*sentences(30), f"touch={reached} await={go_on}"])
+    with subprocess.Popen(
+        [sys.executable, "-m", "dvc", "repro"],
+        cwd=made.root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        deadline = time.monotonic() + PATIENCE
+        while not reached.exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        made.params(batch=1, dim=9)
+        go_on.touch()
+        said, _ = process.communicate(timeout=PATIENCE)
+    assert process.returncode != 0
+    assert "error: changed while the stage ran: params.yaml: extract.fake." in said
+    assert not made.file.exists()
+    assert "extract@fake" in dvc(made, "status")
+    dvc(made, "repro")
+    with FeatureCache(made.file) as cache:
+        assert cache.meta.pooled_dim == 9
+    assert "up to date" in dvc(made, "status")

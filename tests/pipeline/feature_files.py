@@ -10,6 +10,8 @@ import h5py
 import numpy as np
 
 from pipeline.features import FeatureCache, Meta, Row, write
+from pipeline.features.chunks import chunk_sum
+from pipeline.features.schema import SUM
 
 
 def meta(**changes: Any) -> Meta:
@@ -80,10 +82,25 @@ def contents(cache: FeatureCache) -> tuple[Any, ...]:
 
 
 def edit(path: Path, change: Callable[[h5py.File], None]) -> Path:
-    """Change a cache's inside with a valid HDF5 write, as an attacker would."""
+    """Change a cache's inside with a valid HDF5 write, and make new sums, as an attacker would."""
     with h5py.File(path, "r+", libver=("v110", "v110")) as file:
+        before = file["sums"][:]
         change(file)
+        if np.array_equal(file.get("sums"), before) and all(_whole(file, name) for name in file):
+            put(file, "sums", np.array([s for name in sorted(file) for s in sums(file, name)], SUM))
     return path
+
+
+def _whole(file: h5py.File, name: str) -> bool:
+    """Whether a dataset is so as the writer makes them, and can have sums."""
+    item = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
+    return isinstance(item, h5py.Dataset) and item.chunks is not None and item.id.get_num_chunks() > 0
+
+
+def sums(file: h5py.File, name: str) -> list[int]:
+    """One of each chunk, none of the sums themselves."""
+    values, rows = file[name][...], file[name].chunks[0]
+    return [chunk_sum(values[i : i + rows]) for i in range(0, len(values), rows)] if name != "sums" else []
 
 
 def put(file: h5py.File, name: str, values: np.ndarray, **options: Any) -> None:

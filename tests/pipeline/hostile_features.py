@@ -136,6 +136,17 @@ def product_beyond_64_bits(file):
     put_raw(file, "pooled", h5t.IEEE_F32LE, (N, 2**60), (1, 4))
 
 
+@hostile("pooled: 42949672960 bytes of rows without features")
+def forty_gigabytes_of_missing_rows(file):
+    put_raw(file, "pooled", h5t.IEEE_F32LE, (0, 2**29), (1, 2**29))
+    files.put(file, "status", np.ones(N, "u1"))
+    for name in ("pooled_names", "frames", "frames_names", "offsets", "times"):
+        del file[name]
+    files.put(
+        file, "sums", np.array([files.sums(file, name)[0] for name in ("error", "status", "utterance")], "u8")
+    )
+
+
 @hostile("frames: claims the shape|times: claims the shape")
 def frames_of_8_gigabytes(file):
     put_raw(file, "frames", h5t.IEEE_F16LE, (2**30, 3), (2**20, 3))

@@ -76,16 +76,25 @@ def infinity_in_a_feature(file):
     change(file, "pooled", (2, 1), np.inf)
 
 
-@hostile("pooled: utterance dialog ü0_3: values contradict its status, no_face")
+@hostile("pooled: 16 rows for 15 utterances whose status is ok")
 def numbers_where_no_feature_is(file):
-    change(file, "pooled", 3, 0.0)
+    change(file, "status", 0, 5)
 
 
-@hostile("pooled: utterance dialog ü0_3: values contradict its status, no_face")
-def another_nan(file):
-    values = file["pooled"][:]
-    values.view("u4")[3, 2] = 0x7FC0BEEF
-    file["pooled"][:] = values
+@hostile("pooled: 16 rows for 17 utterances whose status is ok")
+def no_numbers_where_a_feature_is(file):
+    change(file, "status", 3, 0)
+
+
+@hostile("sums: has the shape")
+def too_few_sums(file):
+    files.put(file, "sums", file["sums"][1:])
+
+
+@hostile("pooled: damaged: rows 0 to 15 do not fit their sum")
+def another_sum(file):
+    sums = file["sums"][:]
+    change(file, "sums", 4, sums[0])
 
 
 @hostile("frames: utterance dialog ü0_0 has values that are not finite")
@@ -161,7 +170,7 @@ def an_attribute_with_escapes(file):
     files.put_attribute(file, "licence", b"\x1b[2J")
 
 
-@hostile("schema: 'emofuse-features-9' is not emofuse-features-1")
+@hostile("schema: 'emofuse-features-9' is neither emofuse-features-1 nor emofuse-features-2")
 def another_schema(file):
     files.put_attribute(file, "schema", b"emofuse-features-9")
 

@@ -73,6 +73,7 @@ def test_a_flipped_bit_in_any_dataset_is_refused(good):
             "times",
             "pooled_names",
             "frames_names",
+            "sums",
         ]
     )
 

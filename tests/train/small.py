@@ -63,7 +63,7 @@ def cache(
     """Write one stream's cache; `here` [N] is False where the feature is missing; `frames` [T, D] of each row."""
     kind = "none" if frames is None else frames[0].dtype.str[1:]
     meta = Meta(
-        stream=STREAM[modality], modality=modality, corpus="small", licence="none", encoder={"encoder": modality},
+        stream=STREAM[modality], modality=modality, corpus="small", licence="none", encoder={"encoder": "text"},
         weights={"name": "", "revision": "", "sha256": ""}, weights_saw=None, packages={}, code="",
         fingerprint="0" * 64,
         pooled_dim=x.shape[1], frames_dim=0 if frames is None else frames[0].shape[1], frames=kind,

@@ -31,6 +31,7 @@ from tests.train import tuned
 from train import stage
 from train.data.corpus import ids_hash
 from train.data.dialogues import load as load_dataset
+from train.finetune import stage as finetuning
 
 
 @pytest.fixture(autouse=True)
@@ -61,6 +62,19 @@ def test_it_learns_and_leaves_a_folder_that_transformers_reads(monkeypatch, bert
     assert transformers.AutoModel.from_pretrained("weights/tuned").config.model_type == "bert"
     assert not list(Path(".cache/train").iterdir())
     assert not list(Path("weights").glob(".*"))
+
+
+def test_a_table_edited_meanwhile_leaves_no_weights(monkeypatch):
+    table, real = Path("data/labels.csv"), finetuning.fit
+
+    def edited(*args):
+        table.write_text(table.read_text() + "\n")
+        return real(*args)
+
+    monkeypatch.setattr(finetuning, "fit", edited)
+    with pytest.raises(UserError, match=r"changed while the stage ran: data/labels\.csv"):
+        tuned.finetune(monkeypatch)
+    assert not Path("weights/tuned").exists()
 
 
 def test_its_features_are_those_of_the_fitted_weights_and_say_what_they_saw(monkeypatch):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from evaluate import inference
 from evaluate.inference import attention, hide, probabilities
 from tests.train import small
 from train.data.dialogues import load
@@ -37,6 +38,23 @@ def test_a_dialogue_is_predicted_as_it_would_be_alone(trained):
     for d, (start, stop) in enumerate(data.turns):
         alone = model(data.batch([d])).logits.softmax(1)
         assert np.allclose(together[start:stop], alone.detach(), atol=1e-6)
+
+
+def test_one_long_dialogue_does_not_pad_the_others_to_its_length(trained, monkeypatch):
+    model, data = trained
+    whole = probabilities(model, data, CPU)
+    seen = []
+    made = type(data).batch
+
+    def batch(self, chosen, device="cpu"):
+        seen.append([stop - start for start, stop in (self.turns[d] for d in chosen)])
+        return made(self, chosen, device)
+
+    monkeypatch.setattr(type(data), "batch", batch)
+    monkeypatch.setattr(inference, "PADDED", 12)
+    assert np.allclose(probabilities(model, data, CPU), whole, atol=1e-6)
+    assert [n for part in seen for n in part] == [stop - start for start, stop in data.turns]
+    assert all(len(part) == 1 or len(part) * max(part) <= 12 for part in seen)
 
 
 def test_hiding_a_modality_leaves_nothing_of_it(trained):

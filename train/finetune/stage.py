@@ -20,6 +20,7 @@ from extract.streams import WEIGHTS, base_of, load_checked
 from pipeline.disk import replacing_folder
 from pipeline.env import device as pick_device
 from pipeline.errors import UserError, not_written
+from pipeline.inputs import Inputs
 from pipeline.locks import alone
 from pipeline.params import FinetuneParams, Params
 from pipeline.tables.schema import LABELS, UTTERANCES, Utterance, dialogues
@@ -40,10 +41,11 @@ def run(name: str) -> None:
     accelerator = _accelerator()
     # Processes that share the work wait for each other later.
     with alone(f"finetune {name}") if accelerator.is_main_process else nullcontext():
-        _run(name, load_checked(), accelerator)
+        inputs = Inputs(["corpus.labels", f"finetune.{name}"], [UTTERANCES, LABELS])
+        _run(name, load_checked(), accelerator, inputs)
 
 
-def _run(name: str, params: Params, accelerator: Any) -> None:
+def _run(name: str, params: Params, accelerator: Any, inputs: Inputs) -> None:
     encoder, knobs = base_of(name, params)
     found = tables(params.corpus.labels, knobs.fold, knobs.seed, f"finetune.{name}.training.fold")
     utterances, split, labels = found["utterances"], found["split"], found["labels"].numpy()
@@ -60,6 +62,7 @@ def _run(name: str, params: Params, accelerator: Any) -> None:
     if accelerator.is_main_process:
         record = _record(name, params, encoder, knobs, done) | {"ids": ids_hash(utterances, split)}
         _write(WEIGHTS / name, encoder, done, record)
+        inputs.check([WEIGHTS / name])
         shutil.rmtree(states, ignore_errors=True)
     accelerator.end_training()
     best = done.history[done.best_epoch - 1]

@@ -1,0 +1,216 @@
+"""The formats that `benchmarks.cache` compares: each writes one stream, {id: array}, and reads it again."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pickle
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+import h5py
+import numpy as np
+import torch
+
+from pipeline.features import FeatureCache, Meta, Row, write
+
+RATE = 50  # frames a second
+Arrays = dict[str, np.ndarray]
+
+
+class Format(ABC):
+    """Writes one stream, {id: array}, and reads it again."""
+
+    name: str
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    @abstractmethod
+    def write(self, stream: str, arrays: Arrays) -> Path: ...
+
+    @abstractmethod
+    def pooled(self, path: Path) -> torch.Tensor:
+        """[N, P]"""
+
+    @abstractmethod
+    def frames(self, path: Path) -> list[torch.Tensor]:
+        """N of [T, D]"""
+
+
+class Cache(Format):
+    name = "feature cache"
+
+    def write(self, stream: str, arrays: Arrays) -> Path:
+        path, first = self.folder / f"{stream}.h5", next(iter(arrays.values()))
+        frames = first.ndim == 2
+        dims = (1, first.shape[1], "f2") if frames else (len(first), 0, "none")
+        meta = Meta(stream, "audio", "benchmark", "", {}, {}, None, {}, "", "", *dims)
+        one = np.zeros(1, "f4")
+        if frames:
+            rows = (Row("k", "ok", "", one, a, np.arange(len(a), dtype="f4") / RATE) for a in arrays.values())
+        else:
+            rows = (Row("k", "ok", "", a) for a in arrays.values())
+        write(path, meta, list(arrays), rows)
+        return path
+
+    def pooled(self, path: Path) -> torch.Tensor:
+        with FeatureCache(path) as cache:
+            return torch.from_numpy(cache.pooled())
+
+    def frames(self, path: Path) -> list[torch.Tensor]:
+        with FeatureCache(path) as cache:
+            return [torch.from_numpy(cache.frames(i)) for i in range(len(cache))]
+
+
+class Unchecked(Cache):
+    """The same file, its sums not compared: what the comparison costs."""
+
+    name = "feature cache, no sums"
+
+    def pooled(self, path: Path) -> torch.Tensor:
+        with self.open(path) as cache:
+            return torch.from_numpy(cache.pooled())
+
+    def frames(self, path: Path) -> list[torch.Tensor]:
+        with self.open(path) as cache:
+            return [torch.from_numpy(cache.frames(i)) for i in range(len(cache))]
+
+    def open(self, path: Path) -> FeatureCache:
+        cache = FeatureCache(path)
+        for dataset in cache._structure.datasets.values():
+            dataset.sums = None
+        return cache
+
+
+class Fletcher32(Cache):
+    """The same file read by h5py, which compares HDF5's checksums and no more."""
+
+    name = "the same by h5py"
+
+    def pooled(self, path: Path) -> torch.Tensor:
+        with h5py.File(path) as file:
+            return torch.from_numpy(file["pooled"][...])
+
+    def frames(self, path: Path) -> list[torch.Tensor]:
+        with h5py.File(path) as file:
+            frames, offsets = file["frames"], file["offsets"][...].tolist()
+            return [torch.from_numpy(frames[a:b]) for a, b in itertools.pairwise(offsets)]
+
+
+class Raw(Format):
+    """The floor: bytes without names, shapes or checks (the lengths are handed over in memory)."""
+
+    name = "raw bytes"
+
+    def write(self, stream: str, arrays: Arrays) -> Path:
+        path = self.folder / f"{stream}.raw"
+        self.shapes = {**getattr(self, "shapes", {}), path: [a.shape for a in arrays.values()]}
+        with path.open("wb") as file:
+            for array in arrays.values():
+                file.write(array.data)
+            _sync(file)
+        return path
+
+    def pooled(self, path: Path) -> torch.Tensor:
+        shapes = self.shapes[path]
+        return torch.from_numpy(np.fromfile(path, "f4").reshape(len(shapes), *shapes[0]))
+
+    def frames(self, path: Path) -> list[torch.Tensor]:
+        with path.open("rb") as file:
+            return [
+                torch.from_numpy(np.fromfile(file, "f2", t * d).reshape(t, d)) for t, d in self.shapes[path]
+            ]
+
+
+class Pickle(Format):
+    """One matrix, or one list of matrices."""
+
+    name = "pickle of a matrix"
+
+    def write(self, stream: str, arrays: Arrays) -> Path:
+        path, values = self.folder / f"{stream}.matrix.pkl", list(arrays.values())
+        return self.dump(path, (list(arrays), values if values[0].ndim == 2 else np.stack(values)))
+
+    def dump(self, path: Path, what: object) -> Path:
+        with path.open("wb") as file:
+            pickle.dump(what, file, protocol=pickle.HIGHEST_PROTOCOL)
+            _sync(file)
+        return path
+
+    def load(self, path: Path):  # type: ignore[no-untyped-def]
+        with path.open("rb") as file:
+            return pickle.load(file)
+
+    def pooled(self, path: Path) -> torch.Tensor:
+        return torch.from_numpy(self.load(path)[1])
+
+    def frames(self, path: Path) -> list[torch.Tensor]:
+        return [torch.from_numpy(a) for a in self.load(path)[1]]
+
+
+class PickledDict(Pickle):
+    """{id: array}, as the pickles that circulate."""
+
+    name = "pickle of a dict"
+
+    def write(self, stream: str, arrays: Arrays) -> Path:
+        return self.dump(self.folder / f"{stream}.dict.pkl", arrays)
+
+    def pooled(self, path: Path) -> torch.Tensor:
+        return torch.from_numpy(np.stack(list(self.load(path).values())))
+
+    def frames(self, path: Path) -> list[torch.Tensor]:
+        return [torch.from_numpy(a) for a in self.load(path).values()]
+
+
+class Npz(Format):
+    """One array per utterance in an uncompressed archive."""
+
+    name = "npz per utterance"
+
+    def write(self, stream: str, arrays: Arrays) -> Path:
+        path = self.folder / f"{stream}.npz"
+        with path.open("wb") as file:
+            np.savez(file, **arrays)
+            _sync(file)
+        return path
+
+    def pooled(self, path: Path) -> torch.Tensor:
+        with np.load(path, allow_pickle=False) as archive:
+            return torch.from_numpy(np.stack([archive[name] for name in archive.files]))
+
+    def frames(self, path: Path) -> list[torch.Tensor]:
+        with np.load(path, allow_pickle=False) as archive:
+            return [torch.from_numpy(archive[name]) for name in archive.files]
+
+
+class DatasetPerUtterance(Format):
+    """HDF5 as it is mostly used: one dataset per utterance, no checksums."""
+
+    name = "HDF5 per utterance"
+
+    def write(self, stream: str, arrays: Arrays) -> Path:
+        path = self.folder / f"{stream}.each.h5"
+        with h5py.File(path, "w") as file:
+            for name, array in arrays.items():
+                file[name] = array
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+        return path
+
+    def pooled(self, path: Path) -> torch.Tensor:
+        with h5py.File(path) as file:
+            return torch.from_numpy(np.stack([dataset[...] for dataset in file.values()]))
+
+    def frames(self, path: Path) -> list[torch.Tensor]:
+        with h5py.File(path) as file:
+            return [torch.from_numpy(dataset[...]) for dataset in file.values()]
+
+
+FORMATS = (Cache, Unchecked, Fletcher32, Raw, Pickle, PickledDict, Npz, DatasetPerUtterance)
+
+
+def _sync(file) -> None:  # type: ignore[no-untyped-def]
+    file.flush()
+    os.fsync(file.fileno())

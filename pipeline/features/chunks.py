@@ -1,0 +1,144 @@
+"""Read a dataset by whole chunks and compare each with its sum.
+
+HDF5's own checksum, fletcher32, of nothing but zeros is zero: a chunk that a disk gave back as zeros passes it.
+A sum here is the XXH3 of a chunk's values; the sums lie in a dataset of their own. Chunks are read as they lie in
+the file, since fletcher32 takes longer to compute than all else that reading costs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import xxhash
+from h5py import h5d, h5s
+
+from pipeline.features.schema import CacheError
+
+FLETCHER32_BYTES = 4
+
+
+@contextmanager
+def guard(path: Path, item: str) -> Iterator[None]:
+    """Turn whatever HDF5 raises over a damaged file into a `CacheError`."""
+    try:
+        yield
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as error:
+        why = " ".join(str(error).split()) or type(error).__name__
+        raise CacheError(path, item, f"damaged: {why}; fetch or extract it again") from None
+
+
+def chunk_sum(values: np.ndarray) -> int:
+    """The XXH3 (64 bits) of an array's bytes."""
+    return xxhash.xxh3_64_intdigest(values.view(np.uint8).data)
+
+
+class Chunks:
+    """One dataset. Call `check` before reading.
+
+    Attributes:
+        shape, dtype: of the dataset.
+        rows: of one chunk; the last one may be cut.
+        sums: of the chunks, in order; None in a file that has none.
+    """
+
+    def __init__(self, path: Path, name: str, dataset: h5d.DatasetID, dtype: np.dtype) -> None:
+        self.path, self.name = path, name
+        self.shape: tuple[int, ...] = dataset.shape
+        self.dtype = dtype
+        self.rows: int = dataset.get_create_plist().get_chunk()[0]
+        self.sums: np.ndarray | None = None
+        self._dataset = dataset
+        self._held = -1
+
+    def __len__(self) -> int:
+        return -(-self.shape[0] // self.rows)
+
+    def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Each chunk's first row and its values, which last until the next chunk is read."""
+        for number in range(len(self)):
+            yield number * self.rows, self._chunk(number)
+
+    def check(self, file_size: int) -> None:
+        """Look whether all chunks are there, each of its full size, inside the file and under a checksum.
+
+        Raises:
+            CacheError: one is not.
+        """
+        chunk = self._dataset.get_create_plist().get_chunk()
+        if chunk[1:] != self.shape[1:] or self.rows > max(1, self.shape[0]):
+            raise self._wrong(f"has chunks of {chunk} for the shape {self.shape}")
+        size = math.prod(chunk) * self.dtype.itemsize + FLETCHER32_BYTES
+        found = 0
+
+        def look(info: h5d.StoreInfo) -> None:
+            if info.size != size or info.filter_mask or info.byte_offset + size > file_size:
+                raise self._wrong(f"the chunk at row {info.chunk_offset[0]} is cut or unchecked")
+            nonlocal found
+            found += 1
+
+        with guard(self.path, self.name):
+            self._dataset.chunk_iter(look)
+        if found != len(self):
+            raise self._wrong(f"{found} chunks of {chunk} do not make the shape {self.shape}")
+
+    def check_fletcher32(self) -> None:
+        """Read all through HDF5, which compares its own checksums, for whoever reads the file without sums.
+
+        Raises:
+            CacheError: a chunk does not fit its checksum.
+        """
+        row = [0] * (len(self.shape) - 1)
+        with guard(self.path, self.name):
+            for first in range(0, self.shape[0], self.rows):
+                count = (min(self.rows, self.shape[0] - first), *self.shape[1:])
+                space = self._dataset.get_space()
+                space.select_hyperslab((first, *row), count)
+                self._dataset.read(h5s.create_simple(count), space, np.empty(count, self.dtype))
+
+    def read(self, start: int, stop: int) -> np.ndarray:
+        """A copy of rows `start` to `stop`.
+
+        Raises:
+            CacheError: a chunk cannot be read or does not fit its sum.
+        """
+        values = np.empty((stop - start, *self.shape[1:]), self.dtype)
+        done = start
+        while done < stop:
+            number, skip = divmod(done, self.rows)
+            part = self._chunk(number)[skip : skip + stop - done]
+            values[done - start : done - start + len(part)] = part
+            done += len(part)
+        return values
+
+    def _chunk(self, number: int) -> np.ndarray:
+        first = number * self.rows
+        count = min(self.rows, self.shape[0] - first)
+        if number != self._held:
+            self._held = -1
+            with guard(self.path, self.name):
+                self._dataset.read_direct_chunk((first, *[0] * (len(self.shape) - 1)), out=self._buffer)
+            if self.sums is not None and chunk_sum(self._values[:count]) != self.sums[number]:
+                last = first + count - 1
+                raise self._wrong(
+                    f"damaged: rows {first} to {last} do not fit their sum; fetch or extract it again"
+                )
+            self._held = number
+        return self._values[:count]
+
+    @cached_property
+    def _buffer(self) -> bytearray:
+        return bytearray(self.rows * math.prod(self.shape[1:]) * self.dtype.itemsize + FLETCHER32_BYTES)
+
+    @cached_property
+    def _values(self) -> np.ndarray:
+        """[rows, …], what the buffer holds without its checksum."""
+        shape = (self.rows, *self.shape[1:])
+        return np.frombuffer(self._buffer, self.dtype, math.prod(shape)).reshape(shape)
+
+    def _wrong(self, why: str) -> CacheError:
+        return CacheError(self.path, self.name, why)
