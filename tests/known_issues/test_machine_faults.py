@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from extract import crew, pool
+from extract.engine import crew
+from extract.engine import local as pool
 from pipeline.errors import UserError
 from pipeline.features import FeatureCache
 from tests.extract.fake_encoders import LACKS, FakeEncoder, FakeParams
