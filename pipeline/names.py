@@ -13,7 +13,7 @@ from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
 # Words of `python -m extract` and of `train.streams`; a stream of such a name could not be asked for.
-RESERVED = ("check", "status", "retry", "clean", "none")
+RESERVED = ("status", "retry", "clean", "none")
 # With `.damaged-1.sqlite` behind it a name still fits into the 255 bytes of a file's.
 LONGEST = 100
 

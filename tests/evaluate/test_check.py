@@ -28,10 +28,6 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
 @pytest.mark.parametrize(
     ("streams", "says"),
     [
-        ({"check": {"encoder": "fake"}}, r"extract\.check: is a word of the command line"),
-        ({"none": {"encoder": "fake"}}, r"extract\.none: is a word of the command line"),
-        ({"a/b": {"encoder": "fake"}}, r"extract\.a/b: a stream's name is made of letters"),
-        ({"../x": {"encoder": "fake"}}, r"extract\.\.\./x: a stream's name is made of letters"),
         (
             {"x": {"encoder": "fakke"}},
             r"extract\.x\.encoder: no encoder is called 'fakke'; did you mean `fake`\?",
@@ -54,6 +50,25 @@ def test_check_names_every_mistake(
     with pytest.raises(UserError, match=says) as error:
         main()
     assert "extract.other.dim='wide'" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("streams", "says"),
+    [
+        ({"status": {"encoder": "fake"}}, r"extract\.status: is a word of the command line"),
+        ({"none": {"encoder": "fake"}}, r"extract\.none: is a word of the command line"),
+        ({"a/b": {"encoder": "fake"}}, r"extract\.a/b: a stream's name is made of letters"),
+        ({"../x": {"encoder": "fake"}}, r"extract\.\.\./x: a stream's name is made of letters"),
+    ],
+)
+def test_a_name_that_no_stream_may_have(made: Project, tmp_path: Path, streams: dict, says: str) -> None:
+    made.params()
+    path = tmp_path / "params.yaml"
+    sections = json.loads(path.read_text())
+    sections["extract"] |= streams
+    path.write_text(json.dumps(sections))
+    with pytest.raises(UserError, match=says):
+        main()
 
 
 def test_check_loads_nothing_heavy() -> None:
