@@ -82,7 +82,7 @@ def stage(name: str) -> dict[str, float]:
     from pipeline.tables.schema import read_utterances
 
     if name == "load":
-        from train.data import dialogues  # and PyTorch with it
+        from train.fusion.build import read  # and PyTorch with it
 
     params, out = load_checked(), FEATURES / "synthetic.h5"
     begin = _clock()
@@ -90,7 +90,7 @@ def stage(name: str) -> dict[str, float]:
         with FeatureCache(out) as cache:
             cache.verify()
     elif name == "load":
-        dialogues.load(params)
+        read(params)
     else:
         encoder = encoder_of("synthetic", params)
         about = run.meta("synthetic", params.corpus, encoder)

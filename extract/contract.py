@@ -97,8 +97,8 @@ class Encoder(ABC, Generic[P]):
     def weights(self) -> dict[str, str]:
         """Name, revision and sha256 of the weights' content; empty strings where the encoder has none."""
 
-    def weights_saw(self) -> dict[str, str] | None:
-        """Of fine-tuned weights the fold, and the hash of the ids they were fitted to; None for others."""
+    def weights_saw(self) -> dict[str, Any] | None:
+        """Of fine-tuned weights `fold`, and `ids`: hashes of the utterances in train and in val; None for others."""
         return None
 
     @abstractmethod

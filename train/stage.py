@@ -44,8 +44,8 @@ def run() -> None:
 
 def _run(params: Params, caches: list[Path]) -> None:
     data = read(params)
-    for modality, meta in data.streams.items():
-        asked_for(getattr(params.train.streams, modality), meta, params)
+    for modality, stream in data.streams.items():
+        asked_for(getattr(params.train.streams, modality), stream.meta, params)
     for modality, why in data.dropped.items():
         print(f"train: without {modality}: {why}")
     device = pick_device()
@@ -53,7 +53,7 @@ def _run(params: Params, caches: list[Path]) -> None:
     states = state_folder(
         "train.__main__", [*settings, *params.corpus.labels], [UTTERANCES, LABELS, *caches], device
     )
-    for meta in data.streams.values():
+    for meta in (stream.meta for stream in data.streams.values()):
         validate(StreamRecord, stream_record(meta), FEATURES / f"{meta.stream}.h5")  # not after hours
     for seed in range(params.train.seed, params.train.seed + params.train.seeds):
         folder = MODELS / f"seed{seed}"
@@ -105,7 +105,7 @@ def _record(params: Params, data: Corpus, seed: int, done: Trained) -> Record:
         "class_counts": data.class_counts().tolist(),
         "dims": data.dims,
         "statistics": {m: {"mean": s.mean.tolist(), "sd": s.sd.tolist()} for m, s in data.statistics.items()},
-        "streams": {m: stream_record(s) for m, s in data.streams.items()},
+        "streams": {m: stream_record(stream.meta) for m, stream in data.streams.items()},
         "dropped": data.dropped,
         "best_epoch": done.best_epoch,
         "packages": {"torch": torch.__version__},

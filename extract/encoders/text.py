@@ -91,7 +91,7 @@ class TextEncoder(Encoder[TextParams], Trainable):
         found = self._weights
         return {"name": found.name, "revision": found.revision, "sha256": found.sha256}
 
-    def weights_saw(self) -> dict[str, str] | None:
+    def weights_saw(self) -> dict[str, Any] | None:
         return self._weights.saw
 
     def packages(self) -> tuple[str, ...]:

@@ -42,14 +42,15 @@ class Weights:
         name: the hub id, `package:NAME`, or a local path's last part.
         revision: the hub commit or the package's version; empty for local weights.
         sha256: of the content (`content_hash`).
-        saw: of fine-tuned ones the fold, and the hash of the utterances they were fitted to; None for others.
+        saw: of fine-tuned ones `fold`, and `ids`: hashes of the utterances they were fitted to and chosen by; None
+            for others.
     """
 
     path: Path
     name: str
     revision: str
     sha256: str
-    saw: dict[str, str] | None = None
+    saw: dict[str, Any] | None = None
 
 
 def resolve(weights: str, revision: str, field: str) -> Weights:
@@ -99,13 +100,13 @@ def content_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _saw(path: Path) -> dict[str, str] | None:
+def _saw(path: Path) -> dict[str, Any] | None:
     record = path / RECORD
     if not record.is_file():
         return None
     try:
         found: dict[str, Any] = json.loads(record.read_text(encoding="utf-8"))
-        return {"fold": str(found["fold"]), "ids": str(found["ids"])}
+        return {"fold": str(found["fold"]), "ids": found["ids"]}
     except (ValueError, KeyError, TypeError):
         raise UserError(
             f"{record}: damaged, so that nobody knows what the weights were fitted to; fine-tune them again"

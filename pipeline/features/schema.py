@@ -64,7 +64,8 @@ class Meta:
     Attributes:
         encoder: the encoder's params, JSON-able, never a path.
         weights: name, revision and sha256; empty where the encoder has none.
-        weights_saw: fold and hash of the ids that fine-tuned weights were fitted to, or None.
+        weights_saw: of fine-tuned weights `fold` and `ids`, the hashes of the utterances in their `train` part and in
+            their `val` part; None for others.
         packages: distribution name → version.
         code: hash of the modules that compute the features.
         frames_dim: 0 where no frames are stored (`frames` is `none`).

@@ -7,8 +7,8 @@ import torch
 
 from pipeline.errors import UserError
 from tests.train import small
-from train.data.dialogues import load
 from train.fusion import loop
+from train.fusion.build import read as load
 from train.fusion.loop import fit
 
 

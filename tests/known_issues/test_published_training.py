@@ -9,7 +9,7 @@ import torch
 
 from pipeline.features import FeatureCache
 from tests.train import small
-from train.data.dialogues import load
+from train.fusion.build import read as load
 from train.fusion.loop import fit
 
 

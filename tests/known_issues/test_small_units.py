@@ -7,8 +7,8 @@ import pytest
 
 from pipeline.features import FeatureCache
 from tests.train import small
-from train.data.dialogues import load
 from train.data.normalise import scale
+from train.fusion.build import read as load
 
 
 @pytest.mark.parametrize("unit", [1e-9, 1e9])

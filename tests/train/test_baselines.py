@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from tests.train import small
 from tests.train.dialogues import CLASSES, DIMS, alone, batch, params
-from train.data.dialogues import load
 from train.fusion.build import MODELS, imported
+from train.fusion.build import read as load
 from train.fusion.loop import fit
 
 BASELINES = ["majority", "logreg", "bclstm", "dialoguernn"]

@@ -10,8 +10,8 @@ from pipeline.errors import UserError
 from pipeline.features import FeatureCache
 from pipeline.tables.schema import read_utterances
 from tests.train import small
-from train.data.dialogues import load
 from train.data.order import batches
+from train.fusion.build import read as load
 
 
 @pytest.fixture(autouse=True)

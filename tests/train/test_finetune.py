@@ -24,14 +24,14 @@ from extract.networks.weights import content_hash
 from extract.streams import base_of, encoder_of, load_checked
 from pipeline.errors import UserError
 from pipeline.features import FeatureCache
-from pipeline.tables.schema import read_labels, read_utterances
+from pipeline.tables.schema import Utterance, read_labels, read_utterances
 from pipeline.tables.splits import splits
 from tests.extract.project import inline
 from tests.train import tuned
 from train import stage
-from train.data.corpus import ids_hash
-from train.data.dialogues import load as load_dataset
+from train.data.labelled import Labelled
 from train.finetune import stage as finetuning
+from train.fusion.build import read as load_dataset
 
 
 @pytest.fixture(autouse=True)
@@ -43,6 +43,10 @@ def project(tuned_project, monkeypatch) -> Path:
 def part_of(fold="none", seed=0) -> np.ndarray:
     utterances = read_utterances()
     return splits(read_labels(utterances, tuned.LABELS), utterances, fold, seed)
+
+
+def ids_hash(utterances: list[Utterance], split: np.ndarray) -> dict[str, str]:
+    return Labelled(utterances, [], torch.zeros(0), split).ids()
 
 
 def test_it_learns_and_leaves_a_folder_that_transformers_reads(monkeypatch, bert):

@@ -10,8 +10,8 @@ import torch
 from pipeline.errors import UserError
 from pipeline.features import FeatureCache
 from tests.train import small
-from train.data import frames
-from train.data.frames import load
+from train.data import memory
+from train.fusion.build import read as load
 
 
 @pytest.fixture(autouse=True)
@@ -85,10 +85,10 @@ def test_on_disk_and_in_memory_are_the_same_numbers(monkeypatch, capsys, dtype):
 def test_the_share_is_of_what_the_job_may_take(tmp_path, monkeypatch):
     limit = tmp_path / "memory.max"
     limit.write_text("4096\n")
-    monkeypatch.setattr(frames, "CGROUP_LIMITS", (str(limit), str(tmp_path / "absent")))
-    assert frames._memory() == 4096
+    monkeypatch.setattr(memory, "CGROUP_LIMITS", (str(limit), str(tmp_path / "absent")))
+    assert memory._memory() == 4096
     limit.write_text("max\n")
-    assert frames._memory() > 2**28
+    assert memory._memory() > 2**28
     monkeypatch.setenv("EMOFUSE_FRAMES_SHARE", "half")
     with pytest.raises(UserError, match="EMOFUSE_FRAMES_SHARE=half"):
         load(params())

@@ -10,7 +10,8 @@ import torch
 
 from evaluate.run.metrics import scores
 from tests.train.test_golden_multiemo import close, finder, gradients_agree, load, recordings
-from train.data.frames import balanced, kept
+from train.data.frames import kept
+from train.data.utterances import balanced
 from train.models.contract import FrameBatch
 from train.models.foalnet.losses import FoalNetLoss, avel, mem, negatives
 from train.models.foalnet.network import FoalNet, Projection, Stack

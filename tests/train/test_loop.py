@@ -15,9 +15,9 @@ from pipeline.errors import UserError
 from pipeline.features import FeatureCache
 from tests.train import small
 from train.checkpoint import read_state
-from train.data.dialogues import load
 from train.fusion import loop
 from train.fusion.build import read
+from train.fusion.build import read as load
 from train.fusion.loop import fit
 
 CPU = torch.device("cpu")

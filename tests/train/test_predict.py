@@ -9,8 +9,8 @@ import torch
 from evaluate import inference
 from evaluate.inference import attention, hide, probabilities
 from tests.train import small
-from train.data.dialogues import load
 from train.fusion.build import build
+from train.fusion.build import read as load
 
 CPU = torch.device("cpu")
 

@@ -1,40 +1,57 @@
-"""Which caches a corpus may train on: those of its rows, of their modality, of weights that have not seen its test."""
+"""Which caches a corpus may train on: those of its rows, of their modality, of weights that saw what it trains on."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pipeline.errors import UserError
 from pipeline.features import FeatureCache, Meta
 from pipeline.params import INERT, PARAMS, Params
 from pipeline.tables.schema import UTTERANCES, Utterance
-from train.data.corpus import Corpus, ids_hash
+from train.data.corpus import Statistics, Stream
+from train.data.labelled import Labelled
+
+S = TypeVar("S", bound=Stream)
+Known = Mapping[str, Statistics] | None  # modality → what a trained model normalises by; None in training
 
 
-def admit(data: Corpus, modality: str, cache: FeatureCache, known: bool = False) -> bool:
-    """Note a stream in `data`; False where the train split has nothing of it, so that it is dropped.
+def admitted(
+    data: Labelled,
+    caches: Mapping[str, Path],
+    left_out: Mapping[str, str],
+    known: Known,
+    stream: Callable[[str, FeatureCache], S],
+) -> tuple[dict[str, S], dict[str, str]]:
+    """Return the streams that can be used, and why the others are dropped, by modality.
 
-    known: whether a trained model brings its own statistics, and the split means nothing.
+    Args:
+        caches: modality → the stream's file.
+        left_out: modality → why the model does not read it.
+        stream: makes a stream of a modality and its cache, which it closes when it needs it no more.
 
     Raises:
-        UserError: another modality, other rows, or weights that may have seen the test split.
+        UserError: a cache is damaged, of another modality or of other rows, its weights may have seen what this run
+            holds out, or no modality is left.
     """
-    meta, path = cache.meta, cache.path
-    if meta.modality != modality:
-        raise UserError(
-            f"train.streams.{modality}={meta.stream!r}: {path} holds a stream of modality {meta.modality}"
-        )
-    _same_rows(cache.utterances, data.utterances, path)
-    if not known:
-        _unseen(meta, data, path)
-    if not known and not ((cache.status == 0) & (data.split == "train")).any():
-        shown = ", ".join(f"{n} {status}" for status, n in cache.counts().items())
-        data.dropped[modality] = f"no utterance of the train split has a feature in {path} ({shown})"
-        return False
-    data.streams[modality] = meta
-    return True
+    streams: dict[str, S] = {}
+    dropped = dict(left_out)
+    for modality, path in caches.items():
+        cache = FeatureCache(path)
+        _same(modality, cache, data.utterances)
+        if known is None:
+            _unseen(cache.meta, data, path)
+            if not ((cache.status == 0) & (data.split == "train")).any():
+                shown = ", ".join(f"{n} {status}" for status, n in cache.counts().items())
+                dropped[modality] = f"no utterance of the train split has a feature in {path} ({shown})"
+                cache.close()
+                continue
+        streams[modality] = stream(modality, cache)
+    if not streams:
+        why = "; ".join(f"{modality}: {reason}" for modality, reason in dropped.items())
+        raise UserError(f"no modality has features to train on ({why})")
+    return streams, dropped
 
 
 def asked_for(stream: str, meta: Meta, params: Params) -> None:
@@ -62,7 +79,7 @@ def asked_for(stream: str, meta: Meta, params: Params) -> None:
 
 
 def _differences(made: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
-    """{dotted key: (made, asked)} of the values that both have and that differ."""
+    """Return {dotted key: (made, asked)} of the values that both have and that differ."""
     found: dict[str, tuple[Any, Any]] = {}
     for key in asked.keys() & made.keys():
         here, there = made[key], asked[key]
@@ -73,9 +90,14 @@ def _differences(made: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str,
     return dict(sorted(found.items()))
 
 
-def _same_rows(cached: Sequence[str], utterances: Sequence[Utterance], path: Path) -> None:
-    names = [u.utterance for u in utterances]
-    if list(cached) == names:
+def _same(modality: str, cache: FeatureCache, utterances: Sequence[Utterance]) -> None:
+    meta, path = cache.meta, cache.path
+    if meta.modality != modality:
+        raise UserError(
+            f"train.streams.{modality}={meta.stream!r}: {path} holds a stream of modality {meta.modality}"
+        )
+    cached, names = list(cache.utterances), [u.utterance for u in utterances]
+    if cached == names:
         return
     at = next(
         (i for i, (a, b) in enumerate(zip(cached, names, strict=False)) if a != b),
@@ -87,11 +109,20 @@ def _same_rows(cached: Sequence[str], utterances: Sequence[Utterance], path: Pat
     )
 
 
-def _unseen(meta: Meta, data: Corpus, path: Path) -> None:
-    saw = meta.weights_saw
-    if saw and saw.get("ids") != ids_hash(data.utterances, data.split):
+def _unseen(meta: Meta, data: Labelled, path: Path) -> None:
+    if not meta.weights_saw:
+        return
+    fold, saw, here = meta.weights_saw.get("fold"), meta.weights_saw.get("ids"), data.ids()
+    if saw == here:
+        return
+    fitted = f"{path}: the weights behind it were fitted with fold {fold}"
+    if not isinstance(saw, dict):
         raise UserError(
-            f"{path}: the weights behind it were fitted with fold {saw.get('fold')}, whose training part is "
-            "not this run's, so that they may have seen its test utterances; set train.fold to that fold, or "
-            "fine-tune an encoder for this one"
+            f"{fitted} by a version that did not record train and val apart, so that they may have seen this run's "
+            "val or test utterances; fine-tune them anew and extract again"
         )
+    parts = " and ".join(part for part in here if saw.get(part) != here[part])
+    raise UserError(
+        f"{fitted}, whose {parts} utterances are not this run's, so that they may have seen its val or test "
+        "utterances; set train.fold and train.seed to those of the fine-tuning, or fine-tune an encoder for this run"
+    )

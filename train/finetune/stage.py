@@ -25,11 +25,11 @@ from pipeline.locks import alone
 from pipeline.params import FinetuneParams, Params
 from pipeline.tables.schema import LABELS, UTTERANCES, Utterance, dialogues
 from train.checkpoint import state_folder
-from train.data.corpus import ids_hash, tables
+from train.data.labelled import labelled
 from train.finetune.loop import Examples, fit
 from train.selection import Trained
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 def run(name: str) -> None:
@@ -47,10 +47,10 @@ def run(name: str) -> None:
 
 def _run(name: str, params: Params, accelerator: Any, inputs: Inputs) -> None:
     encoder, knobs = base_of(name, params)
-    found = tables(params.corpus.labels, knobs.fold, knobs.seed, f"finetune.{name}.training.fold")
-    utterances, split, labels = found["utterances"], found["split"], found["labels"].numpy()
+    data = labelled(params.corpus.labels, knobs.fold, knobs.seed, f"finetune.{name}.training.fold")
+    labels = data.labels.numpy()
     train, val = (
-        _examples(f"{name}: {part}", encoder, utterances, labels, (split == part) & (labels >= 0))
+        _examples(f"{name}: {part}", encoder, data.utterances, labels, (data.split == part) & (labels >= 0))
         for part in ("train", "val")
     )
     accelerator.print(f"{name}: {len(train.names)} utterances to train on, {len(val.names)} to select on")
@@ -60,7 +60,7 @@ def _run(name: str, params: Params, accelerator: Any, inputs: Inputs) -> None:
         encoder, train, val, len(params.corpus.labels), knobs, accelerator, states / "finetune.pt", name
     )
     if accelerator.is_main_process:
-        record = _record(name, params, encoder, knobs, done) | {"ids": ids_hash(utterances, split)}
+        record = _record(name, params, encoder, knobs, done) | {"ids": data.ids()}
         _write(WEIGHTS / name, encoder, done, record)
         inputs.check([WEIGHTS / name])
         shutil.rmtree(states, ignore_errors=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from pipeline.errors import UserError
-from pipeline.params import FRAME_MODELS, LossParams, ModelParams, Params, TrainParams
+from pipeline.params import FEATURES, FRAME_MODELS, MODALITIES, LossParams, ModelParams, Params, TrainParams
 from pipeline.tables.schema import Utterance
-from train.data import dialogues, frames
+from train.data import dialogues, utterances
 from train.data.corpus import Corpus, Statistics
+from train.data.labelled import labelled, unlabelled
 
 # A model's network and its criterion, imported only where that model is asked for.
 MODELS: dict[str, tuple[str, str]] = {
@@ -28,29 +29,41 @@ MODELS: dict[str, tuple[str, str]] = {
 
 
 def read(params: Params) -> Corpus:
-    """The corpus as the model reads it: dialogues of pooled features, or utterances with their frames.
+    """Read the corpus as the model does: dialogues of pooled features, or utterances with their frames.
 
     Raises:
         UserError: a table or cache is damaged, or they do not belong together.
     """
-    return (frames if params.model.name in FRAME_MODELS else dialogues).load(params)
+    name, train = params.model.name, params.train
+    reads = FRAME_MODELS.get(name, MODALITIES)
+    caches, left_out = {}, {}
+    for modality, stream in train.streams.in_use().items():
+        if modality in reads:
+            caches[modality] = FEATURES / f"{stream}.h5"
+        else:
+            left_out[modality] = f"{name} reads the frames of {' and '.join(reads)} alone"
+    data = labelled(params.corpus.labels, train.fold, train.seed)
+    return _loader(params.model)(data, caches, train, left_out)
 
 
 def read_unlabelled(
     model: ModelParams,
     train: TrainParams,
-    utterances: list[Utterance],
+    rows: list[Utterance],
     label_names: list[str],
     caches: Mapping[str, Path],
     statistics: Mapping[str, Statistics],
 ) -> Corpus:
-    """New recordings as a trained model reads them; caches and statistics: modality → the stream's.
+    """Read new recordings as a trained model does; caches and statistics: modality → the stream's.
 
     Raises:
         UserError: a cache is damaged, or not of these utterances.
     """
-    reader = frames if model.name in FRAME_MODELS else dialogues
-    return reader.load_unlabelled(utterances, label_names, caches, statistics, train)
+    return _loader(model)(unlabelled(rows, label_names), caches, train, {}, statistics)
+
+
+def _loader(model: ModelParams) -> Callable[..., Corpus]:
+    return utterances.load if model.name in FRAME_MODELS else dialogues.load
 
 
 def build(

@@ -23,7 +23,7 @@ from pipeline.errors import UserError
 from pipeline.params import Params
 from train.checkpoint import read_state, write_state, write_weights
 from train.data.corpus import Corpus
-from train.data.dialogues import Dataset
+from train.data.dialogues import Dialogues
 from train.fusion.build import build
 from train.models.contract import Solved
 from train.randomness import random_state, seed_everything, set_random_state
@@ -51,7 +51,7 @@ def fit(
         epochs.mkdir(parents=True, exist_ok=True)
     generator = seed_everything(seed, params.train.threads)
     model, criterion = build(params.model, params.loss, data.dims, data.class_counts())
-    if isinstance(model, Solved) and isinstance(data, Dataset):
+    if isinstance(model, Solved) and isinstance(data, Dialogues):
         yield from _solutions(model, data, train, val, epochs)
         return
     model.to(device)
@@ -100,7 +100,7 @@ def fit(
 
 
 def _solutions(
-    model: Any, data: Dataset, train: list[int], val: list[int], epochs: Path | None
+    model: Any, data: Dialogues, train: list[int], val: list[int], epochs: Path | None
 ) -> Iterator[Trained]:
     """A solver's answers, one per regularisation strength, selected as epochs are."""
     rows = torch.cat([torch.arange(len(data.labels))[data.rows(unit)] for unit in train])
