@@ -60,7 +60,7 @@ class Corpus(ABC):
 
     labelled: Labelled
     streams: Mapping[str, Stream]
-    dropped: Mapping[str, str]
+    dropped: dict[str, str]
 
     kind: ClassVar[str]  # what the units are, in the plural
 

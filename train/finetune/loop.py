@@ -61,7 +61,8 @@ class Classifier(nn.Module):
         self.head = nn.Sequential(nn.Dropout(DROPOUT), nn.Linear(dim, classes))
 
     def forward(self, inputs: Sequence[Any]) -> Tensor:
-        return self.head(self._encoder.vectors(self.network, inputs))
+        logits: Tensor = self.head(self._encoder.vectors(self.network, inputs))
+        return logits
 
 
 def fit(
@@ -168,12 +169,12 @@ def _step(
         logits = model([data.inputs[i] for i in mine])
     labels = data.labels[mine].to(logits.device)
     loss = weight * F.cross_entropy(logits.float(), labels, reduction="sum")
-    value = accelerator.reduce(loss.detach(), reduction="mean").item()
+    value = float(accelerator.reduce(loss.detach(), reduction="mean").item())
     if not math.isfinite(value):
         return value
     optimiser.zero_grad(set_to_none=True)
     accelerator.backward(loss)
-    norm = nn.utils.clip_grad_norm_(model.parameters(), knobs.clip).item()
+    norm = float(nn.utils.clip_grad_norm_(model.parameters(), knobs.clip).item())
     if not math.isfinite(norm):
         return norm
     optimiser.step()

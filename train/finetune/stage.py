@@ -84,9 +84,9 @@ def _accelerator() -> Any:
 
 
 def _examples(
-    title: str, encoder: Encoder, utterances: list[Utterance], labels: np.ndarray, wanted: np.ndarray
+    title: str, encoder: Encoder[Any], utterances: list[Utterance], labels: np.ndarray, wanted: np.ndarray
 ) -> Examples:
-    """The wanted utterances ([N] bool) as the encoder reads them; those without a feature are left out.
+    """Return the wanted utterances ([N] bool) as the encoder reads them; those without a feature are left out.
 
     Raises:
         UserError: none is left, or a media file is not where it should be.
@@ -124,7 +124,7 @@ def _examples(
 
 
 def _record(
-    name: str, params: Params, encoder: Encoder, knobs: FinetuneParams, done: Trained
+    name: str, params: Params, encoder: Encoder[Any], knobs: FinetuneParams, done: Trained
 ) -> dict[str, Any]:
     origin = encoder.provenance()
     return {
