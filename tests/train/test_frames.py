@@ -11,7 +11,6 @@ from pipeline.errors import UserError
 from pipeline.features import FeatureCache
 from tests.train import small
 from train.data import frames
-from train.data.frames import load
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +19,10 @@ def corpus(tmp_path, monkeypatch):
     monkeypatch.delenv("EMOFUSE_FRAMES_SHARE", raising=False)
     small.make(tmp_path)
     small.add_frames(tmp_path)
+
+
+def load(params):
+    return frames.load(params, ("audio", "visual"))
 
 
 def params(**sections):

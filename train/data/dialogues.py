@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from pipeline.features import FeatureCache
-from pipeline.params import FEATURES, Params, TrainParams
+from pipeline.params import FEATURES, MODALITIES, Params, TrainParams
 from pipeline.tables.schema import (
     Utterance,
     dialogues,
@@ -89,15 +89,18 @@ class Dataset(Corpus):
         )
 
 
-def load(params: Params) -> Dataset:
-    """Read tables and caches as params name them.
+def load(params: Params, reads: Sequence[str] = MODALITIES) -> Dataset:
+    """Read tables and caches as params name them; streams of modalities outside `reads` are left out.
 
     Raises:
         UserError: a table or cache is damaged, or they do not belong together.
     """
     data = _without_features(**tables(params.corpus.labels, params.train.fold, params.train.seed))
     for modality, name in params.train.streams.in_use().items():
-        _add_stream(data, modality, FEATURES / f"{name}.h5", params.train.normalise)
+        if modality in reads:
+            _add_stream(data, modality, FEATURES / f"{name}.h5", params.train.normalise)
+        else:
+            data.dropped[modality] = f"{params.model.name} reads {' and '.join(reads)} alone"
     something_left(data)
     return data
 

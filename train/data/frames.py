@@ -18,7 +18,7 @@ import torch
 
 from pipeline.errors import UserError
 from pipeline.features import FeatureCache
-from pipeline.params import FEATURES, FRAME_MODELS, Params, TrainParams
+from pipeline.params import FEATURES, MODALITIES, Params, TrainParams
 from pipeline.tables.schema import Utterance
 from train.data.admit import admit
 from train.data.corpus import Corpus, Statistics, something_left, speakers, tables, unlabelled
@@ -153,19 +153,18 @@ def balanced(labels: torch.Tensor) -> torch.Tensor:
     return 1 / torch.bincount(labels)[labels].float()
 
 
-def load(params: Params) -> FrameDataset:
-    """Read tables and caches as params name them.
+def load(params: Params, reads: Sequence[str] = MODALITIES) -> FrameDataset:
+    """Read tables and caches as params name them; streams of modalities outside `reads` are left out.
 
     Raises:
         UserError: a table or cache is damaged, they do not belong together, or a stream has no frames.
     """
     data = FrameDataset(**tables(params.corpus.labels, params.train.fold, params.train.seed))
-    reads = FRAME_MODELS[params.model.name]
     for modality, name in params.train.streams.in_use().items():
         if modality in reads:
             _add_stream(data, modality, FEATURES / f"{name}.h5", params.train)
         else:
-            data.dropped[modality] = f"{params.model.name} reads the frames of {' and '.join(reads)} alone"
+            data.dropped[modality] = f"{params.model.name} reads {' and '.join(reads)} alone"
     something_left(data)
     total, most = sum(stream.nbytes for stream in data.frames.values()), _share() * _memory()
     if total <= most:

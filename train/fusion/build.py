@@ -1,43 +1,38 @@
-"""params → dataset, model and criterion; the one place that knows what a model reads and which loss it has."""
+"""A chosen model → its corpus, its network and its criterion."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import torch
 from torch import Tensor, nn
 
 from pipeline.errors import UserError
-from pipeline.params import FRAME_MODELS, LossParams, ModelParams, Params, TrainParams
+from pipeline.params import Params, TrainParams
 from pipeline.tables.schema import Utterance
 from train.data import dialogues, frames
 from train.data.corpus import Corpus, Statistics
+from train.fusion.params import Fusion, fusion
+from train.models.declaration import FusionModel
 
-# A model's network and its criterion, imported only where that model is asked for.
-MODELS: dict[str, tuple[str, str]] = {
-    "multiemo": ("multiemo.network:MultiEMO", "multiemo.losses:MultiEMOLoss"),
-    "foalnet": ("foalnet.network:FoalNet", "foalnet.losses:FoalNetLoss"),
-    "majority": ("majority.network:Majority", "cross_entropy:CrossEntropy"),
-    "logreg": ("logreg.network:LogisticRegression", "cross_entropy:CrossEntropy"),
-    "bclstm": ("bclstm.network:BCLSTM", "cross_entropy:CrossEntropy"),
-    "dialoguernn": ("dialoguernn.network:DialogueRNNConcat", "cross_entropy:CrossEntropy"),
-}
+READERS: dict[str, ModuleType] = {"pooled": dialogues, "frames": frames}
 
 
 def read(params: Params) -> Corpus:
     """The corpus as the model reads it: dialogues of pooled features, or utterances with their frames.
 
     Raises:
-        UserError: a table or cache is damaged, or they do not belong together.
+        UserError: params are wrong, a table or cache is damaged, or they do not belong together.
     """
-    return (frames if params.model.name in FRAME_MODELS else dialogues).load(params)
+    model = fusion(params).declared
+    data: Corpus = READERS[model.reads].load(params, model.modalities)
+    return data
 
 
 def read_unlabelled(
-    model: ModelParams,
+    model: FusionModel,
     train: TrainParams,
     utterances: list[Utterance],
     label_names: list[str],
@@ -49,35 +44,23 @@ def read_unlabelled(
     Raises:
         UserError: a cache is damaged, or not of these utterances.
     """
-    reader = frames if model.name in FRAME_MODELS else dialogues
-    return reader.load_unlabelled(utterances, label_names, caches, statistics, train)
+    reader = READERS[model.reads]
+    data: Corpus = reader.load_unlabelled(utterances, label_names, caches, statistics, train)
+    return data
 
 
-def build(
-    model: ModelParams, loss: LossParams, dims: Mapping[str, int], counts: Tensor
-) -> tuple[nn.Module, nn.Module]:
+def build(chosen: Fusion, dims: Mapping[str, int], counts: Tensor) -> tuple[nn.Module, nn.Module]:
     """The network for features of `dims` (modality → size) and its criterion.
 
     Args:
         counts: [C] labelled utterances of the train split per emotion.
     """
-    network, criterion = (imported(name) for name in MODELS[model.name])
-    return network(dims, len(counts), model), criterion(loss, counts)
-
-
-def imported(name: str) -> Any:
-    """Return what `module:attribute` names in train.models."""
-    module, _, attribute = name.partition(":")
-    return getattr(importlib.import_module(f"train.models.{module}"), attribute)
+    network = chosen.declared.network(dims, len(counts), chosen.model)
+    return network, chosen.declared.loss(chosen.loss, counts)
 
 
 def restored(
-    folder: Path,
-    state: Mapping[str, torch.Tensor],
-    model: ModelParams,
-    loss: LossParams,
-    dims: Mapping[str, int],
-    counts: torch.Tensor,
+    folder: Path, state: Mapping[str, Tensor], chosen: Fusion, dims: Mapping[str, int], counts: Tensor
 ) -> nn.Module:
     """The network of `folder` with its weights in it, for features of `dims`.
 
@@ -86,9 +69,9 @@ def restored(
     """
     path = folder / "model.safetensors"
     with torch.device("meta"):  # shapes alone: a record may claim a network of any size
-        sketch, _ = build(model, loss, dims, counts)
+        sketch, _ = build(chosen, dims, counts)
     _same_shapes(sketch, state, path)
-    network, _ = build(model, loss, dims, counts)
+    network, _ = build(chosen, dims, counts)
     take(network, state, path)
     return network
 
