@@ -31,6 +31,7 @@ from pipeline.params import Params
 from pipeline.strict import validate
 from pipeline.tables.schema import LABEL_COLUMNS, UTTERANCE_COLUMNS, write_table
 from train.fusion.build import build, read
+from train.fusion.params import fusion
 
 FRAMES = {"audio": (300, 1024), "visual": (180, 768)}
 LABELS = ["happiness", "neutral", "sadness", "anger"]
@@ -109,7 +110,7 @@ def train(steps: int) -> dict[str, float]:
     loaded = time.process_time() - begin
     after_loading = peak()
     torch.manual_seed(0)
-    model, criterion = build(params.model, params.loss, data.dims, data.class_counts())
+    model, criterion = build(fusion(params), data.dims, data.class_counts())
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-4, fused=True)
     times: list[float] = []
     for step, group in enumerate(data.groups(data.units("train"), 16, torch.Generator().manual_seed(0))):

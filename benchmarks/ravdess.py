@@ -33,6 +33,7 @@ from pipeline.params import Params
 from pipeline.strict import validate
 from train.fusion.build import build, read
 from train.fusion.loop import fit
+from train.fusion.params import fusion
 
 ROOT = Path(__file__).parents[1]
 EMOTIONS = ["neutral", "calm", "happiness", "sadness", "anger", "fear", "disgust", "surprise"]
@@ -158,7 +159,7 @@ def fold_scores(model: str, fold: int, seeds: int, normalise: str) -> np.ndarray
     for seed in range(seeds):
         with tempfile.TemporaryDirectory() as state:
             *_, done = fit(data, params, seed, cpu, Path(state) / "state")
-        network, _ = build(params.model, params.loss, data.dims, data.class_counts())
+        network, _ = build(fusion(params), data.dims, data.class_counts())
         network.load_state_dict(done.weights)
         guess = probabilities(network, data, cpu)[test].argmax(1)
         found = scores(data.labels[test].numpy(), guess, len(EMOTIONS))

@@ -35,12 +35,12 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.published_multiemo import Published
 from benchmarks.shapes import DIMS, Setting, settings
-from tests.train import loop_reference
 from train.layers.layout import Layout
 from train.models.contract import MODALITIES, Batch
+from train.models.multiemo import reference
 from train.models.multiemo.losses import MultiEMOLoss, class_weights, soft_hgr, swfc
 from train.models.multiemo.network import MultiEMO
-from train.models.published import from_published
+from train.models.multiemo.published import from_published
 
 LARGE = 3000  # utterances of the losses' own comparison
 PUBLISHED_SWFC = 1000  # the most it is given there: its time and memory grow with the square
@@ -217,7 +217,7 @@ def bench_losses(args: argparse.Namespace) -> list[dict[str, Any]]:
         runs["Soft-HGR", "published"] = lambda: theirs.hgr(*features).backward()
     else:
         few = slice(60)
-        runs["SWFC", "loops"] = lambda: loop_reference.swfc(
+        runs["SWFC", "loops"] = lambda: reference.swfc(
             features[0][few], labels[few].tolist(), weights.tolist(), *knobs
         ).backward()
         scale["SWFC", "loops"] = (LARGE / 60) ** 2
@@ -240,7 +240,7 @@ def bench_loops(args: argparse.Namespace) -> list[dict[str, Any]]:
     net, batch = MultiEMO(DIMS, len(setting.counts), params), setting.batch_of([8])
     weights = dict(net.named_parameters())
     runs = {
-        "loops": there_and_back(lambda: [loop_reference.multiemo(weights, batch, params)[0]]),
+        "loops": there_and_back(lambda: [reference.multiemo(weights, batch, params)[0]]),
         "default": there_and_back(lambda: [net(batch).logits]),
     }
     seconds = {name: statistics.median(x) for name, x in run_alternately(runs, args.rounds).items()}

@@ -16,13 +16,15 @@ from pipeline.command import parser
 from pipeline.errors import UserError, entry
 from pipeline.params import FEATURES, PARAMS, Params
 from pipeline.prepare import module
+from train.fusion.params import fusion, unread
 
 
 def main() -> None:
     params = load_checked()
     module(params.corpus)
     same_split(params)
-    for note in strays(params):
+    fusion(params)
+    for note in [*strays(params), *filter(None, [unread(params)])]:
         print(note)
     print(f"{PARAMS}: ok")
 

@@ -2,8 +2,8 @@
 
     python -m evaluate.check      # what the `check` stage runs: this file's models and each encoder's own
 
-An unknown key is an error that names the nearest known one. Encoders keep their own models beside their
-code (subclasses of `StreamParams`), so a new encoder needs no line here.
+An unknown key is an error that names the nearest known one. Encoders and fusion models keep their own params beside
+their code (extract/encoders, train/models), so that neither needs a line here.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from pipeline.messages import nearest
 from pipeline.names import FileName, Label, StreamName, StreamOrNone
@@ -21,8 +21,6 @@ from pipeline.strict import Strict, validate
 PARAMS = Path("params.yaml")
 FEATURES = Path("data/features")
 MODALITIES = ("text", "audio", "visual")
-# Models that read frames, and of which modalities; the others read pooled features of all three.
-FRAME_MODELS = {"foalnet": ("audio", "visual")}
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
@@ -100,6 +98,20 @@ class StreamNames(Strict):
         return {m: getattr(self, m) for m in MODALITIES if getattr(self, m) != "none"}
 
 
+class Plateau(Strict):
+    """`train.plateau`: when the learning rate falls.
+
+    Attributes:
+        factor: what it is multiplied by once val's cross-entropy stands still.
+        patience: epochs that it may stand still before that.
+        threshold: the share of its best value by which it has to fall, else it stands still.
+    """
+
+    factor: Annotated[float, Field(gt=0, lt=1)] = 0.95
+    patience: Annotated[int, Field(ge=0)] = 10
+    threshold: Annotated[float, Field(ge=0)] = 1e-6
+
+
 class TrainParams(Strict):
     streams: StreamNames
     normalise: Literal["global", "speaker"] = "global"
@@ -109,8 +121,10 @@ class TrainParams(Strict):
     epochs: Count = 50
     patience: Count = 15
     batch_size: Count = 16
+    optimiser: Literal["adam", "adamw"] = "adam"
     lr: Positive = 1e-4
     weight_decay: Annotated[float, Field(ge=0)] = 1e-5
+    plateau: Plateau = Plateau()
     ema_epochs: Annotated[float, Field(ge=0)] = 1.5
     precision: Literal["fp32", "bf16"] = "fp32"
     threads: Count = 1
@@ -120,45 +134,11 @@ class TrainParams(Strict):
     visual_frames: Count = 180
 
 
-class ModelParams(Strict):
-    name: Literal["multiemo", "foalnet", "majority", "logreg", "bclstm", "dialoguernn"]
-    compat: Literal["default", "published"] = "default"
-    dim: Size = 256
-    heads: Size = 4
-    ffn: Size = 1024
-    layers: Annotated[int, Field(ge=1, le=256)] = 2
-    head: Size = 256
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    bidirectional: bool = True
-    text_rnn: bool = True
-    multiattn: bool = True
+class ModelSection(Strict):
+    """`model:`, the fusion model's name and, as they stand, its own params, which train/fusion/params.py validates."""
 
-    @model_validator(mode="after")
-    def _heads_divide(self) -> ModelParams:
-        if self.dim % self.heads:
-            raise ValueError(f"model.dim={self.dim} is not divisible by model.heads={self.heads}")
-        return self
-
-
-class LossParams(Strict):
-    mu1: Share = 0.3
-    mu2: Share = 0.3
-    temperature: Positive = 1.0
-    focus: Annotated[float, Field(ge=0)] = 2.0
-    alpha: Annotated[float, Field(ge=0)] = 1.0
-    soft_hgr: Literal["scaled", "exact"] = "scaled"
-    swfc_weights: Literal["normalised", "raw"] = "normalised"
-    avel: Annotated[float, Field(ge=0)] = 1.0
-    mem: Annotated[float, Field(ge=0)] = 0.1
-
-    @model_validator(mode="after")
-    def _weights(self) -> LossParams:
-        if self.mu1 + self.mu2 > 1:
-            raise ValueError(
-                f"loss.mu1={self.mu1} + loss.mu2={self.mu2} = {self.mu1 + self.mu2:g} > 1, which leaves "
-                "cross-entropy a negative weight: lower one of them"
-            )
-        return self
+    model_config = ConfigDict(extra="allow")
+    name: str
 
 
 class EvaluateParams(Strict):
@@ -171,8 +151,8 @@ class Params(Strict):
     extract: dict[StreamName, dict[str, Any]]
     finetune: dict[StreamName, dict[str, Any]] = Field(default_factory=dict)
     train: TrainParams
-    model: ModelParams
-    loss: LossParams
+    model: ModelSection
+    loss: dict[str, Any]
     evaluate: EvaluateParams
 
     @model_validator(mode="after")
@@ -192,27 +172,9 @@ class Params(Strict):
                 )
         if not self.train.streams.in_use():
             raise ValueError("train.streams: every modality is `none`; name a stream for at least one")
-        self._frames_exist()
         if self.evaluate.oracle_test and not self.train.keep_epochs:
             raise ValueError("evaluate.oracle_test=true needs train.keep_epochs=true")
         return self
-
-    def _frames_exist(self) -> None:
-        reads = FRAME_MODELS.get(self.model.name)
-        if reads is None:
-            return
-        used = {m: name for m, name in self.train.streams.in_use().items() if m in reads}
-        if not used:
-            raise ValueError(
-                f"model.name={self.model.name} reads {' and '.join(reads)}: name a stream in "
-                + " or ".join(f"train.streams.{m}" for m in reads)
-            )
-        for section, streams in (("extract", self.extract), ("finetune", self.finetune)):
-            for name in used.values():
-                if name in streams and streams[name].get("frames", "none") == "none":
-                    raise ValueError(
-                        f"{section}.{name}.frames=none: model.name={self.model.name} reads frames; set it to f2"
-                    )
 
 
 def load(path: Path = PARAMS) -> Params:

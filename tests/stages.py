@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 from extract.encoders import REGISTRY as ENCODERS
 from pipeline.closure import NEUTRAL, PACKAGES, ROOT, closure, path_of
 from pipeline.corpora import REGISTRY as CORPORA
-from train.fusion.build import MODELS
+from train.models import MODELS
 
 TRAINABLE = ("speech", "text")
 PAGE = ROOT / "docs/architecture.md"
@@ -53,10 +53,9 @@ def _choices() -> Iterator[Choice]:
         if name in TRAINABLE:
             yield Choice("extract_finetuned", "extract.__main__", *named)
             yield Choice("finetune", "train.finetune.__main__", *named)
-    for name, parts in MODELS.items():
-        modules = [f"train.models.{part.partition(':')[0]}" for part in parts]
+    for name, module in MODELS.items():
         for stage in ("train", "evaluate"):
-            yield Choice(stage, f"{stage}.__main__", {"model.name": name}, modules)
+            yield Choice(stage, f"{stage}.__main__", {"model.name": name}, [module])
 
 
 CHOICES = tuple(_choices())

@@ -18,7 +18,11 @@ from tests.stages import CHOICES, PAGE, covers, demo, page, sources
 
 STAGES = sorted({choice.stage for choice in CHOICES})
 # What lies in a model's folder beside the model, for people and tests.
-BESIDE = {Path("train/models/multiemo/reference.py"), Path("train/models/multiemo/published.py")}
+BESIDE = {
+    Path("train/models/multiemo/reference.py"),
+    Path("train/models/multiemo/published.py"),
+    Path("train/models/foalnet/published.py"),
+}
 
 
 @pytest.mark.parametrize("choice", CHOICES, ids=lambda c: "-".join([c.stage, *c.names.values()]))

@@ -50,8 +50,8 @@ def state_folder(stage: str, settings: Sequence[str], inputs: Sequence[Path], de
 
 def model_code(name: str) -> str:
     """Return the sha256, hex, over a model's source: what else than its weights decides its answers."""
-    modules = closure(f"train.models.{name}.network", without=(*NEUTRAL, "pipeline.params"))
-    return source_hash(modules)
+    # Neither the list of the models nor the stages' params are the model's.
+    return source_hash(closure(f"train.models.{name}", without=(*NEUTRAL, "pipeline.params", "train.models")))
 
 
 def write_state(path: Path, state: dict[str, Any]) -> None:

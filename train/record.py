@@ -10,7 +10,7 @@ from pydantic import Field, JsonValue, model_validator
 
 from pipeline import names
 from pipeline.names import Label, StreamName
-from pipeline.params import MODALITIES, Count, LossParams, ModelParams, TrainParams
+from pipeline.params import MODALITIES, Count, ModelSection, TrainParams
 from pipeline.strict import Strict
 
 if TYPE_CHECKING:
@@ -64,11 +64,11 @@ class StatisticsRecord(Strict):
 
 
 class Settings(Strict):
-    """The sections of params.yaml that decide a model."""
+    """The sections of params.yaml that decide a model; `model` and `loss` are as train/fusion/params.py reads them."""
 
     train: TrainParams
-    model: ModelParams
-    loss: LossParams
+    model: ModelSection
+    loss: dict[str, JsonValue]
 
 
 class Record(Strict):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,6 +23,7 @@ from train.data.admit import asked_for
 from train.data.corpus import Corpus
 from train.fusion.build import read
 from train.fusion.loop import fit
+from train.fusion.params import Fusion, fusion, unread
 from train.record import Record, StreamRecord, stream_record
 from train.selection import Trained
 
@@ -43,13 +45,16 @@ def run() -> None:
 
 
 def _run(params: Params, caches: list[Path]) -> None:
+    chosen = fusion(params)
+    if note := unread(params):
+        print(f"train: {note}")
     data = read(params)
     for modality, stream in data.streams.items():
         asked_for(getattr(params.train.streams, modality), stream.meta, params)
     for modality, why in data.dropped.items():
         print(f"train: without {modality}: {why}")
     device = pick_device()
-    settings = [s.model_dump_json() for s in (params.train, params.model, params.loss)]
+    settings = [params.train.model_dump_json(), json.dumps(chosen.record())]
     states = state_folder(
         "train.__main__", [*settings, *params.corpus.labels], [UTTERANCES, LABELS, *caches], device
     )
@@ -67,7 +72,7 @@ def _run(params: Params, caches: list[Path]) -> None:
             # Not moved: DVC deletes models/ when a run that was killed after this line goes on.
             with replacing_folder(folder / "epochs") as copies:
                 shutil.copytree(epochs, copies, dirs_exist_ok=True)
-        write_model(folder, done.weights, _record(params, data, seed, done))
+        write_model(folder, done.weights, _record(params, chosen, data, seed, done))
         history = pd.DataFrame(done.history)
         write_text(folder / "history.csv", history.to_csv(index=False, lineterminator="\n"))
         best = done.history[done.best_epoch - 1]
@@ -97,10 +102,10 @@ def _follow(epochs: Iterator[Trained], folder: Path) -> Trained:
     return done
 
 
-def _record(params: Params, data: Corpus, seed: int, done: Trained) -> Record:
+def _record(params: Params, chosen: Fusion, data: Corpus, seed: int, done: Trained) -> Record:
     said = {
         "seed": seed,
-        "params": params.model_dump(mode="json", include={"train", "model", "loss"}),
+        "params": {"train": params.train.model_dump(mode="json"), **chosen.record()},
         "labels": data.label_names,
         "class_counts": data.class_counts().tolist(),
         "dims": data.dims,
@@ -109,6 +114,6 @@ def _record(params: Params, data: Corpus, seed: int, done: Trained) -> Record:
         "dropped": data.dropped,
         "best_epoch": done.best_epoch,
         "packages": {"torch": torch.__version__},
-        "code": model_code(params.model.name),
+        "code": model_code(chosen.model.name),
     }
     return validate(Record, said, MODELS / f"seed{seed}/model.json")

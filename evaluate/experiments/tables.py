@@ -56,6 +56,7 @@ def _only(*modalities: str) -> tuple[str, ...]:
     return tuple(f"train.streams.{m}=none" for m in ("text", "audio", "visual") if m not in modalities)
 
 
+# `++` changes a param that params.yaml states, and adds one that it leaves out.
 FOALNET = "model.name=foalnet"
 # The last row of a grid is what the others are compared with.
 GRIDS = {
@@ -79,17 +80,17 @@ GRIDS = {
     "fusion": (
         Row("logistic regression", ("model.name=logreg",)),
         Row("MultiEMO w/o visual", ("train.streams.visual=none",)),
-        Row("MultiEMO w/o MultiAttn", ("model.multiattn=false",), "MultiEMO w/o MultiAttn"),
-        Row("MultiEMO w/o SWFC", ("loss.mu1=0",), "MultiEMO w/o SWFC"),
-        Row("MultiEMO w/o Soft-HGR", ("loss.mu2=0",)),
+        Row("MultiEMO w/o MultiAttn", ("++model.multiattn=false",), "MultiEMO w/o MultiAttn"),
+        Row("MultiEMO w/o SWFC", ("++loss.mu1=0",), "MultiEMO w/o SWFC"),
+        Row("MultiEMO w/o Soft-HGR", ("++loss.mu2=0",)),
         Row("MultiEMO", (), "MultiEMO"),
     ),
     "foalnet": (
         Row("audio alone", (FOALNET, *_only("audio")), "WavLM audio alone"),
         Row("video alone", (FOALNET, *_only("visual")), "CLIP video alone"),
-        Row("fusion baseline", (FOALNET, "loss.avel=0", "loss.mem=0"), "fusion baseline"),
-        Row("fusion + AVEL", (FOALNET, "loss.mem=0"), "fusion + AVEL"),
-        Row("fusion + MEM", (FOALNET, "loss.avel=0"), "fusion + MEM"),
+        Row("fusion baseline", (FOALNET, "++loss.avel=0", "++loss.mem=0"), "fusion baseline"),
+        Row("fusion + AVEL", (FOALNET, "++loss.mem=0"), "fusion + AVEL"),
+        Row("fusion + MEM", (FOALNET, "++loss.avel=0"), "fusion + MEM"),
         Row("Foal-Net", (FOALNET,), "Foal-Net"),
     ),
 }

@@ -89,7 +89,7 @@ def answer(model: Trained, recordings: Recordings, scratch: Path) -> Answers:
     if all(status != "ok" for statuses in missing.values() for status in statuses):
         raise UserError(f"no utterance has anything for the model to go by ({'; '.join(reasons)})")
     data = read_unlabelled(
-        model.model, model.train, recordings.utterances, model.labels, caches, model.statistics
+        model.fusion.declared, model.train, recordings.utterances, model.labels, caches, model.statistics
     )
     if data.dims != model.dims:
         raise UserError(f"features here are of {data.dims} numbers, the model was trained on {model.dims}")

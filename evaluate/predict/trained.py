@@ -17,11 +17,12 @@ from torch import nn
 from extract import encoders
 from extract.contract import Encoder
 from pipeline.errors import UserError
-from pipeline.params import PARAMS, ModelParams, TrainParams
+from pipeline.params import PARAMS, TrainParams
 from pipeline.settings import read_yaml
 from train.checkpoint import model_code, read_model
 from train.data.corpus import Statistics
 from train.fusion.build import restored
+from train.fusion.params import Fusion, recorded
 from train.record import StreamRecord
 
 
@@ -41,14 +42,14 @@ class Trained:
     encoders: dict[str, Encoder]
     streams: dict[str, str]
     statistics: dict[str, Statistics]
-    model: ModelParams
+    fusion: Fusion
     train: TrainParams
     corpus: str
     warnings: list[str]
 
     @property
     def name(self) -> str:
-        return self.model.name
+        return self.fusion.model.name
 
 
 def open_model(folder: Path, weights: Mapping[str, str], media: Path) -> Trained:
@@ -73,25 +74,18 @@ def open_model(folder: Path, weights: Mapping[str, str], media: Path) -> Trained
         warnings += _differences(stream, found[modality], path)
     if record.packages["torch"] != torch.__version__:
         warnings.append(f"torch {torch.__version__} here, {record.packages['torch']} in training")
-    params = record.params
-    if record.code != model_code(params.model.name):
-        warnings.append(f"the source of the model {params.model.name} is not as it was in training")
+    fusion = recorded(record.params, path)
+    if record.code != model_code(fusion.model.name):
+        warnings.append(f"the source of the model {fusion.model.name} is not as it was in training")
     return Trained(
-        network=restored(
-            folder,
-            state,
-            params.model,
-            params.loss,
-            record.dims,
-            torch.tensor(record.class_counts),
-        ),
+        network=restored(folder, state, fusion, record.dims, torch.tensor(record.class_counts)),
         labels=record.labels,
         dims=dict(record.dims),
         encoders=found,
         streams=streams,
         statistics={m: Statistics(np.array(s.mean), np.array(s.sd)) for m, s in record.statistics.items()},
-        model=params.model,
-        train=params.train,
+        fusion=fusion,
+        train=record.params.train,
         corpus=next(iter(record.streams.values())).corpus,
         warnings=warnings,
     )  # fmt: skip

@@ -20,6 +20,7 @@ from pipeline.params import FEATURES, Params
 from train.checkpoint import read_model, read_weights
 from train.data.corpus import Corpus
 from train.fusion.build import read, restored, take
+from train.fusion.params import Fusion, fusion
 from train.record import Record
 
 MODELS = Path("models")
@@ -33,18 +34,18 @@ def load_run(params: Params, models: Path = MODELS) -> Run:
     Raises:
         UserError: a model is missing, damaged or trained with other params.
     """
-    data = read(params)
+    data, chosen = read(params), fusion(params)
     predictions, oracle, history, best = [], [], {}, {}
     for seed in range(params.train.seed, params.train.seed + params.train.seeds):
         folder = models / f"seed{seed}"
         weights, record = read_model(folder)
-        _same_params(params, record, folder)
+        _same_params(params, chosen, record, folder)
         if record.dims != data.dims:
             raise UserError(
                 f"{folder}/model.json: trained on features of {_sizes(record.dims)}, the files here hold "
                 f"{_sizes(data.dims)}; run `dvc repro train`"
             )
-        model = restored(folder, weights, params.model, params.loss, data.dims, data.class_counts())
+        model = restored(folder, weights, chosen, data.dims, data.class_counts())
         predictions.append(_predict(model, data, seed, seed == params.train.seed))
         history[seed] = _history(folder / "history.csv", record.best_epoch)
         best[seed] = record.best_epoch
@@ -144,12 +145,12 @@ def _stream(modality: str, name: str) -> Stream:
         return Stream(name, modality, cache.meta.encoder, weights, [STATUSES[code] for code in cache.status])
 
 
-def _same_params(params: Params, record: Record, folder: Path) -> None:
-    here = params.model_dump(mode="json", include={"train", "model", "loss"})
+def _same_params(params: Params, chosen: Fusion, record: Record, folder: Path) -> None:
+    here = {"train": params.train.model_dump(mode="json"), **chosen.record()}
     there = record.params.model_dump(mode="json")
     for section, values in here.items():
         for name, value in values.items():
-            trained = there[section][name]
+            trained = there[section].get(name)
             if trained != value:
                 raise UserError(
                     f"{folder}/model.json: trained with {section}.{name}={trained!r}, params.yaml has {value!r}; "

@@ -1,4 +1,4 @@
-"""The params behind a run, for its report: those of the streams in use, of training and of evaluation."""
+"""The params behind a run, for its report: those of the streams in use, of the model, of training and of evaluation."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from pathlib import PurePath
 from typing import Any
 
 from pipeline.params import INERT, Params
-
-SECTIONS = ("train", "model", "loss", "evaluate")
+from train.fusion.params import fusion
 
 
 def settings(params: Params) -> dict[str, Any]:
@@ -20,7 +19,8 @@ def settings(params: Params) -> dict[str, Any]:
         "corpus": {"labels": params.corpus.labels, "keep_tags": params.corpus.keep_tags},
         "extract": {name: raw for name, raw in params.extract.items() if name in used},
         "finetune": {name: raw for name, raw in params.finetune.items() if name in used},
-        **params.model_dump(mode="json", include=set(SECTIONS)),
+        **params.model_dump(mode="json", include={"train", "evaluate"}),
+        **fusion(params).record(),
     }
     # A report is passed on, and where somebody keeps weights is nobody's business.
     return {k: PurePath(v).name if _is_path(k, v) else v for k, v in _leaves(nested, "")}

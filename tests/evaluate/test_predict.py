@@ -16,7 +16,6 @@ from extract import encoders
 from pipeline.corpora.cues import read_cues
 from pipeline.errors import UserError
 from pipeline.messages import Problems
-from pipeline.params import FRAME_MODELS, LossParams, ModelParams
 from pipeline.strict import validate
 from tests.evaluate.test_report import Page
 from tests.extract.make_clips import clip, item
@@ -24,7 +23,8 @@ from tests.extract.project import inline
 from tests.train.models_on_disk import seal
 from train.checkpoint import model_code, read_model, write_model
 from train.fusion.build import build
-from train.record import Record
+from train.fusion.params import declared, recorded
+from train.record import Record, Settings
 
 LABELS = ["joy", "anger", "text"]  # a label may bear a column's name
 STREAMS = {
@@ -44,26 +44,24 @@ Morning, "Anna" <3 &amp; so on.
 
 def make_model(folder: Path, modalities=("audio",), seed: int = 0, name: str = "multiemo", **train) -> Path:
     """models/seedN as `train` leaves it, with random weights."""
-    frames = name in FRAME_MODELS
+    model = declared(name)
+    frames = model.reads == "frames"
     kind = {"frames": "f4"} if frames else {}
     built = {
         m: encoders.build(STREAMS[m][0], {**STREAMS[m][1], **kind}, Path("params.yaml"), Path())
         for m in modalities
     }
     dims = {m: encoder.frames_dim if frames else encoder.pooled_dim for m, encoder in built.items()}
-    params = {
-        "model": {"name": name, "dim": 8, "heads": 2, "ffn": 8, "layers": 1, "head": 8},
-        "loss": {},
-        "train": {
-            "streams": dict.fromkeys(("text", "audio", "visual"), "none"),
-            "normalise": "global",
-            **train,
-        },
-    }
-    torch.manual_seed(seed)
-    network, _ = build(
-        validate(ModelParams, params["model"], folder), LossParams(), dims, torch.tensor([3, 2, 1])
+    sizes = {"dim": 8, "heads": 2, "ffn": 8, "layers": 1, "head": 8}
+    own = {key: size for key, size in sizes.items() if key in model.params.model_fields}
+    streams = dict.fromkeys(("text", "audio", "visual"), "none")
+    train = {"streams": streams, "normalise": "global", **train}
+    chosen = recorded(
+        validate(Settings, {"train": train, "model": {"name": name, **own}, "loss": {}}, folder), folder
     )
+    params = {"train": train, **chosen.record()}
+    torch.manual_seed(seed)
+    network, _ = build(chosen, dims, torch.tensor([3, 2, 1]))
     streams = {}
     for m, encoder in built.items():
         made = encoder.provenance()
@@ -192,7 +190,7 @@ def test_it_answers_as_training_did(here, monkeypatch):
     # One turn each of Anna and of nobody: own mean x, own sd 0, shrunk by (1 · own + 10 · global) / 11.
     mean, sd = (x + 10 * 0.5) / 11, (0 + 10 * 2.0) / 11
     state, record = read_model(folder)
-    network, _ = build(record.params.model, LossParams(), record.dims, torch.ones(3))
+    network, _ = build(recorded(record.params, folder), record.dims, torch.ones(3))
     network.load_state_dict(state)
     from train.models.contract import Batch
 
@@ -213,7 +211,7 @@ def test_a_model_of_frames_answers_too(here, monkeypatch):
     video(monkeypatch)
     encoder = encoders.build("voice", {"encoder": "opensmile", "frames": "f4"}, Path("params.yaml"), here)
     state, record = read_model(folder)
-    network, _ = build(record.params.model, LossParams(), record.dims, torch.ones(3))
+    network, _ = build(recorded(record.params, folder), record.dims, torch.ones(3))
     network.load_state_dict(state)
     from train.models.contract import FrameBatch
 

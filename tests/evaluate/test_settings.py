@@ -37,6 +37,15 @@ def test_an_unused_stream_and_what_changes_no_feature_do_not_count():
     assert not [field for field in found if "opensmile" in field or "timeout" in field]
 
 
+def test_of_the_models_params_count_those_that_it_reads():
+    found = settings(preset("demo", model__name="bclstm"))
+    assert {k for k in found if k.startswith(("model.", "loss."))} == {
+        "model.name",
+        "model.dim",
+        "model.dropout",
+    }
+
+
 def test_no_path_is_told():
     found = settings(preset("demo", extract__face__weights="/home/me/faces.h5"))
     assert found["extract.face.weights"] == "faces.h5"

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import torch
 
 from train.models.contract import Batch
+from train.models.multiemo import LossParams, Params
 from train.models.multiemo.network import MultiEMO
 
 DIMS = {"text": 5, "audio": 4, "visual": 6}
 CLASSES = 4
 
 
-def params(**changes) -> SimpleNamespace:
+def params(**changes) -> Params:
     """Model params of a small MultiEMO."""
-    sizes = {"dim": 8, "heads": 2, "ffn": 12, "layers": 2, "head": 7, "dropout": 0.0}
-    parts = {"bidirectional": True, "text_rnn": True, "multiattn": True, "compat": "default"}
-    return SimpleNamespace(**{**sizes, **parts, **changes})
+    sizes = {"dim": 8, "heads": 2, "ffn": 12, "layers": 2, "head": 7}
+    return Params(name="multiemo", **{**sizes, **changes})
 
 
-def loss_params(**changes) -> SimpleNamespace:
+def loss_params(**changes) -> LossParams:
     """Loss params of MultiEMOLoss."""
-    numbers = {"mu1": 0.3, "mu2": 0.3, "temperature": 0.9, "focus": 2.2, "alpha": 1.1}
-    return SimpleNamespace(**{**numbers, "soft_hgr": "scaled", "swfc_weights": "normalised", **changes})
+    return LossParams(**{"temperature": 0.9, "focus": 2.2, "alpha": 1.1, **changes})
 
 
-def model(p: SimpleNamespace, modalities: tuple[str, ...] = tuple(DIMS), seed: int = 0) -> MultiEMO:
+def model(p: Params, modalities: tuple[str, ...] = tuple(DIMS), seed: int = 0) -> MultiEMO:
     """A float64 model with weights large enough for every path to show."""
     torch.manual_seed(seed)
     net = MultiEMO({m: DIMS[m] for m in modalities}, CLASSES, p).double()

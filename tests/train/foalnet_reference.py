@@ -1,6 +1,6 @@
 """Foal-Net and its losses written out: one utterance, one frame, one head, one pair at a time.
 
-Slow on purpose, like loop_reference.py, whose linear, layer_norm and attend these share.
+Slow on purpose, like MultiEMO's reference.py, whose linear, layer_norm and attend these share.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from tests.train.loop_reference import attend, layer_norm, linear
+from train.models.multiemo.reference import attend, layer_norm, linear
 
 
 def mean(frames: Sequence[Tensor]) -> Tensor:

@@ -15,7 +15,7 @@ from train.data.utterances import balanced
 from train.models.contract import FrameBatch
 from train.models.foalnet.losses import FoalNetLoss, avel, mem, negatives
 from train.models.foalnet.network import FoalNet, Projection, Stack
-from train.models.published import foalnet, foalnet_block, foalnet_projection
+from train.models.foalnet.published import foalnet, foalnet_block, foalnet_projection
 
 
 def fill(net: torch.nn.Module, pairs) -> None:

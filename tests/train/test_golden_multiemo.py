@@ -18,7 +18,7 @@ from train.models.contract import MODALITIES, Batch
 from train.models.multiemo.losses import MultiEMOLoss, class_weights, soft_hgr, swfc
 from train.models.multiemo.multiattn import MultiAttn
 from train.models.multiemo.network import MultiEMO
-from train.models.published import dialogue_chain, from_published, multiattn, to_published
+from train.models.multiemo.published import dialogue_chain, from_published, multiattn, to_published
 
 FOLDER = Path(os.environ.get("EMOFUSE_GOLDEN", Path(__file__).parents[1] / "golden"))
 PRECISIONS = [torch.float32, torch.float64]

@@ -7,11 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.train import loop_reference
 from tests.train.dialogues import loss_params
-from train.models.contract import Output
-from train.models.multiemo import losses
+from train.models.multiemo import losses, reference
 from train.models.multiemo.losses import MultiEMOLoss, class_weights, soft_hgr, swfc
+from train.models.multiemo.network import Fused
 
 COUNTS = [40, 3, 11, 0]
 
@@ -29,12 +28,13 @@ def normal(*shape, seed=0):
 
 def output(z, fused, present=None, logits=None):
     present = present or {m: torch.ones(len(z), dtype=torch.bool) for m in fused}
-    return Output(normal(len(z), 4) if logits is None else logits, z, fused, present)
+    logits = normal(len(z), 4) if logits is None else logits
+    return Fused(logits=logits, z=z, fused=fused, present=present)
 
 
 @pytest.mark.parametrize("kind", ["normalised", "raw"])
 def test_class_weights(kind):
-    expected = loop_reference.class_weights(COUNTS, 1.2, kind)
+    expected = reference.class_weights(COUNTS, 1.2, kind)
     torch.testing.assert_close(
         class_weights(torch.tensor(COUNTS), 1.2, kind), torch.tensor(expected).double()
     )
@@ -53,7 +53,7 @@ def test_swfc_equals_reference(labels, temperature, focus, block):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(losses, "BLOCK", block)
         ours = swfc(z, torch.tensor(labels), weights, temperature, focus)
-    theirs = loop_reference.swfc(z, labels, weights.tolist(), temperature, focus)
+    theirs = reference.swfc(z, labels, weights.tolist(), temperature, focus)
     same(ours, theirs + 0 * z.sum(), z)
 
 
@@ -64,8 +64,8 @@ def test_soft_hgr_equals_reference(missing, kind, n, d):
     names = ("text", "audio", "visual")
     fused = {m: normal(n, d, seed=i).requires_grad_() for i, m in enumerate(names)}
     present = {m: torch.tensor([(i + k) % 6 not in missing for i in range(n)]) for k, m in enumerate(names)}
-    reference = loop_reference.soft_hgr_exact if kind == "exact" else loop_reference.soft_hgr_scaled
-    same(soft_hgr(fused, present, kind), reference(fused, present), *fused.values())
+    loops = reference.soft_hgr_exact if kind == "exact" else reference.soft_hgr_scaled
+    same(soft_hgr(fused, present, kind), loops(fused, present), *fused.values())
 
 
 def test_total_is_equation_22_and_leaves_out_unlabelled_utterances():
@@ -75,9 +75,9 @@ def test_total_is_equation_22_and_leaves_out_unlabelled_utterances():
     fused = {m: normal(7, 6, seed=i) for i, m in enumerate(("text", "audio", "visual"))}
     out = output(normal(7, 6, seed=5), fused)
     terms = MultiEMOLoss(p, torch.tensor(COUNTS)).double()(out, labels)
-    weights = loop_reference.class_weights(COUNTS, p.alpha, "normalised")
-    contrast = loop_reference.swfc(out.z[known], labels[known].tolist(), weights, p.temperature, p.focus)
-    agreement = loop_reference.soft_hgr_scaled(
+    weights = reference.class_weights(COUNTS, p.alpha, "normalised")
+    contrast = reference.swfc(out.z[known], labels[known].tolist(), weights, p.temperature, p.focus)
+    agreement = reference.soft_hgr_scaled(
         {m: x[known] for m, x in fused.items()}, {m: x[known] for m, x in out.present.items()}
     )
     logs = torch.log(torch.exp(out.logits) / torch.exp(out.logits).sum(1, keepdim=True))

@@ -1,53 +1,45 @@
-"""params → dataset, model and criterion; the one place that knows what a model reads and which loss it has."""
+"""A chosen model → its corpus, its network and its criterion."""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pipeline.errors import UserError
-from pipeline.params import FEATURES, FRAME_MODELS, MODALITIES, LossParams, ModelParams, Params, TrainParams
+from pipeline.params import FEATURES, Params, TrainParams
 from pipeline.tables.schema import Utterance
 from train.data import dialogues, utterances
 from train.data.corpus import Corpus, Statistics
 from train.data.labelled import labelled, unlabelled
-
-# A model's network and its criterion, imported only where that model is asked for.
-MODELS: dict[str, tuple[str, str]] = {
-    "multiemo": ("multiemo.network:MultiEMO", "multiemo.losses:MultiEMOLoss"),
-    "foalnet": ("foalnet.network:FoalNet", "foalnet.losses:FoalNetLoss"),
-    "majority": ("majority.network:Majority", "cross_entropy:CrossEntropy"),
-    "logreg": ("logreg.network:LogisticRegression", "cross_entropy:CrossEntropy"),
-    "bclstm": ("bclstm.network:BCLSTM", "cross_entropy:CrossEntropy"),
-    "dialoguernn": ("dialoguernn.network:DialogueRNNConcat", "cross_entropy:CrossEntropy"),
-}
+from train.fusion.params import Fusion, fusion
+from train.models.declaration import FusionModel
 
 
 def read(params: Params) -> Corpus:
     """Read the corpus as the model does: dialogues of pooled features, or utterances with their frames.
 
     Raises:
-        UserError: a table or cache is damaged, or they do not belong together.
+        UserError: params are wrong, a table or cache is damaged, or they do not belong together.
     """
-    name, train = params.model.name, params.train
-    reads = FRAME_MODELS.get(name, MODALITIES)
+    chosen, train = fusion(params), params.train
+    model = chosen.declared
     caches, left_out = {}, {}
     for modality, stream in train.streams.in_use().items():
-        if modality in reads:
+        if modality in model.modalities:
             caches[modality] = FEATURES / f"{stream}.h5"
         else:
-            left_out[modality] = f"{name} reads the frames of {' and '.join(reads)} alone"
+            left_out[modality] = (
+                f"{params.model.name} reads the frames of {' and '.join(model.modalities)} alone"
+            )
     data = labelled(params.corpus.labels, train.fold, train.seed)
-    return _loader(params.model)(data, caches, train, left_out)
+    return _loader(model)(data, caches, train, left_out)
 
 
 def read_unlabelled(
-    model: ModelParams,
+    model: FusionModel,
     train: TrainParams,
     rows: list[Utterance],
     label_names: list[str],
@@ -62,35 +54,22 @@ def read_unlabelled(
     return _loader(model)(unlabelled(rows, label_names), caches, train, {}, statistics)
 
 
-def _loader(model: ModelParams) -> Callable[..., Corpus]:
-    return utterances.load if model.name in FRAME_MODELS else dialogues.load
+def _loader(model: FusionModel) -> Callable[..., Corpus]:
+    return utterances.load if model.reads == "frames" else dialogues.load
 
 
-def build(
-    model: ModelParams, loss: LossParams, dims: Mapping[str, int], counts: Tensor
-) -> tuple[nn.Module, nn.Module]:
+def build(chosen: Fusion, dims: Mapping[str, int], counts: Tensor) -> tuple[nn.Module, nn.Module]:
     """The network for features of `dims` (modality → size) and its criterion.
 
     Args:
         counts: [C] labelled utterances of the train split per emotion.
     """
-    network, criterion = (imported(name) for name in MODELS[model.name])
-    return network(dims, len(counts), model), criterion(loss, counts)
-
-
-def imported(name: str) -> Any:
-    """Return what `module:attribute` names in train.models."""
-    module, _, attribute = name.partition(":")
-    return getattr(importlib.import_module(f"train.models.{module}"), attribute)
+    network = chosen.declared.network(dims, len(counts), chosen.model)
+    return network, chosen.declared.loss(chosen.loss, counts)
 
 
 def restored(
-    folder: Path,
-    state: Mapping[str, torch.Tensor],
-    model: ModelParams,
-    loss: LossParams,
-    dims: Mapping[str, int],
-    counts: torch.Tensor,
+    folder: Path, state: Mapping[str, Tensor], chosen: Fusion, dims: Mapping[str, int], counts: Tensor
 ) -> nn.Module:
     """The network of `folder` with its weights in it, for features of `dims`.
 
@@ -99,9 +78,9 @@ def restored(
     """
     path = folder / "model.safetensors"
     with torch.device("meta"):  # shapes alone: a record may claim a network of any size
-        sketch, _ = build(model, loss, dims, counts)
+        sketch, _ = build(chosen, dims, counts)
     _same_shapes(sketch, state, path)
-    network, _ = build(model, loss, dims, counts)
+    network, _ = build(chosen, dims, counts)
     take(network, state, path)
     return network
 

@@ -20,16 +20,20 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from pipeline.errors import UserError
-from pipeline.params import Params
+from pipeline.params import Params, TrainParams
 from train.checkpoint import read_state, write_state, write_weights
 from train.data.corpus import Corpus
 from train.data.dialogues import Dialogues
 from train.fusion.build import build
+from train.fusion.params import fusion
 from train.models.contract import Solved
 from train.randomness import random_state, seed_everything, set_random_state
 from train.selection import Trained, added, scores, weights_of
 
 JUDGED = 64  # units scored together; an answer does not depend on it
+# Adam's weight decay is MultiEMO's lambda (eq. 22): an L2 term in the gradient, not AdamW's decoupled one. Foal-Net
+# was published with AdamW; at its lr of 1e-4 a decoupled decay of 1e-5 takes 1e-9 of a weight a step, which is nothing.
+OPTIMISERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 SAVE_EVERY = 5.0  # seconds: writing 100 MB after an epoch of 0.2 s would double the time for nothing
 
 
@@ -50,20 +54,16 @@ def fit(
     if epochs is not None:
         epochs.mkdir(parents=True, exist_ok=True)
     generator = seed_everything(seed, params.train.threads)
-    model, criterion = build(params.model, params.loss, data.dims, data.class_counts())
+    model, criterion = build(fusion(params), data.dims, data.class_counts())
     if isinstance(model, Solved) and isinstance(data, Dialogues):
         yield from _solutions(model, data, train, val, epochs)
         return
     model.to(device)
     criterion.to(device)
     knobs = params.train
-    # Adam's weight decay is MultiEMO's lambda (eq. 22): an L2 term in the gradient, not AdamW's decoupled one. Foal-Net
-    # was published with AdamW; at its lr of 1e-4 a decoupled decay of 1e-5 would take 1e-9 of a weight a step, which
-    # is nothing, so that one optimiser serves both.
-    optimiser = torch.optim.Adam(model.parameters(), lr=knobs.lr, weight_decay=knobs.weight_decay, fused=True)
-    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(
-        optimiser, factor=0.95, patience=10, threshold=1e-6
-    )
+    make = OPTIMISERS[knobs.optimiser]
+    optimiser = make(model.parameters(), lr=knobs.lr, weight_decay=knobs.weight_decay, fused=True)
+    scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, **knobs.plateau.model_dump())
     span = knobs.ema_epochs * math.ceil(len(train) / knobs.batch_size)
     decay = math.exp(-1 / span) if span else 0.0
     average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
@@ -136,7 +136,7 @@ def score(model: nn.Module, data: Corpus, chosen: list[int], device: torch.devic
 
 def _epoch(
     model: nn.Module, average: AveragedModel, criterion: nn.Module, optimiser: torch.optim.Optimizer, data: Corpus,
-    chosen: list[int], knobs: Any, generator: torch.Generator, device: torch.device, epoch: int,
+    chosen: list[int], knobs: TrainParams, generator: torch.Generator, device: torch.device, epoch: int,
 ) -> dict[str, float]:  # fmt: skip
     model.train()
     sums: dict[str, float] = {}

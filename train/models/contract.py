@@ -43,14 +43,11 @@ class FrameBatch:
     indices: Tensor  # [U] long, row numbers in the utterance table
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Output:
-    """A model's answer for the U utterances of a batch, in dialogue-then-turn order."""
+    """A model's answer for the U utterances of a batch, in its order; a model whose loss reads more adds to it."""
 
     logits: Tensor  # [U, classes]
-    z: Tensor  # [U, d], the joint representation (equation 14), which SWFC reads
-    fused: dict[str, Tensor]  # modality -> [U, d], which Soft-HGR reads
-    present: dict[str, Tensor]  # modality -> [U] bool
 
 
 @runtime_checkable

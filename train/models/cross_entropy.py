@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.params import LossParams
 from train.models.contract import Output
 
 
@@ -15,9 +14,6 @@ class CrossEntropy(nn.Module):
 
     forward: Output of U utterances and labels [U] -> {"total", "ce"}, scalars. Utterances labelled -1 are left out.
     """
-
-    def __init__(self, params: LossParams, counts: Tensor) -> None:
-        super().__init__()
 
     def forward(self, output: Output, labels: Tensor) -> dict[str, Tensor]:
         """Return the loss under `total`, and each of its terms."""

@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from pipeline.params import ModelParams
+from train.models.bclstm import Params
 from train.models.contract import MODALITIES, Batch, Output
 
 
 class BCLSTM(nn.Module):
-    """dims: modality -> feature size, modalities in use only. Reads `dim` and `dropout`; always bidirectional."""
+    """dims: modality -> feature size, modalities in use only; classes: labels. Always bidirectional."""
 
-    def __init__(self, dims: Mapping[str, int], classes: int, params: ModelParams) -> None:
+    def __init__(self, dims: Mapping[str, int], classes: int, params: Params) -> None:
         super().__init__()
         self.modalities = [m for m in MODALITIES if m in dims]
         d = params.dim
@@ -30,14 +30,13 @@ class BCLSTM(nn.Module):
         self.classify = nn.Linear(d, classes)
 
     def forward(self, batch: Batch) -> Output:
-        """Logits and z, the last dense layer, of the U real utterances, in dialogue-then-turn order."""
-        real = batch.real()
+        """Return the logits of the U real utterances, in dialogue-then-turn order."""
         alone = []
         for m in self.modalities:
             x = torch.where(batch.present[m][..., None], batch.features[m], self.missing[m])
             alone.append(self.alone[m](x, batch.lengths))
-        z = self.together(torch.cat(alone, -1), batch.lengths)[real]
-        return Output(self.classify(z), z, {}, {m: batch.present[m][real] for m in self.modalities})
+        joint = self.together(torch.cat(alone, -1), batch.lengths)
+        return Output(logits=self.classify(joint[batch.real()]))
 
 
 class Context(nn.Module):

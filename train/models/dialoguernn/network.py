@@ -11,17 +11,17 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from pipeline.params import ModelParams
 from train.layers.dialogue_rnn import DialogueRNN
 from train.layers.layout import Layout
 from train.layers.projection import projected
 from train.models.contract import MODALITIES, Batch, Output
+from train.models.dialoguernn import Params
 
 
 class DialogueRNNConcat(nn.Module):
-    """dims: modality -> feature size, modalities in use only. Reads `dim`, `head`, `dropout`, `bidirectional`."""
+    """dims: modality -> feature size, modalities in use only."""
 
-    def __init__(self, dims: Mapping[str, int], classes: int, params: ModelParams) -> None:
+    def __init__(self, dims: Mapping[str, int], classes: int, params: Params) -> None:
         super().__init__()
         self.modalities = [m for m in MODALITIES if m in dims]
         d = params.dim
@@ -33,12 +33,11 @@ class DialogueRNNConcat(nn.Module):
         self.classify, self.dropout = nn.Linear(params.head, classes), nn.Dropout(params.dropout)
 
     def forward(self, batch: Batch) -> Output:
-        """Logits and z, the recurrence's output, of the U real utterances, in dialogue-then-turn order."""
+        """Return the logits of the U real utterances, in dialogue-then-turn order."""
         on_gpu = batch.speakers.device.type != "cpu"
         layout = Layout(batch.lengths, batch.speakers, padded=False, dense=on_gpu)
         inputs = [projected(m, batch, layout, self.project, self.missing) for m in self.modalities]
         x = torch.cat(inputs, -1)
         [e] = self.rnn([self.joint(x)], layout)
-        z = self.dropout(layout.answers(e if layout.ask is None else layout.ask(e)))
-        present = {m: batch.present[m].flatten()[layout.outputs] for m in self.modalities}
-        return Output(self.classify(F.relu(self.hidden(z))), z, {}, present)
+        state = self.dropout(layout.answers(e if layout.ask is None else layout.ask(e)))
+        return Output(logits=self.classify(F.relu(self.hidden(state))))

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.params import LossParams
 from train.models.cross_entropy import wide
+from train.models.foalnet import LossParams
 from train.models.foalnet.network import Pairs
 
 

@@ -16,37 +16,25 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from pipeline.errors import UserError
-from train.models.contract import FrameBatch
+from train.models.contract import FrameBatch, Output
+from train.models.foalnet import PAIR, Params
 
-PAIR = ("audio", "visual")
 BLOCK_DROPOUT, PROJECTION_DROPOUT = 0.1, 0.5  # published
 TEMPERATURE = 0.07
 LARGEST_SCALE = 100.0  # as in CLIP: beyond it a batch's nearest wrong pair is all that is learned from
 
 
-class ModelParams(Protocol):
-    """The part of params.yaml's `model` section that Foal-Net reads."""
+@dataclass(kw_only=True)
+class Pairs(Output):
+    """What the losses read beside the logits; with one modality in use only the logits say anything."""
 
-    dim: int  # of both streams after their first layer; published: each stream's own
-    heads: int
-    layers: int  # published: two blocks each way
-    head: int  # size of the space that AVEL compares in
-    dropout: float  # on the frames and before the classifier
-    compat: str  # default | published
-
-
-@dataclass
-class Pairs:
-    """Foal-Net's answer for the U utterances of a batch; with one modality in use only the logits say anything."""
-
-    logits: Tensor  # [U, C]
     both: Tensor  # [U] bool, which utterances have frames of both modalities
     aligned: dict[str, Tensor]  # modality -> [U, d], unit length
     scale: Tensor  # what AVEL multiplies similarities by, scalar
@@ -120,7 +108,7 @@ class Stack(nn.Module):
 class FoalNet(nn.Module):
     """dims: modality -> size of a frame; with one modality its masked mean is classified, and nothing else exists."""
 
-    def __init__(self, dims: Mapping[str, int], classes: int, params: ModelParams) -> None:
+    def __init__(self, dims: Mapping[str, int], classes: int, params: Params) -> None:
         super().__init__()
         self.published = params.compat == "published"
         self.modalities = [m for m in PAIR if m in dims]
@@ -170,17 +158,18 @@ class FoalNet(nn.Module):
         fused = {m: ask(m, every, every) for m in self.modalities}
         logits = self.classify(self.dropout(torch.cat(list(fused.values()), -1)))
         if not self.other:
+            nobody = torch.zeros_like(here[self.modalities[0]])
             return Pairs(
-                logits, torch.zeros_like(here[self.modalities[0]]), {}, logits.new_ones(()), {}, judge
+                logits=logits, both=nobody, aligned={}, scale=logits.new_ones(()), matched={}, judge=judge
             )
         means = {m: self.align[m](_mean(x, present[m])) for m, x in frames.items()}
         return Pairs(
-            logits,
-            here["audio"] & here["visual"],
-            {m: F.normalize(x, dim=-1) for m, x in means.items()},
-            1 / self.temperature if self.published else self.temperature.exp().clamp(max=LARGEST_SCALE),
-            {m: self.match[m](x) for m, x in fused.items()},
-            judge,
+            logits=logits,
+            both=here["audio"] & here["visual"],
+            aligned={m: F.normalize(x, dim=-1) for m, x in means.items()},
+            scale=1 / self.temperature if self.published else self.temperature.exp().clamp(max=LARGEST_SCALE),
+            matched={m: self.match[m](x) for m, x in fused.items()},
+            judge=judge,
         )
 
     def _frames(self, m: str, x: Tensor) -> Tensor:

@@ -28,10 +28,10 @@ class LogisticRegression(nn.Module):
         self.linear = nn.Linear(sum(dims[m] for m in self.modalities), classes)
 
     def forward(self, batch: Batch) -> Output:
-        """Logits of the U real utterances, in dialogue-then-turn order; z is the concatenation itself."""
+        """Return the logits of the U real utterances, in dialogue-then-turn order."""
         real = batch.real()
         x = self._concat({m: batch.features[m][real] for m in self.modalities})
-        return Output(self.linear(x), x, {}, {m: batch.present[m][real] for m in self.modalities})
+        return Output(logits=self.linear(x))
 
     def solutions(self, features: Mapping[str, Tensor], labels: Tensor) -> Iterator[float]:
         """Fit to [N, D] features and [N] labels once per inverse regularisation strength.

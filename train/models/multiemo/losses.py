@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from pipeline.params import LossParams
-from train.models.contract import Output
 from train.models.cross_entropy import wide
+from train.models.multiemo import LossParams
+from train.models.multiemo.network import Fused
 
 BLOCK = 2**20  # numbers of the N x N similarities that exist at a time
 NO_DIRECTION = 1e-6  # a z shorter than this is not normalised: its gradient would be its noise times 1e6
@@ -127,7 +127,7 @@ def soft_hgr(fused: Mapping[str, Tensor], present: Mapping[str, Tensor], kind: s
 class MultiEMOLoss(nn.Module):
     """Equation 22. counts: [C] utterances per label in the train split.
 
-    forward: Output of N utterances and labels [N] -> {"total", "swfc", "hgr", "ce"}, scalars. Utterances labelled
+    forward: Fused of N utterances and labels [N] -> {"total", "swfc", "hgr", "ce"}, scalars. Utterances labelled
     -1 are left out. Where one modality is in use there is no "hgr", and the weights are mu1 and 1 - mu1.
     """
 
@@ -139,7 +139,7 @@ class MultiEMOLoss(nn.Module):
         weights = class_weights(counts, params.alpha, params.swfc_weights)
         self.register_buffer("weights", weights.to(torch.get_default_dtype()), persistent=False)
 
-    def forward(self, output: Output, labels: Tensor) -> dict[str, Tensor]:
+    def forward(self, output: Fused, labels: Tensor) -> dict[str, Tensor]:
         params, known = self.params, labels >= 0
 
         def labelled(x: Tensor) -> Tensor:

@@ -7,24 +7,34 @@ Per modality: a projection to `dim`, DialogueRNN for context; MultiAttn across m
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pipeline.params import ModelParams
 from train.layers.dialogue_rnn import DialogueRNN
 from train.layers.layout import Layout
 from train.layers.projection import projected
 from train.models.contract import MODALITIES, Batch, Output
+from train.models.multiemo import Params
 from train.models.multiemo.multiattn import CrossAttention, Keys, MultiAttn
+
+
+@dataclass(kw_only=True)
+class Fused(Output):
+    """What the loss reads beside the logits, of the same U utterances."""
+
+    z: Tensor  # [U, d], the joint representation (equation 14), which SWFC reads
+    fused: dict[str, Tensor]  # modality -> [U, d], which Soft-HGR reads
+    present: dict[str, Tensor]  # modality -> [U] bool
 
 
 class MultiEMO(nn.Module):
     """dims: modality -> feature size, modalities in use only."""
 
-    def __init__(self, dims: Mapping[str, int], classes: int, params: ModelParams) -> None:
+    def __init__(self, dims: Mapping[str, int], classes: int, params: Params) -> None:
         super().__init__()
         self.published = params.compat == "published"
         self.modalities = [m for m in MODALITIES if m in dims]
@@ -44,8 +54,8 @@ class MultiEMO(nn.Module):
         self.hidden, self.classify = nn.Linear(d, params.head), nn.Linear(params.head, classes)
         self.dropout = nn.Dropout(params.dropout)
 
-    def forward(self, batch: Batch) -> Output:
-        """Logits, z and fused features of the U real utterances, in dialogue-then-turn order."""
+    def forward(self, batch: Batch) -> Fused:
+        """Return logits, z and fused features of the U real utterances, in dialogue-then-turn order."""
         on_gpu = batch.speakers.device.type != "cpu"
         layout = Layout(batch.lengths, batch.speakers, padded=self.published, dense=on_gpu)
         context = self.context(batch, layout)
@@ -59,9 +69,8 @@ class MultiEMO(nn.Module):
         logits = self.classify(F.relu(self.hidden(z)))
         if self.published:
             logits = self.dropout(logits)  # drops whole classes from the loss: not wanted, but published
-        return Output(
-            logits, z, fused, {m: batch.present[m].flatten()[layout.outputs] for m in self.modalities}
-        )
+        here = {m: batch.present[m].flatten()[layout.outputs] for m in self.modalities}
+        return Fused(logits=logits, z=z, fused=fused, present=here)
 
     @torch.no_grad()
     def attention(self, batch: Batch) -> dict[tuple[str, str], Tensor]:

@@ -1,19 +1,20 @@
-"""MultiEMO and its losses written out: one dialogue, one turn, one head, one pair at a time.
+"""MultiEMO and its losses as equations: one dialogue, one turn, one head, one pair at a time.
 
-Slow on purpose: each function is its equation and nothing else, so that the fast code has something obvious to be
-held against. Everything is differentiable, so gradients are held against it too.
+Read this to know the model. Each function is its equation and nothing else, and slow for it; no stage imports it. The
+fast code beside it, whose gradients are written by hand, is held to these values and to their gradients
+(tests/train/test_multiemo.py).
 """
 
 from __future__ import annotations
 
 import math
-from types import SimpleNamespace
+from typing import Any
 
 import torch
 from torch import Tensor
 
-MODALITIES = ("text", "audio", "visual")
-
+from train.models.contract import MODALITIES, Batch
+from train.models.multiemo import Params
 
 # --- DialogueRNN (equation 1) ---------------------------------------------------------------------------------
 
@@ -26,7 +27,7 @@ def gru(x: Tensor, h: Tensor, w: dict[str, Tensor]) -> Tensor:
     return (1 - z) * n + z * h
 
 
-def chain_weights(rnn: dict[str, Tensor], k: int) -> dict[str, dict[str, Tensor]]:
+def chain_weights(rnn: dict[str, Tensor], k: int) -> dict[str, Any]:
     """Chain k's three cells and its attention, gate by gate."""
     w = {name: x[k] for name, x in rnn.items()}
     d = len(w["score"])
@@ -65,7 +66,7 @@ def chain_weights(rnn: dict[str, Tensor], k: int) -> dict[str, dict[str, Tensor]
     }
 
 
-def dialogue_rnn(inputs: list[Tensor], speakers: list[int], w: dict, idle: int = 0) -> list[Tensor]:
+def dialogue_rnn(inputs: list[Tensor], speakers: list[int], w: dict[str, Any], idle: int = 0) -> list[Tensor]:
     """One dialogue, one direction: inputs of [d] -> emotion states of [d], and `idle` more after the last turn."""
     zeros = torch.zeros_like(w["score"])
     parties: dict[int, Tensor] = {}
@@ -116,7 +117,7 @@ def multiattn(
     contexts: dict[str, list[Tensor]],
     keep: dict[str, list[bool]],
     turns: int,
-    p: SimpleNamespace,
+    p: Params,
 ) -> dict[str, list[Tensor]]:
     """One dialogue: modality -> keys' contexts of [d], of which `keep` may be attended to -> `turns` fused of [d]."""
     used = [m for m in MODALITIES if m in contexts]
@@ -157,13 +158,14 @@ def multiattn(
 # --- The whole model (equations 1–16) --------------------------------------------------------------------------
 
 
-def multiemo(w: dict[str, Tensor], batch, p: SimpleNamespace) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
+def multiemo(w: dict[str, Tensor], batch: Batch, p: Params) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
     """Logits [U, C], z [U, d] and fused features [U, d], dialogue by dialogue."""
     published = p.compat == "published"
     used = [m for m in MODALITIES if m in batch.features]
     recurrent = [m for m in used if m != "text" or p.text_rnn]
     rnn = {name.removeprefix("rnn."): x for name, x in w.items() if name.startswith("rnn.")}
-    logits, zs, fused_all = [], [], {m: [] for m in used}
+    logits, zs = [], []
+    fused_all: dict[str, list[Tensor]] = {m: [] for m in used}
     for b, turns in enumerate(batch.lengths.tolist()):
         padded = int(batch.lengths.max()) - turns if published else 0
         speakers = batch.speakers[b, :turns].tolist()

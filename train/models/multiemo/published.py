@@ -1,21 +1,19 @@
-"""The published checkpoints' weights and ours, both ways.
+"""A published MultiEMO checkpoint's weights and ours, both ways.
 
-There every head and every gate of MultiEMO is a tensor of its own; here they lie side by side, so that the map pairs
-parts of tensors. It runs in either direction, over weights as over gradients.
+There every head and every gate is a tensor of its own; here they lie side by side, so that the map pairs parts of
+tensors. It runs in either direction, over weights as over gradients.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
 
 from pipeline.errors import UserError
 from train.models.contract import MODALITIES
-
-Find = Callable[..., Tensor]  # (published name, *shape) -> the published tensor
-Pairs = Iterator[tuple[Tensor, Tensor]]  # (part of a published tensor, the same part of one of ours)
+from train.models.renaming import Find, Pairs, linear
 
 
 def from_published(state: Mapping[str, Tensor], ours: Mapping[str, Tensor], heads: int) -> dict[str, Tensor]:
@@ -69,12 +67,12 @@ def multiemo(find: Find, ours: Mapping[str, Tensor], heads: int) -> Pairs:
     chains = len(ours["rnn.score"]) // (2 if bidirectional else 1)
     recurrent = MODALITIES if chains == len(MODALITIES) else MODALITIES[1:]  # published MELD: text has none
     for m in MODALITIES:
-        yield from _linear(find, f"{m}_fc", ours, f"project.{m}")
+        yield from linear(find, f"{m}_fc", ours, f"project.{m}")
         chain = recurrent.index(m) if m in recurrent else None
         yield from _dialogue_rnn(find, ours, f"{m}_dialoguernn.", m, chain, chains, d)
     yield from multiattn(find, ours, heads, "multiattn.", "multiattn.")
     for name, own in ("fc", "joint"), ("mlp.linear_1", "hidden"), ("mlp.linear_2", "classify"):
-        yield from _linear(find, name, ours, own)
+        yield from linear(find, name, ours, own)
 
 
 def _dialogue_rnn(
@@ -90,7 +88,7 @@ def _dialogue_rnn(
     yield from dialogue_chain(find, f"{prefix}dialog_rnn_f.", *forward)
     yield from dialogue_chain(find, f"{prefix}dialog_rnn_r.", *reverse)
     if both:
-        yield from _linear(find, f"{prefix}linear", ours, f"join.{m}")
+        yield from linear(find, f"{prefix}linear", ours, f"join.{m}")
     else:
         find(f"{prefix}linear.weight", d, 2 * d), find(f"{prefix}linear.bias", d)
 
@@ -141,47 +139,8 @@ def multiattn(find: Find, ours: Mapping[str, Tensor], heads: int, prefix: str = 
                     for h in range(heads):
                         for name, part in ("query", query), ("key", keys[0]), ("value", keys[1]):
                             yield find(f"{attend}attention_heads.{h}.{name}_matrix.{kind}", *shape), part[h]
-                yield from _linear(find, f"{attend}projection_matrix", ours, f"{here}attend.{j}.project")
+                yield from linear(find, f"{attend}projection_matrix", ours, f"{here}attend.{j}.project")
             for j in range(3):
-                yield from _linear(find, f"{there}add_norm_{j + 1}.layer_norm", ours, f"{here}norms.{j}.norm")
-            yield from _linear(find, f"{there}ff.linear_W1", ours, f"{here}expand")
-            yield from _linear(find, f"{there}ff.linear_W2", ours, f"{here}contract")
-
-
-def _linear(find: Find, name: str, ours: Mapping[str, Tensor], own: str) -> Pairs:
-    for kind in "weight", "bias":
-        part = ours[f"{own}.{kind}"]
-        yield find(f"{name}.{kind}", *part.shape), part
-
-
-def foalnet(find: Find, ours: Mapping[str, Tensor]) -> Pairs:
-    """Foal-Net's fusion heads. There every block projects keys and values by itself."""
-    for m, other, side in ("audio", "a2v", "audio"), ("visual", "v2a", "video"):
-        layers = sum(name.startswith(f"stacks.{m}.blocks.") and name.endswith("norm.bias") for name in ours)
-        for i in range(layers):
-            yield from foalnet_block(find, ours, f"{other}.{i}.", f"stacks.{m}.", i, layers)
-        yield from foalnet_projection(find, ours, f"{side}_project.", f"align.{m}.")
-        yield from _linear(find, f"{other}_head", ours, f"match.{m}")
-    yield find("temp"), ours["temperature"]
-    yield from _linear(find, "cls_head", ours, "classify")
-
-
-def foalnet_block(
-    find: Find, ours: Mapping[str, Tensor], prefix: str, own: str, i: int, layers: int
-) -> Pairs:
-    """Block i of a stack. Rows of our `memory`: layer, (key, value)."""
-    for theirs, name in ("w_q", "query"), ("w_concat", "project"), ("ln", "norm"):
-        yield from _linear(find, f"{prefix}{theirs}", ours, f"{own}blocks.{i}.{name}")
-    for kind in "weight", "bias":
-        for theirs, part in zip(
-            "kv", ours[f"{own}memory.{kind}"].unflatten(0, (layers, 2, -1))[i], strict=True
-        ):
-            yield find(f"{prefix}w_{theirs}.{kind}", *part.shape), part
-
-
-def foalnet_projection(find: Find, ours: Mapping[str, Tensor], prefix: str, own: str) -> Pairs:
-    """One projection head."""
-    for theirs, name in ("linear1", "enter"), ("linear2", "change"):
-        part = ours[f"{own}{name}.weight"]
-        yield find(f"{prefix}{theirs}.weight", *part.shape), part
-    yield from _linear(find, f"{prefix}layer_norm", ours, f"{own}norm")
+                yield from linear(find, f"{there}add_norm_{j + 1}.layer_norm", ours, f"{here}norms.{j}.norm")
+            yield from linear(find, f"{there}ff.linear_W1", ours, f"{here}expand")
+            yield from linear(find, f"{there}ff.linear_W2", ours, f"{here}contract")
