@@ -83,15 +83,31 @@ class Encoder(ABC, Generic[P]):
 
     modality: ClassVar[str]
     params_model: ClassVar[type[StreamParams]]
-    pooled_dim: int
-    frames_dim: int
-    pooled_names: tuple[str, ...] = ()
-    frames_names: tuple[str, ...] = ()
     batch_size: int = 1
 
     def __init__(self, params: P, media: Path) -> None:
         self.params = params
         self.media = media
+
+    @property
+    @abstractmethod
+    def pooled_dim(self) -> int:
+        """P, the length of an utterance's one vector."""
+
+    @property
+    def frames_dim(self) -> int:
+        """D, the length of a frame's vector; 0 where there are no frames."""
+        return 0
+
+    @property
+    def pooled_names(self) -> tuple[str, ...]:
+        """What each of P dimensions is called; empty where they have no names."""
+        return ()
+
+    @property
+    def frames_names(self) -> tuple[str, ...]:
+        """What each of D dimensions is called; empty where they have no names."""
+        return ()
 
     @abstractmethod
     def weights(self) -> dict[str, str]:

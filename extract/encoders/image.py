@@ -13,15 +13,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from itertools import islice
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 
-from extract.contract import Encoder, Failure, Features, Item
+from extract.contract import Failure, Features, Item
+from extract.networks.encoder import PretrainedEncoder
 from extract.networks.images import image_dim, image_network, preparation
 from extract.networks.pretrained import Precision
-from extract.networks.weights import Weights, resolve
-from extract.reading.media import MediaError, MediaParams, media_item, source
+from extract.reading.encoder import MediaEncoder
+from extract.reading.media import MediaParams, media_item
 from extract.reading.pictures import EvenFrames
 from pipeline.env import device
 from pipeline.params import Count, StreamParams
@@ -40,23 +42,19 @@ class ImageParams(MediaParams):
     precision: Precision = "fp32"
 
 
-class ImageEncoder(Encoder[ImageParams]):
+class ImageEncoder(MediaEncoder[ImageParams], PretrainedEncoder[ImageParams]):
     """`frames` [T, D] of up to `count` whole frames, `pooled` [D] their mean."""
 
     modality: ClassVar[str] = "visual"
     params_model: ClassVar[type[StreamParams]] = ImageParams
 
     @cached_property
-    def pooled_dim(self) -> int:  # type: ignore[override]
-        return image_dim(self._weights)
+    def pooled_dim(self) -> int:
+        return image_dim(self.found_weights)
 
     @property
-    def frames_dim(self) -> int:  # type: ignore[override]
+    def frames_dim(self) -> int:
         return self.pooled_dim
-
-    def weights(self) -> dict[str, str]:
-        found = self._weights
-        return {"name": found.name, "revision": found.revision, "sha256": found.sha256}
 
     def packages(self) -> tuple[str, ...]:
         return ("av", "numpy", "pillow", "torch", "torchvision", "transformers")
@@ -64,14 +62,11 @@ class ImageEncoder(Encoder[ImageParams]):
     def item(self, dialogue: Sequence[Utterance], i: int) -> Item | Failure:
         return media_item(dialogue[i], pictures=True)
 
-    def read(self, item: Item) -> tuple[np.ndarray, np.ndarray] | Failure:
+    def decode(
+        self, path: Path, start: float | None, end: float | None
+    ) -> tuple[np.ndarray, np.ndarray] | Failure:
         """The frames' times [T] and what the model sees of them [T, 3, S, S]."""
-        try:
-            span = (source(self.media, item), item.content["start"], item.content["end"])
-            frames = EvenFrames(*span, self.params.count, self.params.max_seconds)
-            return self._see(frames)
-        except MediaError as error:
-            return error.failure
+        return self._see(EvenFrames(path, start, end, self.params.count, self.params.max_seconds))
 
     def _see(self, frames: EvenFrames) -> tuple[np.ndarray, np.ndarray]:
         times: list[float] = []
@@ -94,13 +89,9 @@ class ImageEncoder(Encoder[ImageParams]):
         return features
 
     @cached_property
-    def _weights(self) -> Weights:
-        return resolve(self.params.weights, self.params.revision, "weights")
-
-    @cached_property
     def _prepare(self) -> Callable[[np.ndarray], np.ndarray]:
-        return preparation(self._weights)
+        return preparation(self.found_weights)
 
     @cached_property
     def _network(self) -> Callable[[np.ndarray], np.ndarray]:
-        return image_network(self._weights, device(), self.params.precision)
+        return image_network(self.found_weights, device(), self.params.precision)

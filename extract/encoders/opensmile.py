@@ -17,12 +17,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from extract.contract import Encoder, Failure, Features, Item
-from extract.reading.media import MediaError, MediaParams, media_item, source
+from extract.contract import Failure, Features, Item
+from extract.reading.encoder import MediaEncoder
+from extract.reading.media import MediaParams, media_item
 from extract.reading.sound import read_audio
 from pipeline.params import StreamParams
 from pipeline.tables.schema import Utterance
@@ -39,7 +41,7 @@ class OpensmileParams(MediaParams):
     ] = "eGeMAPSv02"
 
 
-class OpensmileEncoder(Encoder[OpensmileParams]):
+class OpensmileEncoder(MediaEncoder[OpensmileParams]):
     """Pooled [P]: the set's functionals (eGeMAPSv02 88, ComParE_2016 6,373); frames [T, D]: its descriptors.
 
     A frame's time is where its window begins. Without `frames:` the descriptors are not computed.
@@ -55,30 +57,26 @@ class OpensmileEncoder(Encoder[OpensmileParams]):
         return ("av", "opensmile")
 
     @cached_property
-    def pooled_names(self) -> tuple[str, ...]:  # type: ignore[override]
+    def pooled_names(self) -> tuple[str, ...]:
         return tuple(self._functionals.feature_names)
 
     @cached_property
-    def frames_names(self) -> tuple[str, ...]:  # type: ignore[override]
+    def frames_names(self) -> tuple[str, ...]:
         return tuple(self._descriptors.feature_names)
 
     @property
-    def pooled_dim(self) -> int:  # type: ignore[override]
+    def pooled_dim(self) -> int:
         return len(self.pooled_names)
 
     @property
-    def frames_dim(self) -> int:  # type: ignore[override]
+    def frames_dim(self) -> int:
         return len(self.frames_names)
 
     def item(self, dialogue: Sequence[Utterance], i: int) -> Item | Failure:
         return media_item(dialogue[i])
 
-    def read(self, item: Item) -> Any | Failure:
-        try:
-            span = (source(self.media, item), item.content["start"], item.content["end"])
-            samples = read_audio(*span, RATE, self.params.max_seconds)
-        except MediaError as error:
-            return error.failure
+    def decode(self, path: Path, start: float | None, end: float | None) -> Any | Failure:
+        samples = read_audio(path, start, end, RATE, self.params.max_seconds)
         if len(samples) <= SHORTEST * RATE:
             return Failure("too_short", f"{_ms(samples)} of sound; openSMILE needs more than 60 ms")
         # openSMILE takes 16-bit samples and lets louder ones wrap around into clicks; decoded AAC overshoots.

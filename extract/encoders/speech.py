@@ -30,7 +30,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from extract.contract import Encoder, Failure, Features, Item, Trainable
+from extract.contract import Failure, Features, Item, Trainable
+from extract.networks.encoder import PretrainedEncoder
 from extract.networks.pretrained import (
     LOCAL,
     Precision,
@@ -40,8 +41,8 @@ from extract.networks.pretrained import (
     load_trainable,
     save_model,
 )
-from extract.networks.weights import Weights, resolve
-from extract.reading.media import MediaError, MediaParams, media_item, source
+from extract.reading.encoder import MediaEncoder
+from extract.reading.media import MediaParams, media_item
 from extract.reading.sound import read_audio
 from pipeline.env import device
 from pipeline.errors import UserError
@@ -79,29 +80,22 @@ class SpeechParams(MediaParams):
         return self
 
 
-class SpeechEncoder(Encoder[SpeechParams], Trainable):
+class SpeechEncoder(MediaEncoder[SpeechParams], PretrainedEncoder[SpeechParams], Trainable):
     """Pooled [P]: the mean of frames [T, P], one every `stride` samples (20 ms)."""
 
     modality: ClassVar[str] = "audio"
     params_model: ClassVar[type[StreamParams]] = SpeechParams
     batch_size = 8
 
-    def weights(self) -> dict[str, str]:
-        found = self._weights
-        return {"name": found.name, "revision": found.revision, "sha256": found.sha256}
-
-    def weights_saw(self) -> dict[str, Any] | None:
-        return self._weights.saw
-
     def packages(self) -> tuple[str, ...]:
         return ("av", "numpy", "torch", "transformers")
 
     @property
-    def pooled_dim(self) -> int:  # type: ignore[override]
+    def pooled_dim(self) -> int:
         return int(self._config.hidden_size)
 
     @property
-    def frames_dim(self) -> int:  # type: ignore[override]
+    def frames_dim(self) -> int:
         return self.pooled_dim
 
     def item(self, dialogue: Sequence[Utterance], i: int) -> Item | Failure:
@@ -111,12 +105,8 @@ class SpeechEncoder(Encoder[SpeechParams], Trainable):
             return item
         return Item(item.content, item.source, length=math.ceil((end - (begin or 0.0)) / BUCKET_SECONDS))
 
-    def read(self, item: Item) -> Any | Failure:
-        try:
-            span = (source(self.media, item), item.content["start"], item.content["end"])
-            samples = read_audio(*span, self._rate, self.params.max_seconds)
-        except MediaError as error:
-            return error.failure
+    def decode(self, path: Path, start: float | None, end: float | None) -> Any | Failure:
+        samples = read_audio(path, start, end, self._rate, self.params.max_seconds)
         if self._frames_of(len(samples)) < 1:
             return Failure(
                 "too_short", f"{len(samples) / self._rate * 1000:.0f} ms of sound; no frame fits in"
@@ -176,7 +166,7 @@ class SpeechEncoder(Encoder[SpeechParams], Trainable):
                 f"weights={self.params.weights!r}: Whisper is not fine-tuned here, since it computes 30 s for every "
                 "utterance; wav2vec2, hubert, wavlm and data2vec-audio are"
             )
-        network: Any = load_trainable(self._weights)
+        network: Any = load_trainable(self.found_weights)
         network.feature_extractor._freeze_parameters()
         return network
 
@@ -192,7 +182,7 @@ class SpeechEncoder(Encoder[SpeechParams], Trainable):
         return min(len(one), self._window)
 
     def save(self, network: Any, folder: Path) -> None:
-        save_model(network, self._weights, folder)
+        save_model(network, self.found_weights, folder)
         self._preprocessor.save_pretrained(folder)
 
     def _features(self, hidden: np.ndarray) -> Features:
@@ -252,17 +242,13 @@ class SpeechEncoder(Encoder[SpeechParams], Trainable):
         wanted = layer.mean_of if isinstance(layer, MeanOf) else [int(layer)]
         if max(wanted) > self._config.num_hidden_layers:
             raise UserError(
-                f"layer={max(wanted)}: {self._weights.name} has {self._config.num_hidden_layers} layers"
+                f"layer={max(wanted)}: {self.found_weights.name} has {self._config.num_hidden_layers} layers"
             )
         return wanted
 
     @cached_property
-    def _weights(self) -> Weights:
-        return resolve(self.params.weights, self.params.revision, "weights")
-
-    @cached_property
     def _config(self) -> Any:
-        config = load_config(self._weights)
+        config = load_config(self.found_weights)
         if config.model_type != "whisper" and not hasattr(config, "conv_stride"):
             raise UserError(
                 f"weights={self.params.weights!r}: its config.json says {config.model_type}, which is no speech "
@@ -275,7 +261,7 @@ class SpeechEncoder(Encoder[SpeechParams], Trainable):
         from transformers import AutoFeatureExtractor
 
         try:
-            return AutoFeatureExtractor.from_pretrained(self._weights.path, **LOCAL)
+            return AutoFeatureExtractor.from_pretrained(self.found_weights.path, **LOCAL)
         except (OSError, ValueError) as error:
             raise UserError(
                 f"weights={self.params.weights!r}: no usable preprocessor_config.json beside the model: {error}"
@@ -284,5 +270,5 @@ class SpeechEncoder(Encoder[SpeechParams], Trainable):
     @cached_property
     def _model(self) -> Any:
         assert self._layers is not None  # a layer that is not there is told before gigabytes are read
-        model = load_model(self._weights, device(), self.params.precision)
+        model = load_model(self.found_weights, device(), self.params.precision)
         return model.get_encoder() if self._is_whisper else model

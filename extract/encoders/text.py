@@ -29,7 +29,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
-from extract.contract import Encoder, Failure, Features, Item, Trainable
+from extract.contract import Failure, Features, Item, Trainable
+from extract.networks.encoder import PretrainedEncoder
 from extract.networks.pretrained import (
     LOCAL,
     Precision,
@@ -39,7 +40,6 @@ from extract.networks.pretrained import (
     load_trainable,
     save_model,
 )
-from extract.networks.weights import Weights, resolve
 from pipeline.env import device
 from pipeline.errors import UserError
 from pipeline.params import StreamParams
@@ -71,7 +71,7 @@ class TextParams(StreamParams):
     precision: Precision = "fp32"
 
 
-class TextEncoder(Encoder[TextParams], Trainable):
+class TextEncoder(PretrainedEncoder[TextParams], Trainable):
     """Pooled [P]: `cls` the first token, `mean` over the turn's own ones, `last4` that of four layers' mean.
 
     No frames: words carry no times. `Item.content` holds the token ids and the span of the turn's own
@@ -87,19 +87,12 @@ class TextEncoder(Encoder[TextParams], Trainable):
         super().__init__(params, media)
         self._known: dict[str, list[int]] = {}
 
-    def weights(self) -> dict[str, str]:
-        found = self._weights
-        return {"name": found.name, "revision": found.revision, "sha256": found.sha256}
-
-    def weights_saw(self) -> dict[str, Any] | None:
-        return self._weights.saw
-
     def packages(self) -> tuple[str, ...]:
         return ("tokenizers", "torch", "transformers")
 
     @cached_property
-    def pooled_dim(self) -> int:  # type: ignore[override]
-        config = load_config(self._weights)
+    def pooled_dim(self) -> int:
+        config = load_config(self.found_weights)
         if not hasattr(config, "hidden_size"):
             raise UserError(
                 f"weights={self.params.weights!r}: its config.json says {config.model_type}, which is no text encoder"
@@ -186,13 +179,13 @@ class TextEncoder(Encoder[TextParams], Trainable):
         )
 
     def network(self) -> Any:
-        return load_trainable(self._weights)
+        return load_trainable(self.found_weights)
 
     def size(self, one: Any) -> int:
         return len(one["ids"])
 
     def save(self, network: Any, folder: Path) -> None:
-        save_model(network, self._weights, folder)
+        save_model(network, self.found_weights, folder)
         self._tokenizer.save_pretrained(folder)
 
     def _turns(self, turns: Sequence[Utterance]) -> list[tuple[list[int], list[int]]]:
@@ -233,20 +226,16 @@ class TextEncoder(Encoder[TextParams], Trainable):
         return before, between, after
 
     @cached_property
-    def _weights(self) -> Weights:
-        return resolve(self.params.weights, self.params.revision, "weights")
-
-    @cached_property
     def _tokenizer(self) -> Any:
         from transformers import AutoTokenizer
 
-        config = load_config(self._weights)
+        config = load_config(self.found_weights)
         if config.is_encoder_decoder:
             raise UserError(
                 f"weights={self.params.weights!r}: an encoder-decoder; name an encoder such as BERT"
             )
         try:
-            tokenizer = AutoTokenizer.from_pretrained(self._weights.path, **LOCAL)
+            tokenizer = AutoTokenizer.from_pretrained(self.found_weights.path, **LOCAL)
         except (OSError, ValueError, ImportError) as error:
             raise UserError(f"weights={self.params.weights!r}: no usable tokenizer: {error}") from None
         positions = getattr(config, "max_position_embeddings", 0) or tokenizer.model_max_length
@@ -263,4 +252,4 @@ class TextEncoder(Encoder[TextParams], Trainable):
 
     @cached_property
     def _model(self) -> Any:
-        return load_model(self._weights, device(), self.params.precision)
+        return load_model(self.found_weights, device(), self.params.precision)

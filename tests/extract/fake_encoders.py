@@ -74,6 +74,7 @@ class FakeEncoder(Encoder[FakeParams]):
 
     modality = "text"
     params_model = FakeParams
+    pooled_dim = 0
     frames_dim = 3
 
     def __init__(self, params: FakeParams, media) -> None:
