@@ -167,14 +167,14 @@ def test_prepare(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 def test_corpus(monkeypatch: pytest.MonkeyPatch) -> None:
     lines = Path("lines.txt")
     lines.write_text("old")
-    monkeypatch.setattr(demo, "LINES", lines)
+    monkeypatch.setattr("pipeline.demo.plan.LINES", lines)
     monkeypatch.setattr(sys, "argv", ["demo"])
 
     def build(root: Path, dialogues: int | None) -> None:
         root.mkdir(parents=True)
         lines.write_text("new")
 
-    monkeypatch.setattr(demo, "build", build)
+    monkeypatch.setattr("pipeline.demo.build.build", build)
     with pytest.raises(UserError, match=r"changed while the stage ran: lines.txt"):
         demo.main()
     assert not demo.ROOT.exists()

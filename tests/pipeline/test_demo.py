@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from pipeline.corpora import demo
-from pipeline.demo import __main__ as maker
+from pipeline.demo import build as maker
 from pipeline.demo.plan import Clip, clips
 from pipeline.demo.voice import RATE
 from pipeline.errors import UserError
@@ -75,7 +75,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_same_bytes_in_another_order_and_process(made, tmp_path):
     (tmp_path / "media").mkdir()
     code = (
-        "import sys; from pathlib import Path; from pipeline.demo import __main__ as demo\n"
+        "import sys; from pathlib import Path; from pipeline.demo import build as demo\n"
         "plan = {c.utterance: c for c in demo.clips()}\n"
         "for name in sys.argv[2:]: demo.record(Path(sys.argv[1]), plan[name])"
     )
