@@ -14,7 +14,7 @@ from extract.encoders import finetune_params
 from extract.streams import load_checked
 from pipeline.command import parser
 from pipeline.errors import UserError, entry
-from pipeline.params import FEATURES, PARAMS, Params
+from pipeline.params import PARAMS, TRACK, Params, imported_to
 from pipeline.prepare import module
 from train.fusion.params import fusion, unread
 
@@ -54,12 +54,13 @@ def same_split(params: Params, path: Path = PARAMS) -> None:
 
 
 def strays(params: Params) -> list[str]:
-    """What to say of streams in use whose file no stage makes and DVC does not know."""
+    """Return what to say of streams in use whose file no stage makes and DVC does not know."""
     return [
-        f"train.streams.{modality}={name}: no stage makes {path}; if that is what you mean: dvc add {path}"
+        f"train.streams.{modality}={name}: no stage makes {path} and DVC does not know it, so that queued experiments "
+        f"and whoever pulls lack it: {TRACK.format(file=path)}"
         for modality, name in params.train.streams.in_use().items()
         if name not in params.extract and name not in params.finetune
-        if not (path := FEATURES / f"{name}.h5").with_name(f"{name}.h5.dvc").exists()
+        if not (path := imported_to(name)).with_name(f"{name}.h5.dvc").exists()
     ]
 
 

@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
+from pipeline.errors import UserError
 from pipeline.messages import nearest
 from pipeline.names import FileName, Label, StreamName, StreamOrNone
 from pipeline.settings import read_yaml
@@ -20,6 +21,8 @@ from pipeline.strict import Strict, validate
 
 PARAMS = Path("params.yaml")
 FEATURES = Path("data/features")
+# How a file that no stage makes reaches queued experiments, `dvc push` and whoever pulls.
+TRACK = "`dvc add {file} && git add {file}.dvc`"
 MODALITIES = ("text", "audio", "visual")
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -156,31 +159,51 @@ class Params(Strict):
     evaluate: EvaluateParams
 
     @model_validator(mode="after")
-    def _streams_exist(self) -> Params:
-        # A file that no stream makes was imported; its own record says where it comes from. In the folder of a queued
-        # experiment it may not lie there yet, but what `dvc add` wrote of it does.
-        imported = {
-            path.name.split(".h5")[0] for kind in ("*.h5", "*.h5.dvc") for path in FEATURES.glob(kind)
-        }
-        imported -= {"none"}
-        known = sorted({*self.extract, *self.finetune, *imported})
-        for modality, name in self.train.streams.in_use().items():
-            if name not in known:
-                raise ValueError(
-                    f"train.streams.{modality}={name!r} names no stream under `extract` or `finetune`"
-                    f"{nearest(name, known)} (there are {', '.join(known)}; `none` drops the modality)"
-                )
-        if not self.train.streams.in_use():
-            raise ValueError("train.streams: every modality is `none`; name a stream for at least one")
+    def _oracle_has_epochs(self) -> Params:
         if self.evaluate.oracle_test and not self.train.keep_epochs:
             raise ValueError("evaluate.oracle_test=true needs train.keep_epochs=true")
         return self
 
 
-def load(path: Path = PARAMS) -> Params:
-    """Read and validate a params file.
+def sections(path: Path = PARAMS) -> Params:
+    """Read and validate a params file, whether or not the streams that it names are there yet.
+
+    The tables come first: their ids are what features made elsewhere are imported by.
 
     Raises:
         UserError: unreadable YAML, an unknown key, a value out of bounds; all of them in one message.
     """
     return validate(Params, read_yaml(path), path)
+
+
+def load(path: Path = PARAMS) -> Params:
+    """Read and validate a params file whose streams are there: a stage makes them, or they were imported.
+
+    Raises:
+        UserError: as `sections`; or a stream in use that no stage makes and that was not imported.
+    """
+    params = sections(path)
+    used = params.train.streams.in_use()
+    if not used:
+        raise UserError(f"{path}: train.streams: every modality is `none`; name a stream for at least one")
+    made = {*params.extract, *params.finetune}
+    # In the folder of a queued experiment an imported file may not lie yet, but what `dvc add` wrote of it does.
+    imported = {file.name.split(".h5")[0] for kind in ("*.h5", "*.h5.dvc") for file in FEATURES.glob(kind)}
+    known = sorted(made | imported - {"none"})
+    problems = [
+        f"{path}: train.streams.{modality}={name!r} names no stream under `extract` or `finetune`"
+        f"{nearest(name, known)} (there are {', '.join(known) or 'none'}; `none` drops the modality), and nobody "
+        f"imported {imported_to(name)}. For features made elsewhere: `dvc repro prepare`, then `python -m "
+        f"pipeline.features import … --stream {name}`, then {TRACK.format(file=imported_to(name))}, without which a "
+        "queued experiment lacks them"
+        for modality, name in used.items()
+        if name not in known
+    ]
+    if problems:
+        raise UserError("\n".join(problems))
+    return params
+
+
+def imported_to(stream: str) -> Path:
+    """Return where the features of a stream lie."""
+    return FEATURES / f"{stream}.h5"

@@ -25,7 +25,7 @@ from pipeline.disk import replacing
 from pipeline.errors import UserError, entry
 from pipeline.inputs import Inputs
 from pipeline.locks import alone
-from pipeline.params import CorpusParams, load
+from pipeline.params import CorpusParams, sections
 from pipeline.tables import schema as tables
 
 
@@ -128,7 +128,7 @@ def notes(corpus: CorpusParams) -> list[str]:
 def main() -> None:
     words = parser("pipeline.prepare", __doc__)
     words.add_argument("--check", action="store_true", help="report on the corpus; write nothing")
-    check, params = words.parse_args().check, load()
+    check, params = words.parse_args().check, sections()
     if check:
         from pipeline.check import report
 
@@ -137,7 +137,7 @@ def main() -> None:
         inputs = Inputs(
             ["corpus.keep_tags", "corpus.labels", "corpus.name", "corpus.root"], [Path(params.corpus.watch)]
         )
-        summary = prepare(load().corpus)
+        summary = prepare(sections().corpus)
         inputs.check([tables.UTTERANCES, tables.LABELS])
         print(summary)
 

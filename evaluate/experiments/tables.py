@@ -28,6 +28,7 @@ import pandas as pd
 from dvc.exceptions import DvcException
 from scmrepo.exceptions import SCMError
 
+from evaluate.check import strays
 from evaluate.experiments.paired import paired_bootstrap
 from evaluate.run.metrics import METRICS
 from pipeline.command import parser
@@ -107,7 +108,13 @@ def queue(grid: str, seeds: int) -> None:
 
 
 def enqueue(experiments: Mapping[str, Sequence[str]]) -> None:
-    """Queue experiments, name → changed params; one of the same name is replaced."""
+    """Queue experiments, name → changed params; one of the same name is replaced.
+
+    Raises:
+        UserError: DVC does not know an imported stream, which no queued experiment would have; or DVC fails.
+    """
+    if lacking := strays(load()):
+        raise UserError("\n".join(lacking))
     there = listed()
     for name, changes in experiments.items():
         # Not `exp run --force`: that would also run every stage again.

@@ -85,7 +85,9 @@ def _import(args: argparse.Namespace) -> None:
         print(note)
     with FeatureCache(to) as cache:
         print(report.info(cache))
-    print(f"dvc add {to}    # so that queued experiments, `dvc push` and whoever pulls have it")
+    print(
+        f"dvc add {to} && git add {to}.dvc    # so that queued experiments, `dvc push` and whoever pulls have it"
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
