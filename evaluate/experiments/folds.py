@@ -16,13 +16,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from evaluate.experiments.grids import GRIDS, Row, experiment
+from evaluate.experiments.grids import rows as rows_of
 from evaluate.experiments.paired import is_seed
 from evaluate.experiments.tables import (
-    GRIDS,
+    Failed,
     Results,
-    Row,
+    complete,
     enqueue,
-    experiment,
     of_head,
     published,
     render,
@@ -85,7 +86,7 @@ def collect(grid: str, rows: Sequence[Row]) -> pd.DataFrame:
     """One row per row of the grid; of a single model one per fold, and their mean last.
 
     Raises:
-        UserError: an experiment is not there.
+        UserError: none of the experiments is there.
     """
     queue = f"python -m evaluate.experiments.folds queue{'' if rows is ALONE else f' {grid}'}"
     hint = f"run `{queue}` and then `dvc exp run --run-all`"
@@ -106,14 +107,20 @@ def collect(grid: str, rows: Sequence[Row]) -> pd.DataFrame:
     return table
 
 
-def over_folds(title: str, folds: Mapping[str, Results]) -> Results:
+def over_folds(title: str, folds: Mapping[str, Results | Failed]) -> Results | Failed:
     """All folds as one result: means of means, sd between folds, and every fold's test utterances.
+
+    Without all of them there is no such result.
 
     Raises:
         UserError: the folds of row `title` are not of the same seeds.
     """
-    tests, answers = zip(*folds.values(), strict=True)
-    seeds = {fold: " ".join(filter(is_seed, frame)) for fold, (_, frame) in folds.items()}
+    failed = [f"fold {fold}: {run.reason}" for fold, run in folds.items() if isinstance(run, Failed)]
+    if failed:
+        return Failed("; ".join(failed))
+    done = {fold: run for fold, run in folds.items() if not isinstance(run, Failed)}
+    tests, answers = zip(*done.values(), strict=True)
+    seeds = {fold: " ".join(filter(is_seed, frame)) for fold, (_, frame) in done.items()}
     if len(set(seeds.values())) > 1:
         shown = "; ".join(f"fold {fold}: {names}" for fold, names in seeds.items())
         raise UserError(f"{title}: folds of different seeds ({shown}); queue them again with one --seeds")
@@ -132,11 +139,13 @@ def main() -> None:
     line.add_argument("--seeds", type=int, default=1, help="seeds per row and fold (queue)")
     line.add_argument("--format", choices=("markdown", "latex", "csv"), default="markdown")
     words = line.parse_args()
-    grid, rows = (words.grid, GRIDS[words.grid]) if words.grid else ("model", ALONE)
+    grid, rows = (words.grid, rows_of(words.grid, load())) if words.grid else ("model", ALONE)
     if words.do == "queue":
         queue(grid, rows, words.seeds)
     else:
-        print(render(collect(grid, rows), words.format, "UA of IEMOCAP-4"), end="")
+        table = collect(grid, rows)
+        print(render(table, words.format, "UA of IEMOCAP-4"), end="")
+        complete(table)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import dvc.api
 import numpy as np
@@ -29,6 +30,7 @@ from dvc.exceptions import DvcException
 from scmrepo.exceptions import SCMError
 
 from evaluate.check import strays
+from evaluate.experiments.grids import GRIDS, experiment, rows
 from evaluate.experiments.paired import paired_bootstrap
 from evaluate.run.metrics import METRICS
 from pipeline.command import parser
@@ -41,70 +43,19 @@ DATASETS = {("meld", 7): "MELD", ("iemocap", 6): "IEMOCAP-6"}
 TEX = {c: f"\\{c}" for c in "_&%#${}"} | {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"
 }  # fmt: skip
-Results = tuple[dict, pd.DataFrame]  # details.json's `splits.test`, and predictions.csv
+Results = tuple[dict[str, Any], pd.DataFrame]  # details.json's `splits.test`, and predictions.csv
 
 
 @dataclass(frozen=True)
-class Row:
-    """One experiment: what it is called, the params it changes, and its name in published.csv."""
+class Failed:
+    """Why an experiment has no results."""
 
-    title: str
-    changes: tuple[str, ...] = ()
-    published: str = ""
-
-
-def _only(*modalities: str) -> tuple[str, ...]:
-    return tuple(f"train.streams.{m}=none" for m in ("text", "audio", "visual") if m not in modalities)
-
-
-# `++` changes a param that params.yaml states, and adds one that it leaves out.
-FOALNET = "model.name=foalnet"
-# The last row of a grid is what the others are compared with.
-GRIDS = {
-    "baselines": (
-        Row("majority", ("model.name=majority",)),
-        Row("logistic regression", ("model.name=logreg",)),
-        Row("BC-LSTM", ("model.name=bclstm",), "BC-LSTM"),
-        Row("DialogueRNN", ("model.name=dialoguernn",), "DialogueRNN"),
-        Row("MultiEMO", (), "MultiEMO"),
-    ),
-    "modalities": (
-        Row("logistic regression", ("model.name=logreg",)),
-        Row("text", _only("text"), "MultiEMO text"),
-        Row("audio", _only("audio"), "MultiEMO audio"),
-        Row("visual", _only("visual"), "MultiEMO visual"),
-        Row("text+audio", _only("text", "audio"), "MultiEMO text+audio"),
-        Row("text+visual", _only("text", "visual"), "MultiEMO text+visual"),
-        Row("audio+visual", _only("audio", "visual")),
-        Row("text+audio+visual", (), "MultiEMO text+audio+visual"),
-    ),
-    "fusion": (
-        Row("logistic regression", ("model.name=logreg",)),
-        Row("MultiEMO w/o visual", ("train.streams.visual=none",)),
-        Row("MultiEMO w/o MultiAttn", ("++model.multiattn=false",), "MultiEMO w/o MultiAttn"),
-        Row("MultiEMO w/o SWFC", ("++loss.mu1=0",), "MultiEMO w/o SWFC"),
-        Row("MultiEMO w/o Soft-HGR", ("++loss.mu2=0",)),
-        Row("MultiEMO", (), "MultiEMO"),
-    ),
-    "foalnet": (
-        Row("audio alone", (FOALNET, *_only("audio")), "WavLM audio alone"),
-        Row("video alone", (FOALNET, *_only("visual")), "CLIP video alone"),
-        Row("fusion baseline", (FOALNET, "++loss.avel=0", "++loss.mem=0"), "fusion baseline"),
-        Row("fusion + AVEL", (FOALNET, "++loss.mem=0"), "fusion + AVEL"),
-        Row("fusion + MEM", (FOALNET, "++loss.avel=0"), "fusion + MEM"),
-        Row("Foal-Net", (FOALNET,), "Foal-Net"),
-    ),
-}
-
-
-def experiment(grid: str, row: Row) -> str:
-    """The experiment's name: letters, digits and dashes alone, as git wants it."""
-    return f"{grid}-" + "-".join("".join(c if c.isalnum() else " " for c in row.title.lower()).split())
+    reason: str
 
 
 def queue(grid: str, seeds: int) -> None:
     """Queue one experiment per row with `seeds` seeds each."""
-    enqueue({experiment(grid, row): (f"train.seeds={seeds}", *row.changes) for row in GRIDS[grid]})
+    enqueue({experiment(grid, row): (f"train.seeds={seeds}", *row.changes) for row in rows(grid, load())})
 
 
 def enqueue(experiments: Mapping[str, Sequence[str]]) -> None:
@@ -141,17 +92,18 @@ def collect(grid: str) -> pd.DataFrame:
     """One row per experiment of the grid: title, mean and sd per metric in points, published figure, p.
 
     Raises:
-        UserError: an experiment is not there.
+        UserError: none of the experiments is there.
     """
-    corpus = load().corpus
-    known = published(DATASETS.get((corpus.name, len(corpus.labels))), "weighted_f1")
+    params = load()
+    known = published(DATASETS.get((params.corpus.name, len(params.corpus.labels))), "weighted_f1")
     queue = f"python -m evaluate.experiments.tables queue {grid}"
     hint = f"run `{queue}` and then `dvc exp run --run-all`; `dvc queue status` and "
     hint += "`dvc queue logs` tell what became of it"
-    found = of_head([experiment(grid, row) for row in GRIDS[grid]], hint)
-    runs = {row.title: found[experiment(grid, row)] for row in GRIDS[grid]}
-    table = table_of(runs, GRIDS[grid][-1].title)
-    table["published"] = [known.get(row.published, np.nan) for row in GRIDS[grid]]
+    shown = rows(grid, params)
+    found = of_head([experiment(grid, row) for row in shown], hint)
+    runs = {row.title: found[experiment(grid, row)] for row in shown}
+    table = table_of(runs, shown[-1].title)
+    table["published"] = [known.get(row.published, np.nan) for row in shown]
     return table
 
 
@@ -165,40 +117,65 @@ def compare(names: Sequence[str], against: str) -> pd.DataFrame:
     return table_of({name: results(name, hint) for name in dict.fromkeys([*names, against])}, against)
 
 
-def table_of(runs: Mapping[str, Results], against: str) -> pd.DataFrame:
-    """One row per title: mean and sd per metric in points, p against the row `against`."""
+def table_of(runs: Mapping[str, Results | Failed], against: str) -> pd.DataFrame:
+    """One row per title: mean and sd per metric in points, p against the row `against`; or why it has none."""
     table = []
-    for title, (test, answers) in runs.items():
-        record: dict[str, object] = {"row": title, "seeds": len(test["weighted_f1"]["seeds"])}
-        for metric in METRICS:
-            record[metric] = 100 * test[metric]["mean"]
-            record[f"{metric}_sd"] = 100 * test[metric]["sd"] if test[metric]["sd"] is not None else np.nan
-        record["p"] = np.nan if title == against else paired_bootstrap(answers, runs[against][1])
+    other = runs[against]
+    theirs = None if isinstance(other, Failed) else other[1]
+    for title, run in runs.items():
+        record: dict[str, object] = {"row": title, "seeds": 0}
+        if isinstance(run, Failed):
+            record |= {f"{metric}{part}": np.nan for metric in METRICS for part in ("", "_sd")}
+            record |= {"p": np.nan, "failed": run.reason}
+        else:
+            test, answers = run
+            record["seeds"] = len(test["weighted_f1"]["seeds"])
+            for metric in METRICS:
+                record[metric] = 100 * test[metric]["mean"]
+                record[f"{metric}_sd"] = np.nan if test[metric]["sd"] is None else 100 * test[metric]["sd"]
+            alone = title == against or theirs is None
+            record["p"] = np.nan if alone else paired_bootstrap(answers, theirs)
         table.append(record)
     return pd.DataFrame(table)
+
+
+def complete(table: pd.DataFrame) -> None:
+    """End with an error where a row of a printed table has failed.
+
+    Raises:
+        UserError: it has.
+    """
+    if "failed" in table:
+        raise UserError(f"{table['failed'].count()} of {len(table)} rows have no result; the table says why")
 
 
 def render(table: pd.DataFrame, form: str, published_metric: str = "weighted F1") -> str:
     """The table as csv (unrounded), Markdown or LaTeX (mean ± sd, one decimal more than the papers)."""
     if form == "csv":
-        return table.to_csv(index=False, lineterminator="\n")
+        text: str = table.to_csv(index=False, lineterminator="\n")
+        return text
     shown = "published" in table and bool(table["published"].notna().any())
     head = ["", "weighted F1", "macro F1", "WA", "UA", *[f"published {published_metric}"] * shown, "p"]
     plus = " ± " if form == "markdown" else r" $\pm$ "
-    rows = []
+    body_rows = []
     for record in table.to_dict("records"):
         cells = [str(record["row"]) if form == "markdown" else _tex(str(record["row"]))]
+        if isinstance(record.get("failed"), str):
+            why = f"no result: {record['failed']}"
+            cells.append(why.replace("|", r"\|") if form == "markdown" else _tex(why))
+            body_rows.append(cells + [""] * (len(head) - 2))
+            continue
         for metric in METRICS:
             sd = record[f"{metric}_sd"]
             cells.append(f"{record[metric]:.2f}" + ("" if np.isnan(sd) else f"{plus}{sd:.2f}"))
         if shown:
             cells.append("" if np.isnan(record["published"]) else f"{record['published']:.2f}")
         cells.append("" if np.isnan(record["p"]) else f"{record['p']:.4f}")
-        rows.append(cells)
+        body_rows.append(cells)
     if form == "markdown":
-        lines = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
+        lines = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *body_rows)]
         return "\n".join(lines) + "\n"
-    lines = [" & ".join(cells) + r" \\" for cells in (head, *rows)]
+    lines = [" & ".join(cells) + r" \\" for cells in (head, *body_rows)]
     lines.insert(1, r"\midrule")
     body = "\n".join(["\\begin{tabular}{l" + "r" * (len(head) - 1) + "}", "\\toprule", *lines])
     return body + "\n\\bottomrule\n\\end{tabular}\n"
@@ -208,20 +185,28 @@ def _tex(text: str) -> str:
     return "".join(TEX.get(c, c) for c in text)
 
 
-def of_head(names: Sequence[str], hint: str) -> dict[str, Results]:
+def of_head(names: Sequence[str], hint: str) -> dict[str, Results | Failed]:
     """name → what HEAD's experiment of that name found. DVC alone would also take an earlier commit's.
 
     Raises:
-        UserError: HEAD has no such experiment, which `hint` says how to come by, or nothing of it was scored.
+        UserError: HEAD has none of these experiments, which `hint` says how to come by, or nothing was scored.
     """
     there = listed()
-    for name in names:
-        if name not in there:
-            raise UserError(
-                f"experiment {name}: no results of the commit at hand (HEAD); {hint}. If they are another commit's, "
-                f"`python -m evaluate.experiments.tables compare {name}` shows them"
-            )
-    return {name: results(name, hint) for name in names}
+    if not set(names) & set(there):
+        raise UserError(
+            f"experiment {names[0]}: no results of the commit at hand (HEAD), nor of the others ({_said(names[0])}); "
+            f"{hint}. If they are another commit's, `python -m evaluate.experiments.tables compare {names[0]}` shows "
+            "them"
+        )
+    return {name: results(name, hint) if name in there else Failed(_said(name)) for name in names}
+
+
+def _said(name: str) -> str:
+    """Return the error that a queued experiment ended with."""
+    words = [sys.executable, "-m", "dvc", "queue", "logs", name]
+    log = subprocess.run(words, capture_output=True, text=True).stdout
+    said = [line.removeprefix("error: ") for line in log.splitlines() if line.startswith("error: ")]
+    return said[-1] if said else f"not run, or `dvc queue logs {name}` says why"
 
 
 def results(name: str, hint: str) -> Results:
@@ -267,7 +252,9 @@ def main() -> None:
     if words.do == "queue":
         queue(words.grid, words.seeds)
     elif words.do == "show":
-        print(render(collect(words.grid), words.format), end="")
+        table = collect(words.grid)
+        print(render(table, words.format), end="")
+        complete(table)
     else:
         table = compare(words.experiments, words.against or words.experiments[0])
         print(render(table, words.format), end="")

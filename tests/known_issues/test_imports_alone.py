@@ -93,8 +93,8 @@ def test_a_stream_that_dvc_does_not_know_is_named_before_anything_is_queued(
     assert ("exp", "run", "--queue", "-n", "row", "-S", "train.seeds=1") in ran_dvc
 
 
-@pytest.mark.slow
-def test_the_readmes_way_from_an_empty_clone(tmp_path: Path) -> None:
+def project_with_arrays(tmp_path: Path) -> Path:
+    """Return a clone with a csv file of four dialogues; their arrays lie in tmp_path/bert."""
     project = clone(tmp_path / "project")
     only_imported(project / "params.yaml")
     rng, arrays = np.random.default_rng(0), tmp_path / "bert"
@@ -106,6 +106,12 @@ def test_the_readmes_way_from_an_empty_clone(tmp_path: Path) -> None:
             rows.append(f"{dialogue}_{turn},d{dialogue},{turn},Hello.,{split},{emotion}")
     (project / "corpora/own").mkdir(parents=True)
     (project / "corpora/own/own.csv").write_text("\n".join(rows) + "\n")
+    return project
+
+
+@pytest.mark.slow
+def test_the_readmes_way_from_an_empty_clone(tmp_path: Path) -> None:
+    project, arrays = project_with_arrays(tmp_path), tmp_path / "bert"
     stages = []
     for line in section():
         stages += ran(shell(project, line.replace("/path/to/bert", str(arrays))))

@@ -1,0 +1,131 @@
+"""The papers' tables as grids of experiments, and which of their rows a corpus has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from pipeline.params import MODALITIES, Params
+
+
+@dataclass(frozen=True)
+class Row:
+    """One experiment: what it is called, the params it changes, and its name in published.csv.
+
+    Attributes:
+        needs: modalities that the corpus must have a stream of, or the row says nothing.
+    """
+
+    title: str
+    changes: tuple[str, ...] = ()
+    published: str = ""
+    needs: tuple[str, ...] = ()
+
+
+def _only(*modalities: str) -> tuple[str, ...]:
+    return tuple(f"train.streams.{m}=none" for m in ("text", "audio", "visual") if m not in modalities)
+
+
+# `++` changes a param that params.yaml states, and adds one that it leaves out.
+def _alone(title: str, published: str = "") -> Row:
+    modalities = tuple(title.split("+"))
+    return Row(title, _only(*modalities), published, modalities)
+
+
+MULTIEMO, FOALNET = "model.name=multiemo", "model.name=foalnet"
+BOTH = ("audio", "visual")
+# The last row of a grid is what the others are compared with. `++`: params.yaml need not name what it leaves at its
+# default.
+GRIDS = {
+    "baselines": (
+        Row("majority", ("model.name=majority",)),
+        Row("logistic regression", ("model.name=logreg",)),
+        Row("BC-LSTM", ("model.name=bclstm",), "BC-LSTM"),
+        Row("DialogueRNN", ("model.name=dialoguernn",), "DialogueRNN"),
+        Row("MultiEMO", (MULTIEMO,), "MultiEMO"),
+    ),
+    "modalities": (
+        Row("logistic regression", ("model.name=logreg",)),
+        _alone("text", "MultiEMO text"),
+        _alone("audio", "MultiEMO audio"),
+        _alone("visual", "MultiEMO visual"),
+        _alone("text+audio", "MultiEMO text+audio"),
+        _alone("text+visual", "MultiEMO text+visual"),
+        _alone("audio+visual"),
+        _alone("text+audio+visual", "MultiEMO text+audio+visual"),
+    ),
+    "fusion": (
+        Row("logistic regression", ("model.name=logreg",)),
+        Row("MultiEMO w/o visual", (MULTIEMO, "train.streams.visual=none")),
+        Row(
+            "MultiEMO w/o MultiAttn",
+            (
+                MULTIEMO,
+                "++model.multiattn=false",
+            ),
+            "MultiEMO w/o MultiAttn",
+        ),
+        Row(
+            "MultiEMO w/o SWFC",
+            (
+                MULTIEMO,
+                "++loss.mu1=0",
+            ),
+            "MultiEMO w/o SWFC",
+        ),
+        Row(
+            "MultiEMO w/o Soft-HGR",
+            (
+                MULTIEMO,
+                "++loss.mu2=0",
+            ),
+        ),
+        Row("MultiEMO", (MULTIEMO,), "MultiEMO"),
+    ),
+    "foalnet": (
+        Row("audio alone", (FOALNET, *_only("audio")), "WavLM audio alone", BOTH),
+        Row("video alone", (FOALNET, *_only("visual")), "CLIP video alone", BOTH),
+        Row("fusion baseline", (FOALNET, "++loss.avel=0", "++loss.mem=0"), "fusion baseline", BOTH),
+        Row("fusion + AVEL", (FOALNET, "++loss.mem=0"), "fusion + AVEL", BOTH),
+        Row("fusion + MEM", (FOALNET, "++loss.avel=0"), "fusion + MEM", BOTH),
+        Row("Foal-Net", (FOALNET,), "Foal-Net"),
+    ),
+}
+
+
+def experiment(grid: str, row: Row) -> str:
+    """The experiment's name: letters, digits and dashes alone, as git wants it."""
+    return f"{grid}-" + "-".join("".join(c if c.isalnum() else " " for c in row.title.lower()).split())
+
+
+def rows(grid: str, params: Params) -> tuple[Row, ...]:
+    """Return the grid's rows that say something of these params: none lacks its modalities, no two are the same run."""
+    there = set(params.train.streams.in_use())
+    values = params.model_dump()
+    kept: dict[tuple[tuple[str, Any], ...], Row] = {}
+    fitting = [row for row in GRIDS[grid] if there.issuperset(row.needs) and there - _dropped(row)]
+    keys = {key for row in fitting for key, _ in map(_change, row.changes)}
+    for row in reversed(fitting):  # of the same runs the last stays, which is the full model
+        changed = {key: _value(values, key) for key in keys} | dict(map(_change, row.changes))
+        kept.setdefault(tuple(sorted(changed.items(), key=lambda pair: pair[0])), row)
+    return tuple(reversed(kept.values()))
+
+
+def _dropped(row: Row) -> set[str]:
+    return {modality for modality in MODALITIES if f"train.streams.{modality}=none" in row.changes}
+
+
+def _change(change: str) -> tuple[str, Any]:
+    key, _, value = change.lstrip("+").partition("=")
+    return key, YAML(typ="safe", pure=True).load(value)
+
+
+def _value(values: Mapping[str, Any], key: str) -> Any:
+    """Return the value of a dotted key; None where the file leaves it at its default."""
+    found: Any = values
+    for part in key.split("."):
+        found = found.get(part) if isinstance(found, Mapping) else None
+    return found
