@@ -1,4 +1,4 @@
-"""A stage or a `dvc repro` killed at any moment and started again ends with the bytes of a run that was not.
+"""A stage killed at any moment and started again ends with the bytes of a run that was not.
 
 KILLS=100 gives each command a hundred moments, KILLS_SEED draws others.
 """
@@ -84,29 +84,6 @@ def test_a_killed_stage_costs_nothing(whole: Path, tmp_path: Path, stage: str) -
         remove(folder, stage)
         killed(folder, moment, *STAGES[stage])
         run(folder, *STAGES[stage], TMPDIR=str(folder / "temporary"))
-        undisturbed(folder, whole)
-
-
-@pytest.mark.slow
-def test_a_killed_dvc_costs_nothing(whole: Path, tmp_path: Path) -> None:
-    """`dvc` alone is killed: its stage runs on beside the next `dvc repro`."""
-    folder = copied(whole, tmp_path)
-    lock, cache = folder / "dvc.lock", folder / ".dvc/cache"
-    for stage in MADE:
-        if stage != "predict":
-            remove(folder, stage)
-    took = seconds(folder, "dvc", "repro")
-    assert hashes(folder) == hashes(whole)
-    for moment in moments("dvc", took):
-        for stage in MADE:
-            if stage != "predict":
-                remove(folder, stage)
-        lock.unlink(missing_ok=True)
-        shutil.rmtree(cache, ignore_errors=True)
-        shutil.rmtree(folder / ".dvc/tmp", ignore_errors=True)
-        killed(folder, moment, "dvc", "repro")
-        run(folder, "dvc", "repro", TMPDIR=str(folder / "temporary"))
-        assert "up to date" in run(folder, "dvc", "status")
         undisturbed(folder, whole)
 
 
