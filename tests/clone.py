@@ -49,23 +49,27 @@ def git(folder: Path, *words: str) -> str:
     ).stdout
 
 
-def run(folder: Path, *words: str, code: int = 0, **environment: str) -> str:
+def run(folder: Path, *words: str, code: int = 0, **variables: str) -> str:
     """Run `python -m WORDS` (dvc and the stages alike) in the clone; returns stdout and stderr together."""
-    env = {
+    done = subprocess.run(
+        [sys.executable, "-m", *words], cwd=folder, env=environment(**variables), text=True, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert done.returncode == code, f"{' '.join(words)} ended with {done.returncode}:\n{done.stdout}"
+    return done.stdout
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """The caller's environment without settings of the project's, with `variables`."""
+    return {
         **{k: v for k, v in os.environ.items() if not k.startswith(("EMOFUSE_", "DVC_"))},
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HF_HUB_OFFLINE": "1",
         "EMOFUSE_WORKERS": "2",
         "GIT_AUTHOR_NAME": "test", "GIT_AUTHOR_EMAIL": "test@example.invalid",
         "GIT_COMMITTER_NAME": "test", "GIT_COMMITTER_EMAIL": "test@example.invalid",
-        **environment,
+        **variables,
     }  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-m", *words], cwd=folder, env=env, text=True, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    assert done.returncode == code, f"{' '.join(words)} ended with {done.returncode}:\n{done.stdout}"
-    return done.stdout
 
 
 def ran(output: str) -> list[str]:

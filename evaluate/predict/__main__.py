@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING
 from pipeline.command import parser
 from pipeline.disk import write_text
 from pipeline.errors import UserError, entry
+from pipeline.scratch import scratch
 
 if TYPE_CHECKING:
     from evaluate.predict.answers import Answers
@@ -37,21 +37,21 @@ def main() -> None:
     words = _arguments()
     begin = time.monotonic()
     given = dict(pair.split("=", 1) for pair in words.weights)
-    with tempfile.TemporaryDirectory(prefix="emofuse-") as name:
+    with scratch() as folder:
         from evaluate.predict.source import from_csv, from_video, media_of
         from evaluate.predict.trained import open_model
 
-        scratch, source = Path(name), words.csv or words.subtitles
+        source = words.csv or words.subtitles
         media = words.video.parent if words.video else media_of(words.csv)
         model = open_model(words.model or _first_model(), given, media)
         if words.csv:
-            recordings = from_csv(words.csv, model.labels, scratch)
+            recordings = from_csv(words.csv, model.labels, folder)
         else:
-            recordings = from_video(words.video, words.subtitles, model.labels, scratch)
+            recordings = from_video(words.video, words.subtitles, model.labels, folder)
         for note in [*model.warnings, *recordings.notes()]:
             print(f"warning: {note}", file=sys.stderr)
         nothing_lost(recordings, words.to, source)
-        answers = answer(model, recordings, scratch)
+        answers = answer(model, recordings, folder)
         write(answers, model, words.to)
     for modality, status in answers.missing.items():
         counts = {name: status.count(name) for name in sorted(set(status), key=lambda s: s != "ok")}
@@ -62,8 +62,8 @@ def main() -> None:
     )
 
 
-def answer(model: Trained, recordings: Recordings, scratch: Path) -> Answers:
-    """Extract what the model needs and let it answer; everything it writes lies in `scratch`.
+def answer(model: Trained, recordings: Recordings, folder: Path) -> Answers:
+    """Extract what the model needs and let it answer; everything it writes lies in `folder`.
 
     Raises:
         UserError: no utterance has any feature.
@@ -80,9 +80,9 @@ def answer(model: Trained, recordings: Recordings, scratch: Path) -> Answers:
     caches, missing, reasons = {}, {}, []
     for modality, encoder in model.encoders.items():
         name = model.streams[modality]
-        caches[modality] = scratch / f"{name}.h5"
+        caches[modality] = folder / f"{name}.h5"
         plan = Plan(encoder, recordings.utterances)
-        fill(plan, meta(name, corpus, encoder), scratch / f"{name}.sqlite", caches[modality])
+        fill(plan, meta(name, corpus, encoder), folder / f"{name}.sqlite", caches[modality])
         with FeatureCache(caches[modality]) as cache:
             missing[modality] = [STATUSES[code] for code in cache.status]
             reasons += [f"{modality}: {why}" for why in cache.errors if why][:1]
