@@ -65,17 +65,23 @@ def asked_for(stream: str, meta: Meta, params: Params) -> None:
     """
     section = "finetune" if stream in params.finetune else "extract"
     asked = getattr(params, section).get(stream, {})
-    made = {**meta.encoder, "weights": meta.weights.get("name", "")}
-    # A local folder and a fine-tuned one are recorded by their last part alone.
-    packed = "package:" in f"{made['weights']} {asked.get('weights', '')}"
-    left_out = INERT if packed and section == "extract" else {*INERT, "weights"}
-    different = _differences(made, {key: value for key, value in asked.items() if key not in left_out})
+    made = {**meta.encoder, "weights": _package(meta.weights.get("name", ""))}
+    wanted = {key: value for key, value in asked.items() if key not in {*INERT, "weights"}}
+    # A local folder and a fine-tuned one are recorded by their last part alone, so only packages are compared.
+    if section == "extract" and "package:" in f"{made['weights']} {asked.get('weights', '')}":
+        wanted["weights"] = _package(asked.get("weights", ""))
+    different = _differences(made, wanted)
     if different:
         shown = "; ".join(
             f"{section}.{stream}.{key}={there!r}, the cache was made with {here!r}"
             for key, (here, there) in different.items()
         )
         raise UserError(f"{PARAMS}: {shown}; run `dvc repro` so that the features are those asked for")
+
+
+def _package(weights: str) -> str:
+    """Return `package:NAME` without the file in it, which an encoder may find by itself; other names as they are."""
+    return weights.partition("/")[0] if weights.startswith("package:") else weights
 
 
 def _differences(made: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
