@@ -18,6 +18,7 @@ from pipeline.params import load
 from tests.train import small
 from tests.train.models_on_disk import seal
 from train.checkpoint import read_model, read_weights
+from train.fusion.params import recorded
 from train.stage import run as train
 
 FOLDER = Path("models/seed0")
@@ -114,7 +115,7 @@ def test_a_changed_record_is_refused_whatever_was_changed(here):
         ("labels.0", "anger", "one of them twice"),
         ("labels.0", "a\nb", "labels.0="),
         ("class_counts.0", "many", "class_counts.0='many'"),
-        ("params.model.dim", 1 << 40, "params.model.dim"),
+        ("params.model.dim", 1 << 40, "model.dim=1099511627776"),
         ("params.train.streams.text", "../up", "params.train.streams.text"),
         (
             "streams.audio.stream",
@@ -143,7 +144,7 @@ def test_every_field_is_checked_before_it_is_used(here, place, value, expected):
     except ValueError:  # NaN has no digest
         (FOLDER / "model.json").write_text(json.dumps(changed))
     with pytest.raises(UserError, match=rf"seed0/model.json: (.|\n)*{expected}"):
-        read_model(FOLDER)
+        recorded(read_model(FOLDER)[1].params, FOLDER / "model.json")
 
 
 @pytest.mark.parametrize(
@@ -163,7 +164,7 @@ def test_a_network_larger_than_its_weights_is_never_built(here, monkeypatch):
 
     weights, record = read_model(FOLDER)
     with pytest.raises(UserError, match=r"not the weights of the network that model.json describes"):
-        restored(FOLDER, weights, record.params.model, record.params.loss, record.dims, torch.ones(3))
+        restored(FOLDER, weights, recorded(record.params, FOLDER / "model.json"), record.dims, torch.ones(3))
 
 
 @pytest.mark.parametrize(

@@ -100,9 +100,11 @@ def made(tmp_path_factory) -> Path:
         extract = {
             name: {"encoder": "opensmile", "feature_set": "eGeMAPSv02"} for name in small.STREAM.values()
         }
-        params = small.params(train={"epochs": 1}, evaluate={"bootstrap": 10}, extract=extract)
-        Path("params.yaml").write_text(json.dumps(params.model_dump(mode="json"), indent=1))
+        settings = {"train": {"epochs": 1}, "evaluate": {"bootstrap": 10}}
+        Path("params.yaml").write_text(small.params(**settings).model_dump_json())
         train()
+        params = small.params(**settings, extract=extract)  # an encoder that has no weights
+        Path("params.yaml").write_text(json.dumps(params.model_dump(mode="json"), indent=1))
         ids = [u.utterance for u in read_utterances()]
         np.savez("made.npz", utterance=np.array(ids), pooled=np.ones((len(ids), 3)))
         Path("made.pkl").write_bytes(pickle.dumps(tuple(dialogue_rnn().values()), 2))

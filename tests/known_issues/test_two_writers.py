@@ -94,10 +94,11 @@ def test_a_stage_that_outlived_its_dvc_is_waited_for_and_named(tmp_path: Path, c
     assert "fake" in told.split("python -m")[1]
     assert not made.file.exists()
     os.killpg(first.pid, signal.SIGCONT)
-    for process in (first, second):
-        _, err = process.communicate(timeout=PATIENCE)
-        assert process.returncode == 0, err
-    # What stands there is the later run's, though the earlier one was the last to begin writing.
+    _, err = first.communicate(timeout=PATIENCE)
+    assert (first.returncode, "params.yaml: extract.fake" in err) == (2, True), err
+    _, err = second.communicate(timeout=PATIENCE)
+    assert second.returncode == 0, err
+    # What stands there is the later run's: the earlier one keeps nothing, since its params were edited meanwhile.
     other = Project(tmp_path / "other", sentences(40, 0.02), batch=1, salt="new")
     other.done()
     assert made.sha256 == other.sha256
