@@ -54,7 +54,7 @@ def test_a_model_made_of_the_guide_is_trained_scored_and_tested(tmp_path: Path) 
     ]
     row = '        Row("BC-LSTM", ("model.name=bclstm",), "BC-LSTM"),\n'
     edit(
-        project / "evaluate/experiments/tables.py", row, row + '        Row("mine", ("model.name=mine",)),\n'
+        project / "evaluate/experiments/grids.py", row, row + '        Row("mine", ("model.name=mine",)),\n'
     )
     git(project, "add", "-A")
     git(project, "commit", "-q", "-m", "A model")
