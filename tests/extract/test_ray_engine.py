@@ -232,7 +232,7 @@ def test_ray_local_pool_and_one_process_agree_on_the_built_in_corpus(
     folder = clone(tmp_path, dialogues=1)
     run(folder, "dvc", "repro", "-q", "prepare")
     alone = (
-        "import sys; from extract import pool, run; from tests.extract.project import inline\n"
+        "import sys; from extract.engine import local as pool, run; from tests.extract.project import inline\n"
         "pool.extract = inline\nfor stream in sys.argv[1:]: run.run(stream)"
     )
     streams = ("text", "opensmile", "face")
