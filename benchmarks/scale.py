@@ -76,6 +76,7 @@ def stage(name: str) -> dict[str, float]:
     """Do a stage of the project in this folder; its seconds, the processor's, and the process's peak memory."""
     from extract.engine import run
     from extract.engine.journal import Journal, journal_path
+    from extract.engine.plan import Plan
     from extract.streams import encoder_of, load_checked
     from pipeline.features import FeatureCache
     from pipeline.params import FEATURES
@@ -95,7 +96,7 @@ def stage(name: str) -> dict[str, float]:
         encoder = encoder_of("synthetic", params)
         about = run.meta("synthetic", params.corpus, encoder)
         with Journal(journal_path(about.fingerprint)) as journal:
-            plan = run.Plan(encoder, read_utterances())
+            plan = Plan(encoder, read_utterances())
             plan.missing(journal)
             begin = begin if name == "plan" else _clock()
             if name == "extract":

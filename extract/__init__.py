@@ -1,0 +1,1 @@
+"""Feature extraction: encoders, readers of media, pretrained networks, and the engine that runs them."""

@@ -1,36 +1,41 @@
-"""Extract features, and look after what was extracted.
+"""Extract features and manage extracted ones.
 
-    python -m extract STREAM            extract a stream of params.yaml (the stage extract@STREAM or, for one
-                                        under `finetune`, extract_finetuned@STREAM)
-    python -m extract status [STREAM]   what failed, and why
-    python -m extract retry STREAM      have failed utterances tried again
+    python -m extract STREAM            extract a stream of params.yaml (run by the stages extract@STREAM and
+                                        extract_finetuned@STREAM)
+    python -m extract status [STREAM]   list utterances without features, with the reason
+    python -m extract retry STREAM      try failed utterances again
     python -m extract clean [--all]     delete journals that no stream of params.yaml needs
 
-`python -m extract COMMAND --help` says more.
+For details of a command: python -m extract COMMAND --help
 """
 
 from __future__ import annotations
 
-import argparse
 import inspect
 import sys
 from collections.abc import Callable
 
+from pipeline.command import parser
 from pipeline.errors import UserError, entry
 from pipeline.locks import alone
-from pipeline.params import PARAMS
 
 LISTED = 20
-INTERRUPTED = "interrupted; what is done is in the journal, and the next run goes on from there"
+INTERRUPTED = "interrupted; finished items are in the journal; run again to continue"
 
 
 def extract(stream: str) -> None:
-    """Extract what is missing of a stream and write data/features/STREAM.h5.
+    """Extract the features that a stream lacks and write data/features/STREAM.h5.
 
-    EMOFUSE_ENGINE (local, or ray for a cluster: docs/scale.md), EMOFUSE_WORKERS (processes; default: one a GPU or core
-    here, or as many as fit on the cluster), EMOFUSE_DEVICE (cpu, cuda, cuda:1) and EMOFUSE_MEDIA
-    (the folder of the media) say where and how; they change no value. Interrupt it at will: what is done is
-    in the journal, and the next run goes on from there.
+        python -m extract face
+        EMOFUSE_WORKERS=4 python -m extract face
+
+    An interrupted run keeps its finished items in the journal; run it again to continue.
+
+    Environment variables choose the resources and change no feature:
+        EMOFUSE_ENGINE    local (default), or ray for a cluster (docs/scale.md)
+        EMOFUSE_WORKERS   number of processes (default: one per GPU or core; with ray as many as fit on the cluster)
+        EMOFUSE_DEVICE    cpu, cuda or cuda:1 (default: a GPU if there is one)
+        EMOFUSE_MEDIA     folder of the media (default: corpus.root)
     """
     from extract.engine.run import run
 
@@ -39,29 +44,34 @@ def extract(stream: str) -> None:
 
 
 def status(stream: str | None) -> None:
-    """Count utterances by status in each stream's feature file and list those without features.
+    """Count the utterances of each stream by status, and list those without features.
 
-    With STREAM: all of them, one a line (utterance, status, reason); without: the first 20 of each stream.
+        python -m extract status
+        python -m extract status face | grep corrupt
+
+    Each line has utterance, status and reason. With STREAM the list is complete; otherwise it has the first 20
+    utterances per stream.
     """
-    from extract.streams import stage_of
+    from extract.streams import stage_of, unknown
     from pipeline.params import load
 
     params = load()
     names = [*params.extract, *params.finetune]
     if stream and stream not in names:
-        raise UserError(
-            f"{PARAMS}: no stream `{stream}` under extract (there are {', '.join(names) or 'none'})"
-        )
+        raise unknown(stream, params)
     for name in [stream] if stream else names:
         _report(name, stage_of(name, params), None if stream else LISTED)
 
 
 def retry(stream: str) -> None:
-    """Try the failed utterances of a stream again and write data/features/STREAM.h5 anew.
+    """Try the failed utterances of a stream again and write data/features/STREAM.h5.
 
-    Every row of the stream's journal whose status is not ok is dropped, and what is missing then extracted.
-    DVC must be told to keep the new file (`dvc commit --force extract@STREAM`): none of the stage's inputs has
-    changed, so that `dvc repro` alone would fetch the old file back from its cache.
+        python -m extract retry face
+        dvc commit --force extract@face && dvc repro
+
+    This deletes all items from the stream's journal whose status is not ok, then extracts the missing items. Commit the
+    new file with `dvc commit --force`. The inputs of the stage have not changed, so without the commit `dvc repro`
+    restores the old file from its cache.
     """
     from extract.engine.journal import Journal, journal_path
     from extract.engine.run import repairing, run
@@ -70,7 +80,10 @@ def retry(stream: str) -> None:
     with alone(f"extract {stream}"):
         params = load_checked()
         path = journal_path(encoder_of(stream, params).fingerprint())
-        print(f"{stream}: {repairing(path, Journal.forget_failures)} failed items forgotten", flush=True)
+        print(
+            f"{stream}: {repairing(path, Journal.forget_failures)} failed items deleted from the journal",
+            flush=True,
+        )
         run(stream)
     print(f"to keep the new file: dvc commit --force {stage_of(stream, params)} && dvc repro")
 
@@ -78,9 +91,12 @@ def retry(stream: str) -> None:
 def clean(everything: bool) -> None:
     """Delete the journals that no stream of params.yaml needs.
 
-    Of a stream whose model is not on this machine the journal behind data/features/STREAM.h5 is kept.
-    With --all those in use by params.yaml go too: what they hold must be extracted anew if ever asked for
-    again (feature files are not touched). Journals that a process has open are left alone.
+        python -m extract clean
+        python -m extract clean --all
+
+    Feature files are kept, and so are journals that a process has open. If a stream's model is not on this machine, the
+    journal of data/features/STREAM.h5 is kept. With --all the journals that params.yaml needs are deleted too. A later
+    change of params.yaml, data or code then extracts all items again.
     """
     from extract.engine.journal import delete, folder, journal_path
     from extract.streams import encoder_of, has_weights, load_checked
@@ -92,46 +108,44 @@ def clean(everything: bool) -> None:
         try:
             keep.add(encoder_of(name, params).fingerprint())
         except UserError as error:
-            # A model that is not here: what its stream's file was made by is the journal to keep.
+            # The model is not on this machine, but the stream's file names its journal.
             print(f"{name}: {error}")
-            keep |= _made_by(name)
+            keep |= _fingerprints_in_file(name)
     found = {path.name.partition(".")[0] for path in folder().glob("*.sqlite")}
     count = total = 0
     for fingerprint in sorted(found - keep):
         freed = delete(journal_path(fingerprint))
         if freed is None:
-            print(f"{fingerprint}: in use, left alone")
+            print(f"{fingerprint}: kept, because a process uses it")
         else:
             count, total = count + 1, total + freed
-    print(f"{folder()}: deleted {count} journals, freed {total / 1e6:.1f} MB; {len(found) - count} left")
+    print(f"{folder()}: deleted {count} journals, freed {total / 1e6:.1f} MB; {len(found) - count} remain")
 
 
 def main() -> None:
+    """Run the command of the command line."""
     args = sys.argv[1:]
     if not args or args[0] in ("-h", "--help"):
         print(inspect.getdoc(sys.modules[__name__]))
         return
     name, command = args[0], COMMANDS.get(args[0])
     if command is None and name.startswith("-"):
-        raise UserError(f"{name}: no such option; `python -m extract --help` lists the commands")
-    parser = argparse.ArgumentParser(
-        prog=f"python -m extract{' ' + name if command else ''}",
-        description=inspect.getdoc(command or extract),
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+        raise UserError(f"{name}: no such option; run `python -m extract --help` for the commands")
+    options = parser(f"extract {name}" if command else "extract", inspect.getdoc(command or extract))
     if command is None or command is retry:
-        parser.add_argument("stream", metavar="STREAM", help="a stream's name, from params.yaml")
+        options.add_argument("stream", metavar="STREAM", help="name of a stream in params.yaml")
     elif command is status:
-        parser.add_argument("stream", metavar="STREAM", nargs="?", help="list all of this one")
+        options.add_argument("stream", metavar="STREAM", nargs="?", help="name of a stream in params.yaml")
     elif command is clean:
-        parser.add_argument("--all", dest="everything", action="store_true", help="every journal")
-    (command or extract)(**vars(parser.parse_args(args[1:] if command else args)))
+        options.add_argument("--all", dest="everything", action="store_true", help="delete every journal")
+    (command or extract)(**vars(options.parse_args(args[1:] if command else args)))
 
 
 COMMANDS: dict[str, Callable[..., None]] = {"status": status, "retry": retry, "clean": clean}
 
 
-def _made_by(name: str) -> set[str]:
+def _fingerprints_in_file(name: str) -> set[str]:
+    """Return the fingerprint in a stream's feature file; empty if there is no file."""
     from pipeline.features import FeatureCache
     from pipeline.params import FEATURES
 
@@ -143,12 +157,12 @@ def _made_by(name: str) -> set[str]:
 
 
 def _report(name: str, stage: str, limit: int | None) -> None:
-    from extract.engine.run import FEATURES
     from pipeline.features import STATUSES, FeatureCache
+    from pipeline.params import FEATURES
 
     path = FEATURES / f"{name}.h5"
     if not path.exists():
-        print(f"{name}: not extracted yet (`dvc repro {stage}`)")
+        print(f"{name}: not extracted yet; run `dvc repro {stage}`")
         return
     with FeatureCache(path) as cache:
         print(f"{name}: {len(cache)} utterances: " + ", ".join(f"{n} {s}" for s, n in cache.counts().items()))
@@ -156,7 +170,7 @@ def _report(name: str, stage: str, limit: int | None) -> None:
         for i in failed[:limit]:
             print(f"  {cache.utterances[i]}  {STATUSES[cache.status[i]]}  {cache.errors[i]}")
         if limit and len(failed) > limit:
-            print(f"  and {len(failed) - limit} more; `python -m extract status {name}` lists all")
+            print(f"  and {len(failed) - limit} more; run `python -m extract status {name}` for all")
 
 
 if __name__ == "__main__":

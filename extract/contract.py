@@ -1,7 +1,7 @@
-"""What an encoder is: the contract between a stream's params, its encoder and the engine that runs it.
+"""The interface of an encoder, between a stream's params and the engine.
 
-A feature depends on its item and the encoder's params alone: never on batch mates, order or padding. That
-is what makes a cache resumable, shareable and equal for any number of workers.
+A feature depends only on its item and the encoder's params, never on other items of the batch, on order or on padding.
+Therefore extraction can resume, features can be shared, and any number of workers gives the same file.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ import numpy as np
 from pipeline.closure import NEUTRAL, closure, source_hash
 from pipeline.params import INERT, StreamParams
 
-if TYPE_CHECKING:  # the tables bring pandas, which a worker does without
+if TYPE_CHECKING:  # the tables import pandas, which workers do not need
     from torch import Tensor
 
     from pipeline.tables.schema import Utterance
 
-# What these decide of a feature is in its item or in the params, which are hashed besides.
+# These modules affect a feature only through its item and the params, which are hashed separately.
 SEEN_IN_ITEM = ("extract.contract", "extract.encoders", "pipeline.params", "pipeline.tables.schema")
 
 P = TypeVar("P", bound=StreamParams)
@@ -33,13 +33,13 @@ P = TypeVar("P", bound=StreamParams)
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """All that an encoder sees of one utterance. Pickled to workers, so plain values only.
+    """Everything that an encoder uses of one utterance. Workers receive it pickled, so it has plain values only.
 
     Attributes:
-        content: plain JSON-able values that decide the feature (tokens; media hash and span); hashed into `key`.
-        source: where to find it (media path relative to the media root); not hashed, a clip may move.
-        length: items of equal length may share a batch on the CPU (tokens, samples); 0: nothing is known.
-        note: a remark kept in the utterance's row, such as a cut sentence.
+        content: JSON values that determine the feature (tokens; media hash and span). `key` is their hash.
+        source: path of the media file relative to the media root; not hashed, because a file may move.
+        length: tokens or samples; items of equal length may share a batch on the CPU. 0 if unknown.
+        note: a remark to keep in the utterance's row, such as that a sentence was cut.
     """
 
     content: Any
@@ -49,14 +49,19 @@ class Item:
 
     @property
     def key(self) -> str:
-        """sha256 of `content`, hex: the utterance's key in the journal."""
+        """The sha256 of `content`, hex: the item's key in the journal."""
         text = json.dumps(self.content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """Why an utterance has no feature: a status of `pipeline.features.STATUSES` other than `ok`, and a reason."""
+    """Why an utterance has no features.
+
+    Attributes:
+        status: one of `pipeline.features.STATUSES`, not `ok`.
+        reason: one line for the user.
+    """
 
     status: str
     reason: str
@@ -64,9 +69,14 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """One utterance's features: `pooled` [P] f4, and `frames` [T, D] f4 with `times` [T] f4 (seconds).
+    """The features of one utterance.
 
-    Encoders always give frames where they have them; the engine drops or rounds them by `frames:`.
+    An encoder that has frames always returns them. The engine drops or rounds them, as the param `frames` says.
+
+    Attributes:
+        pooled: [P] f4.
+        frames: [T, D] f4, or None if the encoder has no frames.
+        times: [T] f4, seconds; None if `frames` is.
     """
 
     pooled: np.ndarray
@@ -75,10 +85,17 @@ class Features:
 
 
 class Encoder(ABC, Generic[P]):
-    """One stream's extractor: items in, features out.
+    """The extractor of one stream: it turns items into features.
 
-    The constructor is cheap and loads no weights, since the planner builds one too; `encode` loads them when
-    first called. Heavy packages are imported there for the same reason.
+    The constructor must be cheap, because the plan needs an encoder too. The first call of `encode` loads the weights
+    and imports large packages.
+
+    Attributes:
+        modality: `text`, `audio` or `visual`.
+        params_model: class of the params.
+        batch_size: largest number of items per call of `encode`.
+        params: params of the stream.
+        media: folder that `Item.source` is relative to.
     """
 
     modality: ClassVar[str]
@@ -92,59 +109,63 @@ class Encoder(ABC, Generic[P]):
     @property
     @abstractmethod
     def pooled_dim(self) -> int:
-        """P, the length of an utterance's one vector."""
+        """P, the number of pooled features."""
 
     @property
     def frames_dim(self) -> int:
-        """D, the length of a frame's vector; 0 where there are no frames."""
+        """D, the number of features per frame; 0 if the encoder has no frames."""
         return 0
 
     @property
     def pooled_names(self) -> tuple[str, ...]:
-        """What each of P dimensions is called; empty where they have no names."""
+        """Names of the P pooled features; empty if they have none."""
         return ()
 
     @property
     def frames_names(self) -> tuple[str, ...]:
-        """What each of D dimensions is called; empty where they have no names."""
+        """Names of the D frame features; empty if they have none."""
         return ()
 
     @abstractmethod
     def weights(self) -> dict[str, str]:
-        """Name, revision and sha256 of the weights' content; empty strings where the encoder has none."""
+        """Return name, revision and sha256 of the weights; empty strings if the encoder has no weights.
+
+        Raises:
+            UserError: the weights are missing.
+        """
 
     def weights_saw(self) -> dict[str, Any] | None:
-        """Of fine-tuned weights `fold`, and `ids`: hashes of the utterances in train and in val; None for others."""
+        """For fine-tuned weights, return `fold` and `ids` (hashes of the train and val utterances); else None."""
         return None
 
     @abstractmethod
     def packages(self) -> tuple[str, ...]:
-        """Distribution names whose version can change a feature's value."""
+        """Return the names of the distributions whose version can change a feature's value."""
 
     @abstractmethod
     def item(self, dialogue: Sequence[Utterance], i: int) -> Item | Failure:
-        """What the encoder will see of utterance `i` of its dialogue; reads no media."""
+        """Return the item of utterance `i` of its dialogue, or why it has none. Must not read media."""
 
     @abstractmethod
     def read(self, item: Item) -> Any | Failure:
-        """Decode an item's media (or hand its tokens on); runs ahead of `encode`, on a thread of its own."""
+        """Decode an item's media, or return its tokens. The engine calls this ahead of `encode`, in another thread."""
 
     @abstractmethod
     def encode(self, inputs: Sequence[Any]) -> list[Features | Failure]:
-        """Features of what `read` gave, in order."""
+        """Return the features of results of `read`, in order."""
 
     def extract(self, items: Sequence[Item]) -> list[Features | Failure]:
-        """`read` and `encode` in one go; a failed read keeps its place."""
+        """Read and encode items; return one outcome each, in order. A failed read is its own outcome."""
         read = [self.read(item) for item in items]
         encoded = iter(self.encode([r for r in read if not isinstance(r, Failure)]))
         return [r if isinstance(r, Failure) else next(encoded) for r in read]
 
     def sources(self) -> frozenset[str]:
-        """Return the modules of this project that compute the feature; their source is in the fingerprint."""
+        """Return the modules of this project that compute the feature. The fingerprint hashes their source."""
         return closure(type(self).__module__, without=(*NEUTRAL, *SEEN_IN_ITEM))
 
     def provenance(self) -> dict[str, Any]:
-        """All that decides a feature's value besides the item; its hash is the fingerprint."""
+        """Return everything besides the item that determines a feature's value: params, weights, packages and code."""
         params = self.params.model_dump(mode="json", exclude={*INERT, "weights"})
         return {
             "encoder": params,
@@ -154,17 +175,17 @@ class Encoder(ABC, Generic[P]):
         }
 
     def fingerprint(self) -> str:
-        """sha256 of `provenance`, hex."""
+        """Return the sha256 of `provenance`, hex."""
         text = json.dumps(self.provenance(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Trainable(ABC):
-    """What an encoder adds to `Encoder` if its weights can be fitted to a corpus (train/finetune/__main__.py)."""
+    """The additional methods of an encoder whose weights can be fine-tuned (train/finetune)."""
 
     @abstractmethod
     def network(self) -> Any:
-        """The model as an `nn.Module` on the CPU in float32 and training mode; what stays frozen has no gradient.
+        """Return the model as an `nn.Module` in training mode, float32, on the CPU. Frozen parameters need no gradient.
 
         Raises:
             UserError: these weights cannot be fine-tuned.
@@ -172,12 +193,12 @@ class Trainable(ABC):
 
     @abstractmethod
     def vectors(self, network: Any, inputs: Sequence[Any]) -> Tensor:
-        """[B, P]: the pooled features of what `read` gave, with gradients where there are any."""
+        """Return the pooled features [B, P] of results of `read`, with gradients."""
 
     @abstractmethod
     def size(self, one: Any) -> int:
-        """How long what `read` gave is; inputs of like size share a batch."""
+        """Return the size of one result of `read`. Inputs of similar size share a batch."""
 
     @abstractmethod
     def save(self, network: Any, folder: Path) -> None:
-        """Write model and tokenizer or preprocessor, so that `weights: folder` names them."""
+        """Write the model and its tokenizer or preprocessor, so that the param `weights` can name the folder."""

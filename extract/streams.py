@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 from extract.contract import Encoder
 from extract.encoders import build, finetune_params, stream_params
@@ -11,19 +12,19 @@ from pipeline.errors import UserError
 from pipeline.messages import nearest
 from pipeline.params import PARAMS, FinetuneParams, Params, load
 
-# Folders of weights that the `finetune` stage fitted, one a stream.
+# Fine-tuned weights, one folder per stream.
 WEIGHTS = Path("weights")
 
 
 def load_checked(path: Path = PARAMS) -> Params:
-    """params.yaml, every stream also checked against its encoder's own model; all problems in one message.
+    """Read params.yaml and validate each stream with its encoder's own params class.
 
     Raises:
-        UserError: what is wrong, with field and value.
+        UserError: params are invalid; lists all problems with field and value.
     """
     params = load(path)
     problems = [
-        f"{path}: finetune.{n}: `extract` has a stream of that name"
+        f"{path}: finetune.{n}: `extract` also has a stream `{n}`; rename one of them"
         for n in params.finetune
         if n in params.extract
     ]
@@ -38,51 +39,57 @@ def load_checked(path: Path = PARAMS) -> Params:
     return params
 
 
-def encoder_of(stream: str, params: Params, path: Path = PARAMS) -> Encoder:
-    """A stream's encoder, without its weights loaded; that of a `finetune` entry reads weights/STREAM.
+def encoder_of(stream: str, params: Params, path: Path = PARAMS) -> Encoder[Any]:
+    """Return a stream's encoder with no weights loaded. A stream under `finetune` uses weights/STREAM.
 
     Raises:
-        UserError: there is no such stream, its params are wrong, or its weights are not there.
+        UserError: the stream does not exist, its params are invalid, or its fine-tuned weights are missing.
     """
     if stream in params.finetune:
         kind, own, _ = finetune_params(stream, params.finetune[stream], path)
         if not has_weights(stream):
             raise UserError(
-                f"{WEIGHTS / stream}: no fine-tuned weights there; `dvc repro finetune@{stream}` makes them"
+                f"{WEIGHTS / stream}: no fine-tuned weights; run `dvc repro finetune@{stream}` to make them"
             )
         own = own.model_copy(update={"weights": str(WEIGHTS / stream), "revision": ""})
-        return _has_frames(kind(own, _media(params)), f"{path}: finetune.{stream}")
+        return _with_valid_frames(kind(own, _media(params)), f"{path}: finetune.{stream}")
     if stream in params.extract:
         encoder = build(stream, params.extract[stream], path, _media(params))
-        return _has_frames(encoder, f"{path}: extract.{stream}")
+        return _with_valid_frames(encoder, f"{path}: extract.{stream}")
+    raise unknown(stream, params, path)
+
+
+def unknown(stream: str, params: Params, path: Path = PARAMS) -> UserError:
+    """Return the error for a stream that is not in params.yaml."""
     known = [*params.extract, *params.finetune]
-    raise UserError(
-        f"{path}: no stream `{stream}` under extract{nearest(stream, known)} (there are {', '.join(known) or 'none'})"
+    return UserError(
+        f"{path}: no stream `{stream}` under extract or finetune{nearest(stream, known)} "
+        f"(known: {', '.join(known) or 'none'})"
     )
 
 
-def base_of(stream: str, params: Params, path: Path = PARAMS) -> tuple[Encoder, FinetuneParams]:
-    """The encoder that a `finetune` entry starts from, and how it is to be trained.
+def base_of(stream: str, params: Params, path: Path = PARAMS) -> tuple[Encoder[Any], FinetuneParams]:
+    """Return the encoder that a `finetune` entry starts from, and its training params.
 
     Raises:
-        UserError: there is no such entry, or it is wrong.
+        UserError: the entry does not exist or is invalid.
     """
     if stream not in params.finetune:
         raise UserError(
             f"{path}: no `{stream}` under finetune{nearest(stream, list(params.finetune))} "
-            f"(there are {', '.join(params.finetune) or 'none'})"
+            f"(known: {', '.join(params.finetune) or 'none'})"
         )
     kind, own, training = finetune_params(stream, params.finetune[stream], path)
     return kind(own, _media(params)), training
 
 
 def has_weights(stream: str) -> bool:
-    """Whether the `finetune` stage has left weights for a stream."""
+    """Return whether the `finetune` stage has written weights for a stream."""
     return (WEIGHTS / stream / "config.json").is_file()
 
 
 def stage_of(stream: str, params: Params) -> str:
-    """The stage of dvc.yaml that extracts a stream."""
+    """Return the name of the stage in dvc.yaml that extracts a stream."""
     return f"{'extract_finetuned' if stream in params.finetune else 'extract'}@{stream}"
 
 
@@ -90,10 +97,10 @@ def _media(params: Params) -> Path:
     return Path(os.environ.get("EMOFUSE_MEDIA") or params.corpus.root)
 
 
-def _has_frames(encoder: Encoder, field: str) -> Encoder:
+def _with_valid_frames(encoder: Encoder[Any], field: str) -> Encoder[Any]:
     if encoder.params.frames != "none" and not encoder.frames_dim:
         raise UserError(
             f"{field}.frames={encoder.params.frames}: the encoder {encoder.params.encoder} has no frames; set "
-            "it to none"
+            "frames to none"
         )
     return encoder

@@ -70,7 +70,8 @@ def answer(model: Trained, recordings: Recordings, folder: Path) -> Answers:
     """
     from evaluate.inference import probabilities
     from evaluate.predict.answers import Answers
-    from extract.engine.run import Plan, fill, meta
+    from extract.engine.plan import Plan
+    from extract.engine.run import fill, meta
     from pipeline.env import device
     from pipeline.features import STATUSES, FeatureCache
     from pipeline.params import CorpusParams

@@ -1,10 +1,9 @@
-"""What every engine does with its workers: hand out items, hear, and find out who is to blame.
+"""What all engines share: dispatch items, receive results, and identify the item that killed a worker.
 
-A worker that dies or overruns the time limit costs the one item that did it: what it was about to touch is
-tried again one item at a time, alone in a worker, and the item that kills that one too is `failed`. What the
-machine is to blame for (memory, disk, a missing library) is tried again the same way, but then ends the run: no
-item is `failed` for it. Where workers run, how they start and how one tells that they are gone is the engine's own
-(pool.py, ray_engine.py).
+If a worker dies or exceeds the time limit, each item it was reading or encoding is tried again, alone in a worker. An
+item that kills this worker too gets the status `failed`. If the machine is the cause (memory, disk space, a missing
+library), the items are tried again in the same way, but a second failure ends the run. No item is then `failed`. How
+workers start, end and are monitored differs between engines (local.py, ray.py).
 """
 
 from __future__ import annotations
@@ -21,43 +20,59 @@ from typing import Any
 
 from extract.contract import Encoder, Failure, Item
 from extract.engine.journal import Entry
-from extract.engine.worker import entry
+from extract.engine.worker import Message, entry
 from pipeline.errors import UserError
 
-# One batch is encoded, one decoded, one waits: enough that neither thread of a worker is ever idle. (One more for each
-# further thread that decodes.)
+# Batches per worker: one is encoded, one is decoded and one waits, so that no thread of a worker is idle. A worker gets
+# one more for each further decoding thread.
 AHEAD = 3
 TICK_SECONDS = 0.1
-# No tick counts for more: what lies beyond was not worked, since this process was stopped or the machine slept.
+# Upper limit of the time counted per tick. A longer tick means that this process was stopped or the machine slept, and
+# the workers may have been stopped too.
 LONGEST_TICK_SECONDS = 1.0
-# What a worker reads and encodes first also imports the encoder's packages and loads its weights.
+# Extra time for the first read and the first encoding, which import the encoder's packages and load its weights.
 LOADING_SECONDS = 300.0
-# So many items killed their worker and none came through: then it is not the items.
-HOPELESS = 5
+# After this many failed items without one success, the machine is the likely cause: stop.
+MAX_FAILED = 5
 
 
 @dataclass
 class Task:
-    """Items on their way. `losses`: how many workers the one item of it may have killed."""
+    """Items to extract together.
+
+    Attributes:
+        items: the items.
+        losses: number of workers that the item may have killed; only a single item has more than 0.
+    """
 
     items: list[Item]
     losses: int = 0
 
     @property
     def alone(self) -> bool:
+        """Whether the item must be the only work of its worker."""
         return self.losses > 0
 
 
 @dataclass
 class Worker:
-    """A worker, and what it was last heard to be doing (since when, by its own clock).
+    """A worker and its last reported state.
 
     Attributes:
-        where: its node, where there are several.
-        device: its GPU, where the engine gave it one.
-        clock: seconds that it could work: stopped, or the machine asleep, it ages no more.
-        short: its last words told of a lack of the machine.
-        killed: it ended by SIGKILL.
+        process: the engine's handle of the worker.
+        conn: connection to the worker.
+        where: node of the worker; empty if there is only one machine.
+        device: GPU of the worker; empty if the engine assigns none.
+        tasks: tasks sent to the worker, by number.
+        clock: seconds during which the worker was able to run, so not stopped or asleep.
+        reading: item being read in each task, by task number: (position, `clock` at its start).
+        encoding: task being encoded: (number, `clock` at its start).
+        started: the worker has started.
+        read: the worker has read its first task.
+        loaded: the worker has encoded its first task, so the weights are loaded.
+        reason: reason that the worker gave before it ended.
+        short: the machine lacked memory, disk space or a library.
+        killed: SIGKILL ended the worker.
     """
 
     process: Any
@@ -71,24 +86,29 @@ class Worker:
     started: bool = False
     read: bool = False
     loaded: bool = False
-    last_words: str = ""
+    reason: str = ""
     short: bool = False
     killed: bool = False
 
     def give(self, number: int, task: Task) -> None:
+        """Send a task to the worker."""
         self.tasks[number] = task
-        with suppress(OSError):  # where it has died, reading from it will tell
+        with suppress(OSError):  # a dead worker is detected when the engine reads from it
             self.conn.send((number, task.items))
 
     def suspects(self) -> list[tuple[int, int]]:
-        """(task, position) of the items being read or encoded; of all it has, where that is not known."""
+        """Return (task number, position) of each item being read or encoded; of all its items if none is."""
         found = [(number, i) for number, (i, _) in self.reading.items()]
         if self.encoding:
             found += [(self.encoding[0], i) for i in range(len(self.tasks[self.encoding[0]].items))]
         return found or [(number, i) for number, task in self.tasks.items() for i in range(len(task.items))]
 
     def overdue(self, timeout: float) -> bool:
-        """Whether something that it does takes too long; then forgets what else it does."""
+        """Return whether one read or encoding exceeds the time limit.
+
+        If so, other current reads and encodings are removed, so that `suspects` returns only the cause. `timeout`:
+        seconds allowed for reading one item and for encoding one batch.
+        """
         for number, (i, since) in self.reading.items():
             if self.clock - since > timeout + LOADING_SECONDS * (not self.read):
                 self.reading, self.encoding = {number: (i, since)}, None
@@ -100,75 +120,75 @@ class Worker:
 
 
 class Crew(ABC):
-    """The workers of one extraction, of any engine.
+    """The workers of one extraction.
 
-    Memory: at most `AHEAD` batches a worker are under way, and `batches` is asked for no more.
+    Attributes:
+        decoders: number of decoding threads per worker.
+        max_losses: number of workers that an item may kill before it is `failed`, not counting the first one.
     """
 
-    # How many threads of each worker decode.
     decoders = 1
-    # How many workers an item may lose while it is alone in them before it is blamed.
-    chances = 1
+    max_losses = 1
 
-    def __init__(self, encoder: Encoder, batches: Iterator[list[Item]], timeout: float) -> None:
+    def __init__(self, encoder: Encoder[Any], batches: Iterator[list[Item]], timeout: float) -> None:
         self.encoder, self.batches, self.timeout = encoder, batches, timeout
         self.workers: list[Worker] = []
         self.numbers = itertools.count()
         self.again: deque[Task] = deque()
         self.suspected: deque[Task] = deque()
         self.exhausted = False
-        self.blamed: list[Entry] = []
-        self.hopeful = False
+        self.failed: list[Entry] = []
+        self.any_success = False
         self.ticked = time.monotonic()
 
     @abstractmethod
     def vacant(self) -> bool:
-        """Whether `start` would give a worker at once."""
+        """Return whether `start` can return another worker without waiting."""
 
     @abstractmethod
     def start(self) -> Worker:
-        """One more worker."""
+        """Start one more worker and return it."""
 
     @abstractmethod
     def stopped(self, worker: Worker) -> bool:
-        """Whether a worker is there, but not allowed to run (Ctrl-Z, SIGSTOP)."""
+        """Return whether a worker exists but is stopped (Ctrl-Z, SIGSTOP)."""
 
     @abstractmethod
     def end(self, worker: Worker) -> str:
-        """Make sure that a worker is gone; how it ended, in words."""
+        """End a worker if it still runs. Return how it ended, in words."""
 
     @abstractmethod
     def close(self) -> None:
         """End all workers."""
 
     def run(self) -> Iterator[list[Entry]]:
-        """Outcomes of all items as they come; an empty list every tick in which none does. No worker outlives it.
+        """Extract all items and yield their outcomes; yield an empty list when none is ready. End all workers last.
 
         Raises:
-            UserError: the machine cannot do the work; no item is blamed for it.
+            UserError: the machine, not an item, prevents the extraction.
         """
         try:
             while True:
                 self._feed()
                 if not self.busy():
-                    yield self.blamed
+                    yield self.failed
                     return
                 entries = self._collect()
-                # While nothing has come through it may be the machine that kills workers: blame waits.
-                if self.hopeful:
-                    entries, self.blamed = entries + self.blamed, []
+                # Until one item succeeds the machine may be the cause, so failures are held back.
+                if self.any_success:
+                    entries, self.failed = entries + self.failed, []
                 yield entries
-                if len(self.blamed) >= HOPELESS:
+                if len(self.failed) >= MAX_FAILED:
                     raise UserError(
-                        f"{len(self.blamed)} items one after the other killed or blocked their worker and none came "
-                        f"through (the last one: {self.blamed[-1].error}): the cause is rather this machine (memory, "
-                        "drivers) than the files; mend it and run again"
+                        f"{len(self.failed)} items killed or blocked their worker and none succeeded (last reason: "
+                        f"{self.failed[-1].error}); the likely cause is this machine (memory, drivers), not the "
+                        "files; correct it and run again"
                     )
         finally:
             self.close()
 
     def busy(self) -> bool:
-        """Whether anything is left to do."""
+        """Return whether any item has no outcome yet."""
         waiting = not self.exhausted or self.again or self.suspected
         return bool(waiting) or any(worker.tasks for worker in self.workers)
 
@@ -198,16 +218,16 @@ class Crew(ABC):
         for worker in [worker for worker in self.workers if worker.conn in ready]:
             try:
                 while worker.conn.poll():
-                    entries += self._hear(worker, worker.conn.recv())
+                    entries += self._handle(worker, worker.conn.recv())
             except (EOFError, OSError):
-                self._lost(worker, None)
+                self._remove(worker, None)
         self._tick()
         for worker in [worker for worker in self.workers if worker.overdue(self.timeout)]:
-            self._lost(worker, f"took longer than {self.timeout:g} s")
+            self._remove(worker, f"took longer than {self.timeout:g} s")
         return entries
 
     def _tick(self) -> None:
-        """Let the workers age by what both they and this process have worked."""
+        """Advance the clocks of the workers that were able to run since the last tick."""
         passed = time.monotonic() - self.ticked
         if passed >= TICK_SECONDS:
             self.ticked += passed
@@ -215,7 +235,7 @@ class Crew(ABC):
                 if not self.stopped(worker):
                     worker.clock += min(passed, LONGEST_TICK_SECONDS)
 
-    def _hear(self, worker: Worker, message: tuple) -> list[Entry]:
+    def _handle(self, worker: Worker, message: Message) -> list[Entry]:
         match message:
             case ("started",):
                 worker.started = True
@@ -226,41 +246,42 @@ class Crew(ABC):
                 worker.read = True
             case ("encoding", number):
                 worker.encoding = (number, worker.clock)
-            case ("dying" | "short" as kind, reason):
-                worker.last_words, worker.short = reason, kind == "short"
+            case ("dying", reason):
+                worker.reason = reason
+            case ("short", reason):
+                worker.reason, worker.short = reason, True
             case ("error", text):
                 raise UserError(f"{worker.where}: {text}" if worker.where else text)
             case ("done", number, entries):
-                worker.encoding, worker.loaded, self.hopeful = None, True, True
+                worker.encoding, worker.loaded, self.any_success = None, True, True
                 del worker.tasks[number]
                 return entries
         return []
 
-    def _lost(self, worker: Worker, reason: str | None) -> None:
-        """Let a dead or overdue worker go: blame one item, or suspect several; the rest is done again."""
+    def _remove(self, worker: Worker, reason: str | None) -> None:
+        """Remove a worker. Fail the item that ended it, or schedule its items again. `reason`: None if it died."""
         end = self.end(worker)
         if worker.killed and reason is None:
-            # No code can do that to itself: it was the system, short of memory, or a person.
-            worker.short, worker.last_words = (
-                True,
-                "its worker was killed from outside, as where memory runs out",
-            )
-        if worker.last_words:
-            end = f"died ({worker.last_words})"
+            # The kernel (short of memory) or a person sends SIGKILL; an item cannot cause it.
+            worker.short, worker.reason = True, "SIGKILL ended the worker, probably because memory ran out"
+        if worker.reason:
+            end = f"died ({worker.reason})"
         self.workers.remove(worker)
         if not worker.started:
-            raise UserError(f"a worker process {end} before it could begin; its own message stands above")
+            raise UserError(
+                f"a worker process {end} before it started; its own message is above; correct the cause and run again"
+            )
         suspects = worker.suspects()
-        # A death may come from outside (out of memory), a single item that takes too long has no such excuse.
+        # The cause of a death may be the machine. The cause of an overrun with one suspect is that item.
         certain = reason is not None and len(suspects) == 1
         reason = reason or f"the worker {end} while extracting it"
         for number, task in worker.tasks.items():
             mine = {i for n, i in suspects if n == number}
-            if certain or task.losses >= self.chances:
+            if certain or task.losses >= self.max_losses:
                 if worker.short:
                     raise self._short(worker, task.items[min(mine)])
                 failure = Failure("failed", reason)
-                self.blamed += [entry(task.items[i], failure, self.encoder) for i in mine]
+                self.failed += [entry(task.items[i], failure, self.encoder) for i in mine]
             else:
                 self.suspected += [Task([task.items[i]], task.losses + 1) for i in sorted(mine)]
             if rest := [item for i, item in enumerate(task.items) if i not in mine]:
@@ -268,9 +289,8 @@ class Crew(ABC):
 
     def _short(self, worker: Worker, item: Item) -> UserError:
         at = f"{worker.where}: " if worker.where else ""
-        what = f" with {item.source}" if item.source else ""
         return UserError(
-            f"{at}this machine cannot do the work{what}, not alone either: {worker.last_words}; make room (fewer "
-            "EMOFUSE_WORKERS take less memory) or mend what is missing, and run again: what is done is in the journal, "
-            "and no item counts as failed for it"
+            f"{at}this machine cannot extract {item.source or 'an item'}, even alone in a worker: {worker.reason}; "
+            "free memory (fewer EMOFUSE_WORKERS need less) or disk space, or install what is missing, then run again; "
+            "finished items are in the journal, and no item was marked as failed"
         )

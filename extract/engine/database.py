@@ -1,4 +1,4 @@
-"""The journal's database underneath: SQLite's connection, its errors told apart, rows with their checksums."""
+"""The SQLite layer of the journal: connection, checksummed rows, and the two kinds of SQLite error."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.locks import lock
 SCHEMA = 1
 BUSY_SECONDS = 120.0
 CACHE_KIB = 64 << 10
-# SQLite's answers that are about the disk or the other processes, not about the database's content.
+# Error codes caused by the disk or by another process. All other codes mean that the content is damaged.
 _OUTSIDE = {
     sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN,
     sqlite3.SQLITE_PERM, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_AUTH,
@@ -24,7 +24,14 @@ _OUTSIDE = {
 
 
 class Entry(NamedTuple):
-    """One item's outcome: a status of `pipeline.features.STATUSES`, its reason, and its features' bytes."""
+    """The outcome of one item.
+
+    Attributes:
+        key: sha256 of the item's content, hex (`Item.key`).
+        status: one of `pipeline.features.STATUSES`.
+        error: why there are no features; empty for `ok`.
+        payload: the features as safetensors bytes; empty unless the status is `ok`.
+    """
 
     key: str
     status: str
@@ -33,7 +40,7 @@ class Entry(NamedTuple):
 
 
 class Damaged(Exception):
-    """The database contradicts itself; `set_aside` and open it again."""
+    """The content of a database is inconsistent. Call `set_aside`, then open the journal again."""
 
 
 _COLUMNS = "key, status, error, payload, sha256"
@@ -41,24 +48,25 @@ SELECT = f"SELECT rowid, {_COLUMNS} FROM rows"
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    """An open database with its one table.
+    """Open the database; create its table if the file is new.
 
     Raises:
-        Damaged: it is no database, or not one of ours.
+        Damaged: the file is not an SQLite database, or has another schema.
+        UserError: the disk or another process prevents access.
     """
     with errors(path):
         emptied = path.exists() and not path.stat().st_size
         db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None)
         try:
-            # A flipped bit may make text invalid UTF-8: as bytes it fails its checksum, and nothing else.
+            # A flipped bit can make text invalid UTF-8. Bytes always load, and the checksum then finds the damage.
             db.text_factory = bytes
-            # Keys are hashes, so every row touches another page of the index: with SQLite's 2 MB it is read from
-            # the disk over and over once there are 100,000.
+            # Keys are hashes, so every access hits a random page of the index. From about 100,000 rows the index
+            # exceeds SQLite's default cache of 2 MB, and pages would be read from the disk again and again.
             db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
             db.execute("BEGIN IMMEDIATE")
             if db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0:
                 if emptied:
-                    say(f"{path.name} is empty: begun again")
+                    say(f"{path.name} was an empty file; started a new journal in it")
                 db.execute(
                     "CREATE TABLE rows (key TEXT PRIMARY KEY NOT NULL, status TEXT NOT NULL, error TEXT NOT NULL, "
                     "payload BLOB NOT NULL, sha256 BLOB NOT NULL)"
@@ -75,7 +83,7 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def insert(db: sqlite3.Connection, entries: Iterable[Entry]) -> None:
-    """All of the entries or none, in a transaction of its own; they replace what is there."""
+    """Write all entries in one transaction, or none. An entry replaces the row of the same key."""
     db.execute("BEGIN IMMEDIATE")
     try:
         db.executemany(
@@ -90,7 +98,7 @@ def insert(db: sqlite3.Connection, entries: Iterable[Entry]) -> None:
 
 
 def checked(row: tuple[Any, ...]) -> Entry | None:
-    """A row of `SELECT` as an entry, or None where its checksum fails."""
+    """Convert a row of `SELECT` into an entry; return None if its checksum fails."""
     _, key, status, error, payload, sha256 = row
     if not all(isinstance(value, bytes) for value in row[1:]):
         return None
@@ -107,7 +115,12 @@ def _sha256(*parts: bytes) -> bytes:
 
 
 def lock_file(path: Path, mode: int) -> TextIO:
-    """A lock on the journal's name: shared while it is open, exclusive to rename or delete it."""
+    """Lock the journal: `LOCK_SH` while it is open, `LOCK_EX` to rename or delete it.
+
+    Raises:
+        BlockingIOError: `mode` has `LOCK_NB`, and another process holds the lock.
+        UserError: the lock file cannot be written.
+    """
     with on_disk(path):
         return lock(
             path.with_suffix(".lock"), mode, f"journal: {path.name}: waiting for another process that uses it"
@@ -116,7 +129,12 @@ def lock_file(path: Path, mode: int) -> TextIO:
 
 @contextmanager
 def errors(path: Path) -> Iterator[None]:
-    """SQLite's errors, told apart: what the user can mend, and what is wrong with the database."""
+    """Translate errors of SQLite.
+
+    Raises:
+        UserError: the disk is full or unwritable, or another process holds the database locked.
+        Damaged: the content of the database is damaged.
+    """
     try:
         yield
     except (sqlite3.InterfaceError, sqlite3.ProgrammingError):
@@ -125,7 +143,7 @@ def errors(path: Path) -> Iterator[None]:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
         if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
             raise UserError(
-                f"{path}: locked by another process for {BUSY_SECONDS:g} s; run again when it is done"
+                f"{path}: locked by another process for {BUSY_SECONDS:g} s; run again after that process has ended"
             ) from None
         if code in _OUTSIDE:
             raise _unwritable(path, error) from None
@@ -134,7 +152,7 @@ def errors(path: Path) -> Iterator[None]:
 
 @contextmanager
 def on_disk(path: Path) -> Iterator[None]:
-    """The file system's errors as a message to the user; `BlockingIOError`, a lock not given, passes."""
+    """Turn errors of the file system into a UserError. `BlockingIOError` passes, because `lock_file` raises it."""
     try:
         yield
     except BlockingIOError:
@@ -145,11 +163,11 @@ def on_disk(path: Path) -> Iterator[None]:
 
 def _unwritable(path: Path, error: Exception) -> UserError:
     return UserError(
-        f"{path}: cannot be written: {error}; free disk space (`python -m extract clean`) or mend the "
-        "folder's permissions, and run again: what is committed is kept"
+        f"{path}: cannot be written: {error}; free disk space (`python -m extract clean`) or correct the folder's "
+        "permissions, then run again; committed features are kept"
     )
 
 
 def say(message: str) -> None:
-    """Tell the user what happened to a journal; nobody has to act."""
+    """Report an event that needs no action by the user, on stderr."""
     print(f"journal: {message}", file=sys.stderr)

@@ -1,15 +1,15 @@
-"""The journal: every item's outcome, kept from the moment it is there, so that no run is ever lost.
+"""The journal: a database that keeps the outcome of every item, so that an interrupted run can resume.
 
-One SQLite database per fingerprint, `${DVC_ROOT:-.}/.cache/journal/FINGERPRINT.sqlite`, one row per item key.
-What may happen to it, and why nothing is lost or believed wrongly:
+There is one SQLite database per fingerprint, `${DVC_ROOT:-.}/.cache/journal/FINGERPRINT.sqlite`, with one row per item
+key. The journal survives these faults:
 
-- kill -9, power cut: SQLite's rollback journal with full synchronisation; a transaction is there or is not.
-  (Not WAL: that is unsafe on network drives, and its files must not be parted.)
-- queued experiments share it: transactions last milliseconds, others wait; the same item done twice has the
-  same value, so the last writer does no harm.
-- a row is damaged: every row carries the sha256 of all it holds, checked when it is read; a row that fails is
-  dropped, so its item counts as missing.
-- the database is damaged: it is set aside by name, its whole rows are taken over, the rest is missing.
+- kill -9 or a power cut: SQLite's rollback journal with full synchronisation keeps each transaction whole. (WAL mode
+  is unsafe on network drives, and its three files must stay together.)
+- queued experiments share the journal: a transaction takes milliseconds, and other processes wait for it. Two
+  processes that extract the same item compute the same value, so either may write last.
+- a damaged row: each row has a sha256 of its content, checked at every read. A row that fails the check is deleted,
+  and its item is extracted again.
+- a damaged database: it is renamed, its intact rows are copied to a new one, and the other items are extracted again.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ from pipeline.locks import identity
 
 __all__ = ["Damaged", "Entry", "Journal", "delete", "folder", "journal_path", "set_aside"]
 
-# The longest that rows wait for a commit. A commit costs two flushes of the disk, so on a slow one the wait is
-# a few times what the last one cost; workers go on meanwhile.
+# The longest time between two commits. A commit flushes the disk twice. The time between commits is a multiple of the
+# last commit's duration, so that a slow disk does not hold up the workers.
 COMMIT_SECONDS = 0.5
 COMMIT_COSTS = 4
 READ_SECONDS = 0.05
@@ -50,21 +50,23 @@ QUERY_KEYS = 500
 
 
 def folder() -> Path:
-    """Where the journals lie: in the project itself, also for DVC's runs in temporary folders."""
+    """Return the folder of the journals: the project's own, also in a DVC run inside a temporary folder."""
     return Path(os.environ.get("DVC_ROOT") or ".") / ".cache" / "journal"
 
 
 def journal_path(fingerprint: str) -> Path:
-    """The database of the features that `fingerprint` stands for."""
+    """Return the path of the journal for a fingerprint."""
     return folder() / f"{fingerprint}.sqlite"
 
 
 class Journal:
     """One fingerprint's journal, open for reading and writing.
 
+    The constructor calls `set_aside` on a damaged database and opens the new one.
+
     Raises:
-        UserError: the disk is full or unwritable, or another process keeps the database locked.
-        Damaged: from any method; opening sets a damaged database aside by itself.
+        UserError: the disk is full or unwritable, or another process holds the database locked.
+        Damaged: a method found the database damaged.
     """
 
     def __init__(self, path: Path) -> None:
@@ -93,7 +95,7 @@ class Journal:
         self.close()
 
     def close(self) -> None:
-        """Commit what waits, and let go of the database."""
+        """Commit pending entries and close the database."""
         try:
             self.commit()
         finally:
@@ -101,14 +103,14 @@ class Journal:
             self._lock.close()
 
     def has(self, key: str) -> bool:
-        """Whether there is a row; its content is checked when it is read."""
+        """Return whether the key has a row. `get` and `read` check the content."""
         with errors(self.path):
             return self._db.execute("SELECT 1 FROM rows WHERE key = ?", (key,)).fetchone() is not None
 
     def known(self, keys: Iterable[str]) -> set[str]:
-        """Those of the keys for which there is a row."""
+        """Return the keys that have a row."""
         found: set[str] = set()
-        # In the index's own order, so that neighbours are read together, and not one query (one lock) a key.
+        # Sorted keys let SQLite read neighbouring pages together; many keys per query need few locks.
         ordered = iter(sorted(keys))
         with errors(self.path):
             while some := list(itertools.islice(ordered, QUERY_KEYS)):
@@ -118,10 +120,10 @@ class Journal:
         return found
 
     def read(self, keys: Iterable[str]) -> Generator[Entry | None, None, None]:
-        """`get` of many, in their order.
+        """Yield `get(key)` for each key, in order.
 
-        In transactions of a moment each, since to take the lock costs more than to read a row; who writes
-        meanwhile waits that long, or for what is made of one row.
+        One transaction reads for up to `READ_SECONDS`, because taking the lock costs more than reading a row. Other
+        processes cannot write during that time, or while the caller handles one row.
         """
         due = 0.0
         try:
@@ -134,7 +136,7 @@ class Journal:
                 entry = checked(row) if row else None
                 if entry is None or entry.key != key:
                     self._end_reading()
-                    entry = self.get(key)  # which drops it, says so, and may find more amiss
+                    entry = self.get(key)  # deletes and reports the row, or raises Damaged
                 if time.monotonic() >= due:
                     self._end_reading()
                 yield entry
@@ -147,7 +149,13 @@ class Journal:
                 self._db.execute("ROLLBACK")
 
     def get(self, key: str) -> Entry | None:
-        """An item's outcome, or None; a row whose checksum fails is dropped with a message."""
+        """Return an item's outcome, or None if there is none.
+
+        A row whose checksum fails is deleted and reported on stderr.
+
+        Raises:
+            Damaged: the index is inconsistent with the rows.
+        """
         with errors(self.path):
             row = self._db.execute(f"{SELECT} WHERE key = ?", (key,)).fetchone()
             if row is None:
@@ -155,30 +163,32 @@ class Journal:
             entry = checked(row)
             if entry is None:
                 self._db.execute("DELETE FROM rows WHERE rowid = ?", row[:1])
-        if self._misled(entry, key):
+        if self._index_is_wrong(entry, key):
             raise Damaged(self.path)
         if entry is None:
-            say(f"{self.path.name}: the row of item {key[:12]}… is damaged: dropped, to be done again")
+            say(
+                f"{self.path.name}: the row of item {key[:12]}… is damaged; deleted it, the item is extracted again"
+            )
         return entry
 
-    def _misled(self, entry: Entry | None, key: str) -> bool:
-        """Whether the index led to another item's row, or still leads to one that was dropped."""
+    def _index_is_wrong(self, entry: Entry | None, key: str) -> bool:
+        """Return whether the index points to another item's row, or to the row just deleted."""
         return self.has(key) if entry is None else entry.key != key
 
     def put(self, entries: Iterable[Entry]) -> None:
-        """Take outcomes in; all that waits is committed when the last commit lies far enough back.
+        """Add outcomes; commit all pending ones if the last commit is old enough.
 
-        Called with nothing it only lets time pass: call it every fraction of a second.
+        Call this several times a second, with no entries if there are none, so that pending entries are committed.
         """
         self._pending += entries
         if time.monotonic() >= self._due:
             self.commit()
 
     def commit(self) -> None:
-        """Write what waits to the disk, in one short transaction."""
+        """Write the pending entries in one transaction."""
         if not self._pending:
             return
-        # What cannot be written now will not be written by `close` either.
+        # Cleared first: after a failed write, `close` must not try the same entries again.
         entries, self._pending = self._pending, []
         begin = time.monotonic()
         with errors(self.path):
@@ -187,21 +197,24 @@ class Journal:
         self._due = now + min(COMMIT_SECONDS, COMMIT_COSTS * (now - begin))
 
     def forget_failures(self) -> int:
-        """Drop all rows whose status is not `ok`, so that they are tried again; how many there were."""
+        """Delete all rows whose status is not `ok` and return their number. The next run tries these items again."""
         with errors(self.path):
             return self._db.execute("DELETE FROM rows WHERE status <> 'ok'").rowcount
 
 
 def set_aside(path: Path) -> None:
-    """Rename a damaged database and take its whole rows over into a new one.
+    """Rename a damaged database and copy its intact rows to a new one.
 
-    Waits until no other process has it open: renaming it under one would cost that one its rows.
+    Waits until no other process has the database open. Otherwise that process would write to the renamed file.
+
+    Raises:
+        UserError: the disk is full or unwritable, or another process holds the database locked.
     """
     before = identity(path)
     lock = lock_file(path, fcntl.LOCK_EX)
     try:
         if identity(path) != before:
-            return  # another process has just done it
+            return  # another process has renamed it meanwhile
         number = 1
         while (damaged := path.with_name(f"{path.stem}.damaged-{number}.sqlite")).exists():
             number += 1
@@ -212,21 +225,24 @@ def set_aside(path: Path) -> None:
         db = connect(path)
         try:
             with errors(path):
-                saved = _take_over(damaged, db)
+                saved = _copy_intact(damaged, db)
         finally:
             db.close()
         say(
-            f"{path.name} cannot be read: set aside as {damaged.name}; {saved} whole rows taken over, "
-            "the rest is done again"
+            f"{path.name} is damaged; renamed it to {damaged.name} and recovered {saved} intact rows; the other "
+            "items are extracted again"
         )
     finally:
         lock.close()
 
 
 def delete(path: Path) -> int | None:
-    """Delete the databases of a journal, those set aside too where there are any; the bytes that frees.
+    """Delete a journal and its damaged predecessors; return the number of bytes freed.
 
-    None, and nothing is deleted, where a process has the journal open.
+    Returns None, and deletes nothing, if a process has the journal open.
+
+    Raises:
+        UserError: a file cannot be deleted.
     """
     try:
         lock = lock_file(path, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -243,9 +259,9 @@ def delete(path: Path) -> int | None:
     return freed
 
 
-def _take_over(damaged: Path, db: sqlite3.Connection) -> int:
-    """Copy every row that passes its checksum; the number of rows then there."""
-    # Read from both ends up to where reading fails: damage is mostly in one place.
+def _copy_intact(damaged: Path, db: sqlite3.Connection) -> int:
+    """Copy every row that passes its checksum; return the number of rows in `db`."""
+    # Damage is mostly in one place. Reading from both ends up to it recovers all rows around it.
     for order in ("ASC", "DESC"):
         rows = _readable(damaged, order)
         while batch := list(itertools.islice(rows, 100)):
@@ -256,6 +272,6 @@ def _take_over(damaged: Path, db: sqlite3.Connection) -> int:
 def _readable(damaged: Path, order: str) -> Iterator[tuple[Any, ...]]:
     with suppress(sqlite3.Error), closing(sqlite3.connect(damaged, timeout=BUSY_SECONDS)) as db:
         db.text_factory = bytes
-        # Without it SQLite refuses a truncated file whole, before its first row.
+        # Without this pragma SQLite refuses to read any row of a truncated file.
         db.execute("PRAGMA writable_schema = ON")
         yield from db.execute(f"{SELECT} NOT INDEXED ORDER BY rowid {order}")

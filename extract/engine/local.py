@@ -1,7 +1,7 @@
-"""The local engine: worker processes on this machine, each with a copy of the encoder.
+"""The local engine: worker processes on this machine, each with its own copy of the encoder.
 
-On the CPU there is one a core. Where the encoder computes on GPUs there is one a GPU, and the cores decode ahead for
-them; EMOFUSE_WORKERS asks for more, which then share the GPUs.
+On the CPU there is one worker per core. If the encoder computes on GPUs there is one worker per GPU, and the cores are
+divided among the workers to decode media ahead. If EMOFUSE_WORKERS asks for more workers, they share the GPUs.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ import os
 import signal
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psutil
+from typing_extensions import override
 
 from extract.contract import Encoder, Item
 from extract.engine.crew import Crew, Worker
@@ -22,58 +24,68 @@ from pipeline.env import ONE_THREAD, cores, gpus_here
 
 
 def extract(
-    encoder: Encoder, batches: Iterator[list[Item]], workers: int | None, timeout: float
+    encoder: Encoder[Any], batches: Iterator[list[Item]], workers: int | None, timeout: float
 ) -> Generator[list[Entry], None, None]:
-    """Outcomes of all items, in the order in which they come; an empty list every tick in which none does.
+    """Extract all items and yield their outcomes, in any order; yield an empty list when none is ready.
 
-    This signature is the contract of an engine. Each batch goes to `encode` as it is. Memory: at most
-    `AHEAD` batches a worker are under way, and `batches` is asked for no more.
+    Every engine has this signature. At most `AHEAD` batches per worker (one more for each further decoding thread)
+    are in memory, and no more are taken from `batches`.
 
     Args:
-        workers: how many processes, each of them one thread of computation; None: as many as there is room for.
-        timeout: seconds that one item, or one batch, may take.
+        encoder: computes the features; each worker gets a copy.
+        batches: items to pass to `encode` together.
+        workers: number of processes, each with one computing thread. None: one per GPU or core.
+        timeout: seconds allowed for reading one item and for encoding one batch.
+
+    Yields:
+        Outcomes that arrived since the last yield; at least one list, possibly empty, every `TICK_SECONDS`.
 
     Raises:
-        UserError: a worker cannot work at all (weights missing, broken installation).
+        UserError: no worker can extract anything (missing weights, broken installation), or the machine lacks memory,
+            disk space or a library.
     """
     yield from _Pool(encoder, batches, workers, timeout).run()
 
 
 class _Pool(Crew):
     def __init__(
-        self, encoder: Encoder, batches: Iterator[list[Item]], workers: int | None, timeout: float
+        self, encoder: Encoder[Any], batches: Iterator[list[Item]], workers: int | None, timeout: float
     ) -> None:
         super().__init__(encoder, batches, timeout)
-        # What needs no torch needs no GPU.
+        # An encoder without torch cannot use a GPU.
         self.gpus = gpus_here() if "torch" in encoder.packages() else []
         self.count = workers or len(self.gpus) or cores()
         if self.gpus:
             self.decoders = max(1, cores() // self.count)
         self.context = multiprocessing.get_context("spawn")
 
+    @override
     def vacant(self) -> bool:
         return len(self.workers) < self.count
 
+    @override
     def start(self) -> Worker:
         ours, theirs = self.context.Pipe()
         process = self.context.Process(target=serve, args=(theirs, self.encoder, self.decoders), daemon=True)
-        where = self._idlest()
-        with _environment({"EMOFUSE_DEVICE": where} if where else {}):
+        device = self._least_used_gpu()
+        with _environment({"EMOFUSE_DEVICE": device} if device else {}):
             process.start()
         theirs.close()
-        return Worker(process, ours, device=where)
+        return Worker(process, ours, device=device)
 
-    def _idlest(self) -> str:
-        """The GPU that the fewest workers are on; empty where there are none."""
+    def _least_used_gpu(self) -> str:
+        """Return the GPU with the fewest workers, or an empty string if there is no GPU."""
         taken = [worker.device for worker in self.workers]
         return min(self.gpus, key=taken.count, default="")
 
+    @override
     def stopped(self, worker: Worker) -> bool:
         try:
-            return psutil.Process(worker.process.pid).status() == psutil.STATUS_STOPPED
+            return bool(psutil.Process(worker.process.pid).status() == psutil.STATUS_STOPPED)
         except psutil.NoSuchProcess:
             return False
 
+    @override
     def end(self, worker: Worker) -> str:
         worker.process.kill()
         worker.process.join()
@@ -82,6 +94,7 @@ class _Pool(Crew):
         worker.killed = code == -signal.SIGKILL
         return f"died (signal {-code})" if code < 0 else f"ended (exit code {code})"
 
+    @override
     def close(self) -> None:
         for worker in self.workers:
             worker.process.kill()
@@ -92,15 +105,21 @@ class _Pool(Crew):
 
 @contextmanager
 def _environment(more: dict[str, str]) -> Iterator[None]:
-    """What a child inherits: one thread per library, its GPU, and deafness to Ctrl-C, which its parent handles."""
+    """Set the environment that a child process inherits, and make it ignore Ctrl-C.
+
+    Each library in the child uses one thread. Only the parent handles Ctrl-C.
+
+    Args:
+        more: further environment variables, such as the child's GPU.
+    """
     wanted = ONE_THREAD | more
     before = {name: os.environ.get(name) for name in wanted}
-    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.update(wanted)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, heard)
+        signal.signal(signal.SIGINT, handler)
         for name, value in before.items():
             if value is None:
                 del os.environ[name]

@@ -1,4 +1,4 @@
-"""How far an extraction is: a bar on a terminal, a line now and then in a log."""
+"""Show the progress of an extraction: a bar on a terminal, one line a minute in a log."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LOG_SECONDS = 60.0
 
 
 class Progress:
-    """Counts items on stderr, with rate and time left."""
+    """A counter of finished items on stderr, with their rate and the time left."""
 
     def __init__(self, name: str, total: int) -> None:
         self.name, self.begin = name, time.monotonic()
@@ -28,6 +28,7 @@ class Progress:
         self.bar.close()
 
     def add(self, count: int) -> None:
+        """Count `count` more items as finished."""
         self.count += count
         self.bar.update(count)
         now = time.monotonic()

@@ -1,16 +1,16 @@
-"""The Ray engine: the workers of extract/engine/crew.py as actors, on all machines of a cluster.
+"""The Ray engine: the workers are Ray actors on the machines of a cluster.
 
-    EMOFUSE_ENGINE=ray dvc repro                            # a Ray of its own, on this machine
-    RAY_ADDRESS=HOST:6379 EMOFUSE_ENGINE=ray dvc repro      # a cluster; this machine is one of its nodes
+    EMOFUSE_ENGINE=ray dvc repro                            # start Ray on this machine, for this run
+    RAY_ADDRESS=HOST:6379 EMOFUSE_ENGINE=ray dvc repro      # use a cluster; this machine must be one of its nodes
 
-Ray finds room for the actors, hands out the GPUs and brings this project's code to the nodes. What an actor says
-goes over a connection of its own to this process and not through Ray's results: those die with their actor,
-while what it was about to touch when it died must be known, and rows need no stay in an object store. Nothing is
-left to Ray's retries: a lost actor is replaced here, and the journal is the checkpoint.
+Ray places the actors, assigns GPUs and copies this project's code to the nodes. Each actor sends its messages through
+its own TCP connection to this process. Ray's results are not used, because Ray discards them when an actor dies, but
+the engine needs the actor's last message. Ray's retries are off: the engine replaces lost actors, and the journal is
+the checkpoint.
 
-EMOFUSE_WORKERS: actors (default: one a core, or as many as the GPUs take); EMOFUSE_GPUS: GPUs for each, such as
-0.25 (default: 1 where the cluster has any, 0 under EMOFUSE_DEVICE=cpu). An actor decodes ahead on a core of its
-node while the model computes, so a GPU that waits for decoding wants a smaller share.
+EMOFUSE_WORKERS is the number of actors (default: as many as the cores and GPUs of the cluster allow). EMOFUSE_GPUS is
+the number of GPUs per actor, for example 0.25 (default: 1 if the cluster has GPUs, 0 with EMOFUSE_DEVICE=cpu). Each
+actor decodes ahead on one core. If a GPU waits for decoding, choose a smaller EMOFUSE_GPUS to run more actors per GPU.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from multiprocessing import AuthenticationError
 from multiprocessing.connection import Connection, answer_challenge, deliver_challenge
 from typing import Any
 
+from typing_extensions import override
+
 from extract.contract import Encoder, Item
 from extract.engine.crew import Crew, Worker
 from extract.engine.journal import Entry
@@ -39,138 +41,159 @@ from pipeline.closure import ROOT
 from pipeline.env import ONE_THREAD, cores, gpus
 from pipeline.errors import UserError
 
-# Nothing of ours lies in Ray's object store; this is about the least it takes.
+# The engine stores nothing in Ray's object store; Ray accepts little less than this.
 OBJECT_STORE_BYTES = 100_000_000
-# So many actors died before they could begin, and none began: then it is not bad luck.
-STILLBORN = 5
+# After this many failed starts in a row, stop.
+MAX_FAILED_STARTS = 5
 CAPACITY_SECONDS = 5.0
 WAITING_SECONDS = 60.0
 CONNECT_SECONDS = 10.0
-# What an encoder or a library may read of the environment beside its params.
+# Environment variables that encoders and libraries read on a node.
 INHERITED = ("EMOFUSE_DEVICE", "HF_HOME", "HF_HUB_CACHE", "HF_HUB_OFFLINE")
+
+# Authenticated connections: (connection, number of the actor, its node).
+Callers = queue.SimpleQueue[tuple[Connection, int, str]]
 
 
 def extract(
-    encoder: Encoder, batches: Iterator[list[Item]], workers: int | None, timeout: float
+    encoder: Encoder[Any], batches: Iterator[list[Item]], workers: int | None, timeout: float
 ) -> Generator[list[Entry], None, None]:
-    """As `extract.engine.local.extract`, by actors on a Ray cluster.
+    """Extract all items on a Ray cluster; see `extract.engine.local.extract`.
+
+    Args:
+        encoder: computes the features; each actor constructs its own.
+        batches: items to pass to `encode` together.
+        workers: number of actors. None: as many as fit on the cluster.
+        timeout: seconds allowed for reading one item and for encoding one batch.
 
     Raises:
-        UserError: Ray is not installed, its cluster cannot be reached, or a node cannot do the work: its code,
-            packages or weights are others than here, or it lacks them.
+        UserError: Ray is not installed, the cluster cannot be reached, or code, packages or weights of a node are
+            missing or differ from this machine's.
     """
     yield from _Cluster(encoder, batches, workers, timeout).run()
 
 
 class _Cluster(Crew):
-    # A node that goes takes innocent items with it; three in a row are no coincidence.
-    chances = 3
+    # A lost node also kills workers whose items are sound. Three losses in a row are unlikely to be a coincidence.
+    max_losses = 3
 
     def __init__(
-        self, encoder: Encoder, batches: Iterator[list[Item]], workers: int | None, timeout: float
+        self, encoder: Encoder[Any], batches: Iterator[list[Item]], workers: int | None, timeout: float
     ) -> None:
         super().__init__(encoder, batches, timeout)
-        share, self.wanted = gpus(), workers
-        self.count, self.counted = workers or 0, -CAPACITY_SECONDS
+        share, self.requested = gpus(), workers
+        self.count, self.counted_at = workers or 0, -CAPACITY_SECONDS
         self.ray = _connect({"extract", "pipeline", type(encoder).__module__.partition(".")[0]})
         there = self._total("GPU")
         if share is None:
             share = 1.0 if there and os.environ.get("EMOFUSE_DEVICE") != "cpu" else 0.0
-        if there < share and not os.environ.get("RAY_ADDRESS"):  # no other machine will join
+        if there < share and not os.environ.get("RAY_ADDRESS"):  # only this machine, so no GPU can be added
             self.ray.shutdown()
-            raise UserError(f"EMOFUSE_GPUS={share:g}: this machine has {there:g} GPUs")
+            raise UserError(
+                f"EMOFUSE_GPUS={share:g}: this machine has {there:g} GPUs; set a number up to that"
+            )
         self.share = share
         media, folder = os.path.abspath(encoder.media), os.getcwd()
         self.order = Order(type(encoder), encoder.params, media, folder, encoder.provenance(), share)
         self.actor = self.ray.remote(num_cpus=1, num_gpus=share, max_restarts=0, max_task_retries=0)(Actor)
         self.secret = secrets.token_bytes(32)
         self.server = socket.create_server((self.ray.util.get_node_ip_address(), 0), backlog=128)
-        self.asked: dict[int, tuple[Any, Any]] = {}
-        self.begun: deque[Worker] = deque()
-        self.callers: queue.SimpleQueue[tuple[Connection, int, str]] = queue.SimpleQueue()
-        self.stillborn = 0
-        self.heard = time.monotonic()
+        # Actors that have not connected yet, by number: (actor, result of its `run`).
+        self.starting: dict[int, tuple[Any, Any]] = {}
+        self.ready: deque[Worker] = deque()
+        self.callers: Callers = queue.SimpleQueue()
+        self.failed_starts = 0
+        self.waiting_since = time.monotonic()
         threading.Thread(target=_accept, args=(self.server, self.secret, self.callers), daemon=True).start()
 
+    @override
     def vacant(self) -> bool:
-        self._welcome()
-        self._bury()
-        self._ask()
-        return bool(self.begun)
+        self._add_connected()
+        self._remove_ended()
+        self._request_actors()
+        return bool(self.ready)
 
+    @override
     def start(self) -> Worker:
-        return self.begun.popleft()
+        return self.ready.popleft()
 
+    @override
     def stopped(self, worker: Worker) -> bool:
-        return False  # what a node does with its processes is not to be seen from here
+        return False  # Ray does not report stopped processes
 
+    @override
     def end(self, worker: Worker) -> str:
         worker.conn.close()
         self.ray.kill(worker.process)
-        return "died"  # where and by what signal is not for a file that is the same everywhere
+        return "died"  # without node and signal, since this text enters the feature file
 
+    @override
     def close(self) -> None:
-        for worker in [*self.workers, *self.begun]:
+        for worker in [*self.workers, *self.ready]:
             self.end(worker)
-        for actor, _ in self.asked.values():
+        for actor, _ in self.starting.values():
             self.ray.kill(actor)
         self.workers = []
         self.server.close()
         self.ray.shutdown()
 
-    def _welcome(self) -> None:
-        """Take in the actors that have called since."""
+    def _add_connected(self) -> None:
+        """Make workers of the actors that have connected."""
         while not self.callers.empty():
             conn, number, where = self.callers.get()
-            if number in self.asked:
-                self.begun.append(Worker(self.asked.pop(number)[0], conn, where, started=True))
-                self.stillborn = 0
+            if number in self.starting:
+                self.ready.append(Worker(self.starting.pop(number)[0], conn, where, started=True))
+                self.failed_starts = 0
             else:
                 conn.close()
 
-    def _bury(self) -> None:
-        """Take notice of the actors that ended before they called."""
-        number_of = {ref: number for number, (_, ref) in self.asked.items()}
+    def _remove_ended(self) -> None:
+        """Remove the actors that ended before they connected.
+
+        Raises:
+            UserError: an actor reported a user's mistake, or `MAX_FAILED_STARTS` actors in a row did not start.
+        """
+        number_of = {ref: number for number, (_, ref) in self.starting.items()}
         ended, _ = (
             self.ray.wait(list(number_of), num_returns=len(number_of), timeout=0) if number_of else ([], [])
         )
         for ref in ended:
-            del self.asked[number_of[ref]]
+            del self.starting[number_of[ref]]
             try:
                 self.ray.get(ref)
             except UserError as error:
                 raise UserError(str(getattr(error, "cause", error))) from None
             except self.ray.exceptions.RayError as error:
-                self.stillborn += 1
-                if self.stillborn >= STILLBORN:
+                self.failed_starts += 1
+                if self.failed_starts >= MAX_FAILED_STARTS:
                     raise UserError(
-                        f"ray: {STILLBORN} actors one after the other ended before they could begin; the last one: "
-                        f"{' '.join(str(error).split())}"
+                        f"ray: {MAX_FAILED_STARTS} actors in a row ended before they started; correct the cause and "
+                        f"run again; the last error: {' '.join(str(error).split())}"
                     ) from None
 
-    def _ask(self) -> None:
-        """Have as many actors as are wanted; those that Ray finds no room for wait in its queue."""
+    def _request_actors(self) -> None:
+        """Request actors up to the wanted number. Ray starts each one when a node has room for it."""
         now = time.monotonic()
-        if self.wanted is None and now - self.counted >= CAPACITY_SECONDS:
-            self.count, self.counted = max(1, self._room()), now
-        while len(self.asked) + len(self.begun) + len(self.workers) < self.count:
+        if self.requested is None and now - self.counted_at >= CAPACITY_SECONDS:
+            self.count, self.counted_at = max(1, self._capacity()), now
+        while len(self.starting) + len(self.ready) + len(self.workers) < self.count:
             number = next(self.numbers)
             actor = self.actor.remote()
             run = actor.run.remote(number, self.server.getsockname()[:2], self.secret, self.order)
-            self.asked[number] = actor, run
-        if self.workers or self.begun:
-            self.heard = now
-        elif now - self.heard >= WAITING_SECONDS:
-            self.heard = now
+            self.starting[number] = actor, run
+        if self.workers or self.ready:
+            self.waiting_since = now
+        elif now - self.waiting_since >= WAITING_SECONDS:
+            self.waiting_since = now
             print(
-                f"ray: no actor can begin: each needs a core and {self.share:g} GPUs (EMOFUSE_GPUS), the cluster has "
-                f"{self._total('CPU'):g} cores and {self._total('GPU'):g} GPUs in all; waiting for room",
+                f"ray: no actor can start yet: each needs 1 core and {self.share:g} GPUs (EMOFUSE_GPUS); the cluster "
+                f"has {self._total('CPU'):g} cores and {self._total('GPU'):g} GPUs in total; waiting for free ones",
                 file=sys.stderr,
                 flush=True,
             )
 
-    def _room(self) -> int:
-        """How many actors fit on the nodes there are."""
+    def _capacity(self) -> int:
+        """Return how many actors fit on the current nodes."""
         return sum(
             int(min(node.get("CPU", 0), node.get("GPU", 0) / self.share if self.share else math.inf))
             for node in self._nodes()
@@ -184,24 +207,31 @@ class _Cluster(Crew):
 
 
 def _connect(packages: set[str]) -> Any:
-    """Ray, connected to RAY_ADDRESS or begun here; its nodes get `packages` of this project."""
+    """Connect to the cluster at RAY_ADDRESS, or start Ray on this machine; return the module `ray`.
+
+    Args:
+        packages: packages of this project to copy to the nodes.
+
+    Raises:
+        UserError: Ray is not installed, or the cluster cannot be reached.
+    """
     address = os.environ.get("RAY_ADDRESS") or "local"
     if address == "local":
-        # Ray would leave the token of its cluster in the user's home. It looks for one when it is imported.
+        # Without a token in the environment Ray writes one to the user's home folder. It reads these at import.
         os.environ.setdefault("RAY_AUTH_MODE", "token")
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(16))
     try:
         import ray
     except ImportError:
         raise UserError(
-            "EMOFUSE_ENGINE=ray: Ray is not installed here: pip install -r requirements-ray.txt"
+            "EMOFUSE_ENGINE=ray: Ray is not installed here; run `pip install -r requirements-ray.txt`"
         ) from None
-    _knock(address)
-    # Under `ray job submit --working-dir` the job has code of its own; what counts is what this process runs.
+    _check_reachable(address)
+    # `ray job submit --working-dir` sends a copy of the code. The nodes must run the code of this process instead.
     os.environ["RAY_OVERRIDE_JOB_RUNTIME_ENV"] = "1"
-    begun_here: dict[str, Any] = {}
+    local_options: dict[str, Any] = {}
     if address == "local":
-        begun_here = {
+        local_options = {
             "num_cpus": cores(), "object_store_memory": OBJECT_STORE_BYTES, "include_dashboard": False
         }  # fmt: skip
     environment = {name: os.environ[name] for name in INHERITED if name in os.environ}
@@ -215,37 +245,46 @@ def _connect(packages: set[str]) -> Any:
             },
             log_to_driver=False,
             logging_level=logging.ERROR,
-            **begun_here,
+            **local_options,
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UserError(
-            f"RAY_ADDRESS={address}: no cluster to work with: {' '.join(str(error).split())}"
+            f"RAY_ADDRESS={address}: cannot connect to the cluster: {' '.join(str(error).split())}; check the "
+            "address and RAY_AUTH_TOKEN, and that this machine is one of its nodes"
         ) from None
     return ray
 
 
-def _knock(address: str) -> None:
-    """Fail within seconds where no cluster is: Ray itself would go on trying for minutes."""
+def _check_reachable(address: str) -> None:
+    """Check within seconds that a server answers at `address`, because Ray itself tries for minutes.
+
+    Raises:
+        UserError: the address is malformed, or no server answers.
+    """
     host, _, port = address.rpartition(":")
     if address in ("local", "auto"):
         return
     if "/" in host or not port.isdecimal():
-        raise UserError(f"RAY_ADDRESS={address}: must be HOST:PORT as `ray start --head` says it (no ray://)")
+        raise UserError(
+            f"RAY_ADDRESS={address}: must be HOST:PORT, as `ray start --head` prints it, without ray://"
+        )
     try:
         socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
     except (OSError, OverflowError) as error:
-        raise UserError(f"RAY_ADDRESS={address}: nobody answers there: {error}") from None
+        raise UserError(
+            f"RAY_ADDRESS={address}: no server answers ({error}); start one with `ray start --head`"
+        ) from None
 
 
-def _accept(server: socket.socket, secret: bytes, callers: queue.SimpleQueue) -> None:
-    with suppress(OSError):  # closed by the engine
+def _accept(server: socket.socket, secret: bytes, callers: Callers) -> None:
+    with suppress(OSError):  # the engine closes the socket when it ends
         while True:
             caller, _ = server.accept()
-            # On a thread of its own: whoever else calls may have nothing to say.
-            threading.Thread(target=_greet, args=(caller, secret, callers), daemon=True).start()
+            # In a thread, because a client that is no actor may never send anything.
+            threading.Thread(target=_authenticate, args=(caller, secret, callers), daemon=True).start()
 
 
-def _greet(caller: socket.socket, secret: bytes, callers: queue.SimpleQueue) -> None:
+def _authenticate(caller: socket.socket, secret: bytes, callers: Callers) -> None:
     watch(caller)
     conn = Connection(caller.detach())
     try:

@@ -1,4 +1,4 @@
-"""What the Ray engine has running on a node: one encoder with its two threads (extract/engine/worker.py)."""
+"""The actor that the Ray engine runs on a node: a worker (extract/engine/worker.py) with one encoder."""
 
 from __future__ import annotations
 
@@ -14,21 +14,25 @@ from extract.contract import Encoder
 from extract.engine.worker import serve
 from pipeline.errors import UserError
 
-# A machine that loses its power says no goodbye: it counts as gone after 25 seconds of silence.
+# A machine that loses power does not close its connections. TCP reports it as lost after 25 s without an answer.
 SILENCE = {"TCP_KEEPIDLE": 10, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3, "TCP_USER_TIMEOUT": 25_000}
 
 
 @dataclass(frozen=True)
 class Order:
-    """All that an actor needs to make the encoder anew on its node: weights and packages are found there.
+    """Everything that an actor needs to construct the encoder on its node, which has the weights and packages.
 
     Attributes:
-        folder: the driver's; relative paths in params mean what they mean there, where a node shares that disk.
-        provenance: what the driver's encoder says decides a feature.
-        gpus: how many the actor was given.
+        kind: class of the encoder.
+        params: params of the encoder.
+        media: absolute path of the media folder.
+        folder: working folder of the driver, to which paths in params are relative. The actor changes to it if it
+            exists on the node.
+        provenance: `Encoder.provenance` of the driver's encoder.
+        gpus: number of GPUs assigned to the actor.
     """
 
-    kind: type[Encoder]
+    kind: type[Encoder[Any]]
     params: Any
     media: str
     folder: str
@@ -37,17 +41,23 @@ class Order:
 
 
 class Actor:
-    """A worker of extract/engine/crew.py, wherever Ray found room for it."""
+    """A worker process on a node that Ray chose."""
 
     def run(self, number: int, address: tuple[str, int], secret: bytes, order: Order) -> None:
-        """Serve the engine at `address` until it hangs up.
+        """Connect to the engine and extract its items until it closes the connection.
+
+        Args:
+            number: number by which the engine knows this actor.
+            address: (host, port) of the engine.
+            secret: key with which both sides authenticate.
+            order: describes the encoder.
 
         Raises:
-            UserError: this node would compute other values, or cannot compute any.
+            UserError: code, packages or weights on this node are missing or differ from the driver's.
         """
         import ray
 
-        where = f"node {ray.util.get_node_ip_address()}"
+        where = f"node {ray.util.get_node_ip_address()}"  # type: ignore[no-untyped-call]  # Ray declares no types here
         if os.path.isdir(order.folder):
             os.chdir(order.folder)
         if not order.gpus:
@@ -59,7 +69,7 @@ class Actor:
             raise UserError(f"{where}: {error}") from None
         if differences := list(_differences(order.provenance, found)):
             raise UserError(
-                f"{where} would compute other features than this machine: {'; '.join(differences)}; install the same "
+                f"{where} differs from the machine that started the run: {'; '.join(differences)}; install the same "
                 "packages and weights on both"
             )
         link = socket.create_connection(address)
@@ -72,7 +82,7 @@ class Actor:
 
 
 def watch(link: socket.socket) -> None:
-    """Have the system notice that the other side's machine is gone."""
+    """Make TCP detect that the machine at the other end is lost."""
     link.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
     for name, value in SILENCE.items():
         if hasattr(socket, name):  # macOS has other names for some
@@ -80,9 +90,9 @@ def watch(link: socket.socket) -> None:
 
 
 def _differences(here: Any, there: Any, at: str = "") -> Iterator[str]:
-    """What differs between two provenances, one line each."""
+    """Yield one line for each difference between two provenances."""
     if isinstance(here, dict) and isinstance(there, dict):
         for name in sorted({*here, *there}):
             yield from _differences(here.get(name), there.get(name), f"{at}.{name}" if at else name)
     elif here != there:
-        yield f"{at} is {there!r} there, {here!r} here"
+        yield f"{at} is {there!r} on the node and {here!r} on that machine"

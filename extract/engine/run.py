@@ -1,28 +1,27 @@
-"""One stream's extraction: plan → work → journal → merge.
+"""Extract one stream: plan → work → journal → merge.
 
-    python -m extract STREAM       # EMOFUSE_ENGINE, _WORKERS, _DEVICE and _MEDIA say where and how
+    python -m extract STREAM       # EMOFUSE_ENGINE, _WORKERS, _DEVICE and _MEDIA choose the resources
 
-What the journal holds is not done again, so a killed run goes on where it was, an edited sentence costs the
-utterances whose context it enters, and going back to old params costs a merge. The file is the same, byte
-for byte, whatever the number of workers, the order in which they finished, or how often it was interrupted.
+Items in the journal are not extracted again. So a killed run resumes, an edited sentence costs only the utterances
+whose context contains it, and a return to earlier params costs only a merge. The file has the same bytes for any number
+of workers, any order in which they finish, and any number of interruptions.
 """
 
 from __future__ import annotations
 
-import random
 import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import safetensors.numpy
 
-from extract.contract import Encoder, Failure, Item
-from extract.engine import local as pool
+from extract.contract import Encoder, Item
+from extract.engine import local
 from extract.engine.journal import Damaged, Entry, Journal, journal_path, set_aside
+from extract.engine.plan import Plan
 from extract.engine.progress import Progress
 from extract.streams import WEIGHTS, encoder_of, load_checked
 from pipeline.closure import ROOT, path_of
@@ -31,22 +30,22 @@ from pipeline.errors import UserError
 from pipeline.features import Meta, Row, write
 from pipeline.inputs import Inputs
 from pipeline.params import FEATURES, CorpusParams
-from pipeline.tables.schema import UTTERANCES, Utterance, dialogues, read_utterances
+from pipeline.tables.schema import UTTERANCES, read_utterances
 
-# Each repair costs a pass over the journal; a disk that damages it again and again needs a person.
+# Upper limit of repairs per run. A disk that damages the journal again and again must be replaced.
 REPAIRS = 5
 T = TypeVar("T")
-Engine = Callable[[Encoder, Iterator[list[Item]], int | None, float], Generator[list[Entry], None, None]]
+Engine = Callable[[Encoder[Any], Iterator[list[Item]], int | None, float], Generator[list[Entry], None, None]]
 
 
 def run(stream: str) -> None:
-    """The stage: extract what is missing and write data/features/STREAM.h5.
+    """Run the stage of a stream: extract the items that the journal lacks and write data/features/STREAM.h5.
 
     Raises:
-        UserError: a mistake in params or tables, a full disk, or more failures than `max_failed` allows; what
-            was extracted until then is in the journal.
+        UserError: params or tables are invalid, the disk is full, or more utterances failed than `max_failed` allows.
+            Items extracted before the error are in the journal.
     """
-    engine()  # a misspelt one is told before the tables are read
+    engine()  # reports an unknown EMOFUSE_ENGINE before the tables are read
     inputs = Inputs(
         ["corpus.licence", "corpus.name", f"extract.{stream}", f"finetune.{stream}"],
         [UTTERANCES, WEIGHTS / stream],
@@ -72,17 +71,26 @@ def run(stream: str) -> None:
     if failed > encoder.params.max_failed * len(plan):
         raise UserError(
             f"{stream}: {failed} of {len(plan)} utterances have no features ({failed / len(plan):.1%}), more than "
-            f"extract.{stream}.max_failed={encoder.params.max_failed:g} allows; `python -m extract status {stream}` "
-            f"lists them, `python -m extract retry {stream}` tries them again; or raise max_failed, "
-            "where the recordings are like that"
+            f"extract.{stream}.max_failed={encoder.params.max_failed:g}; run `python -m extract status {stream}` "
+            f"to list them and `python -m extract retry {stream}` to try them again, or raise max_failed if the "
+            "recordings are known to be faulty"
         )
 
 
 def fill(plan: Plan, about: Meta, journal: Path, out: Path) -> tuple[Counter[str], int]:
-    """Extract what the journal lacks of a plan and write the cache `out`: rows by status, how many were extracted.
+    """Extract the items of a plan that the journal lacks, and write the feature file `out`.
+
+    Args:
+        plan: the items.
+        about: metadata of the file.
+        journal: path of the journal.
+        out: path of the feature file.
+
+    Returns:
+        The number of rows by status, and the number of items extracted.
 
     Raises:
-        UserError: media that the table hashed are gone, or the disk is full.
+        UserError: media files that data/utterances.csv lists are missing, or the disk is full.
     """
     done = 0
 
@@ -94,82 +102,8 @@ def fill(plan: Plan, about: Meta, journal: Path, out: Path) -> tuple[Counter[str
     return repairing(journal, complete), done
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where an utterance's item is, without the item: those of a whole corpus would not fit in memory.
-
-    `failure` is set, and `key` empty, where there is no item.
-    """
-
-    first: int
-    last: int
-    key: str = ""
-    length: int = 0
-    note: str = ""
-    failure: Failure | None = None
-
-
-class Plan:
-    """What the encoder will see of each utterance, in table order."""
-
-    def __init__(self, encoder: Encoder, utterances: Sequence[Utterance]) -> None:
-        self.encoder, self.utterances = encoder, utterances
-        self.places: list[_Place] = []
-        for dialogue in dialogues(utterances):
-            first, last = len(self.places), len(self.places) + len(dialogue)
-            for i in range(len(dialogue)):
-                item = encoder.item(dialogue, i)
-                if isinstance(item, Item):
-                    self.places.append(_Place(first, last, item.key, item.length, item.note))
-                else:
-                    self.places.append(_Place(first, last, failure=item))
-
-    def __len__(self) -> int:
-        return len(self.utterances)
-
-    def missing(self, journal: Journal) -> list[int]:
-        """Rows whose items are not in the journal, each item once."""
-        first: dict[str, int] = {}
-        for i, place in enumerate(self.places):
-            if place.key:
-                first.setdefault(place.key, i)
-        known = journal.known(first)
-        return [i for key, i in first.items() if key not in known]
-
-    def batches(self, rows: Sequence[int]) -> list[list[int]]:
-        """Rows in batches of equal length; an item of unknown length (0) goes alone.
-
-        Shuffled, so that the time left is told truly and that two processes that extract the same stream
-        share the work. No feature depends on it.
-        """
-        batches: list[list[int]] = []
-        for i in sorted(rows, key=lambda i: self.places[i].length):
-            length = self.places[i].length
-            last = batches[-1] if batches else []
-            if (
-                last
-                and length
-                and length == self.places[last[0]].length
-                and len(last) < self.encoder.batch_size
-            ):
-                last.append(i)
-            else:
-                batches.append([i])
-        random.shuffle(batches)
-        return batches
-
-    def item(self, i: int) -> Item:
-        place = self.places[i]
-        item = self.encoder.item(self.utterances[place.first : place.last], i - place.first)
-        if not isinstance(item, Item) or item.key != place.key:
-            raise UserError(
-                f"{self.encoder.params.encoder}: utterance {self.utterances[i].utterance} has two different items"
-            )
-        return item
-
-
-def meta(stream: str, corpus: CorpusParams, encoder: Encoder) -> Meta:
-    """What a stranger must know of the file: where it comes from, and how to make it again."""
+def meta(stream: str, corpus: CorpusParams, encoder: Encoder[Any]) -> Meta:
+    """Return the metadata of a feature file: its origin, and everything needed to reproduce it."""
     origin, frames = encoder.provenance(), encoder.params.frames
     return Meta(
         stream=stream,
@@ -191,10 +125,14 @@ def meta(stream: str, corpus: CorpusParams, encoder: Encoder) -> Meta:
 
 
 def repairing(path: Path, action: Callable[[Journal], T | None]) -> T:
-    """What `action` makes of the journal; begun again where it gives None, or finds the database damaged.
+    """Return the result of `action` on the journal. Repeat it if it returns None or finds the database damaged.
+
+    Args:
+        path: path of the journal, which is repaired if it is damaged.
+        action: receives the open journal; returns None if rows were damaged.
 
     Raises:
-        UserError: the database is damaged again and again.
+        UserError: the journal was damaged `REPAIRS` times.
     """
     for _ in range(REPAIRS):
         try:
@@ -203,11 +141,11 @@ def repairing(path: Path, action: Callable[[Journal], T | None]) -> T:
                     return result
         except Damaged:
             set_aside(path)
-    raise UserError(f"{path}: found damaged {REPAIRS} times in one run; is the disk failing?")
+    raise UserError(f"{path}: damaged {REPAIRS} times in one run; check the disk, then run again")
 
 
 def _work(stream: str, plan: Plan, journal: Journal) -> int:
-    """Extract what the journal lacks; how many items."""
+    """Extract the items that the journal lacks; return their number."""
     missing = plan.missing(journal)
     if not missing:
         return 0
@@ -219,7 +157,7 @@ def _work(stream: str, plan: Plan, journal: Journal) -> int:
         Progress(stream, len(missing)) as progress,
     ):
         for entries in outcomes:
-            # The table says that the file exists: that it does not exist here says nothing about the item.
+            # The table lists these files, so they exist elsewhere. Their absence here must not enter the journal.
             here = [entry for entry in entries if entry.status != "missing_file"]
             absent += [entry for entry in entries if entry.status == "missing_file"]
             journal.put(here)
@@ -228,9 +166,9 @@ def _work(stream: str, plan: Plan, journal: Journal) -> int:
     journal.commit()
     if absent:
         raise UserError(
-            f"{stream}: {len(absent)} media files of data/utterances.csv are not under {plan.encoder.media} (such as: "
-            f"{absent[0].error}); set corpus.root or EMOFUSE_MEDIA to the folder that holds them, or run "
-            "`dvc repro --force prepare` if they have changed or are gone; all others are extracted"
+            f"{stream}: {len(absent)} media files of data/utterances.csv are not under {plan.encoder.media} (for "
+            f"example: {absent[0].error}); set corpus.root or EMOFUSE_MEDIA to their folder, or, if the files were "
+            "changed or deleted, run `dvc repro --force prepare`; all other items are in the journal"
         )
     return done
 
@@ -240,11 +178,11 @@ def _engine() -> Engine:
         from extract.engine import ray as ray_engine
 
         return ray_engine.extract
-    return pool.extract
+    return local.extract
 
 
 def _undone(plan: Plan, journal: Journal, rows: Sequence[int]) -> Generator[list[Item], None, None]:
-    """Batches of what is missing still: another process may have been faster."""
+    """Yield batches of missing items, without those that another process has extracted meanwhile."""
     for batch in plan.batches(rows):
         known = journal.known(plan.places[i].key for i in batch)
         if items := [plan.item(i) for i in batch if plan.places[i].key not in known]:
@@ -252,13 +190,13 @@ def _undone(plan: Plan, journal: Journal, rows: Sequence[int]) -> Generator[list
 
 
 def _merge(plan: Plan, journal: Journal, out: Path, about: Meta) -> Counter[str] | None:
-    """Write the file from the journal, in table order; None where rows turned out to be damaged."""
+    """Write the feature file from the journal, in table order; return rows by status, or None if rows were damaged."""
     counts: Counter[str] = Counter()
     try:
         write(out, about, [u.utterance for u in plan.utterances], _rows(plan, journal, counts))
         return counts
     except _Lost:
-        # One pass over all rows, so that many damaged ones are done again at once.
+        # `get` deletes a damaged row. One pass over all rows finds all of them, so one more extraction suffices.
         for place in plan.places:
             if place.key:
                 journal.get(place.key)
@@ -266,7 +204,7 @@ def _merge(plan: Plan, journal: Journal, out: Path, about: Meta) -> Counter[str]
 
 
 class _Lost(Exception):
-    """A row that was in the journal is not there, or not whole."""
+    """A row of the journal is missing or damaged."""
 
 
 def _rows(plan: Plan, journal: Journal, counts: Counter[str]) -> Iterator[Row]:

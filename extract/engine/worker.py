@@ -1,8 +1,8 @@
-"""What a worker does, whichever engine runs it: items in, journal entries out.
+"""The worker of every engine: it receives items and returns journal entries.
 
-Three threads or more: one receives (so that the engine never waits for a busy worker), one decodes ahead, or several
-where a GPU would wait for one, and the main one encodes. Before anything that may hang or crash the worker says what it
-is about to touch, so that the engine knows whom to blame.
+A worker has three or more threads. One receives tasks, so that the engine never waits for a busy worker. One or more
+decode media ahead, so that the GPU never waits for a single decoder. The main thread encodes. The worker reports each
+item before it reads or encodes it. If the worker then hangs or crashes, the engine knows which item was the cause.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import safetensors.numpy
@@ -22,27 +22,48 @@ from extract.engine.journal import Entry
 from pipeline.errors import UserError, of_the_machine
 from pipeline.features.schema import one_line
 
-# SQLite takes a little less than 1 GB a row.
+# SQLite limits a row to slightly less than 1 GB.
 MAX_PAYLOAD = 900_000_000
 MAX_REASON = 200
 DTYPES = {"f2": np.float16, "f4": np.float32}
 
+# (task number, items), and the same with what `read` returned for each item.
+Batch = tuple[int, list[Item]]
+Decoded = tuple[int, list[Item], list[Any]]
+Message = (
+    tuple[Literal["started"]]
+    | tuple[Literal["reading"], int, int]
+    | tuple[Literal["read"], int]
+    | tuple[Literal["encoding"], int]
+    | tuple[Literal["done"], int, list[Entry]]
+    | tuple[Literal["error"], str]
+    | tuple[Literal["dying"], str]
+    | tuple[Literal["short"], str]
+)
+Send = Callable[[Message], None]
 
-def serve(conn: Connection, encoder: Encoder, decoders: int = 1) -> None:
-    """Answer tasks `(number, items)` until the other side closes; runs as a process of its own.
+
+def serve(conn: Connection, encoder: Encoder[Any], decoders: int = 1) -> None:
+    """Process tasks `(number, items)` until the engine closes the connection. This is a worker process's main function.
+
+    The worker sends the messages of `Message`:
+
+    - `("started",)` once, before the first task
+    - `("reading", number, i)` before item `i` of a task is decoded, `("read", number)` after its last item
+    - `("encoding", number)` before and `("done", number, entries)` after a task is encoded
+    - `("error", message)` for a user's mistake
+    - `("dying", reason)` before the process ends because its state is unreliable
+    - `("short", reason)` before the process ends because the machine lacks memory, disk space or a library
 
     Args:
-        decoders: threads that decode ahead.
-
-    Sends, as tuples: `("started",)`; `("reading", number, i)` before and `("read", number)` after decoding;
-    `("encoding", number)`; `("done", number, entries)`; `("error", message)` for a user's mistake;
-    `("dying", reason)` where the process can no longer be trusted; and `("short", reason)` where the machine lacks
-    memory, disk or a library, and the process ends so that what it has is tried again.
+        conn: connection to the engine.
+        encoder: computes the features.
+        decoders: number of threads that decode ahead.
     """
     send = _locked(conn.send)
-    tasks: queue.SimpleQueue[tuple[int, list[Item]]] = queue.SimpleQueue()
-    # One batch decoded ahead, one being decoded by each thread: what else waits is not in memory yet.
-    ahead: queue.Queue[tuple[int, list[Item], list[Any]]] = queue.Queue(maxsize=1)
+    tasks: queue.SimpleQueue[Batch] = queue.SimpleQueue()
+    # One decoded batch waits here, and each thread decodes one more. Media of other tasks are not in memory yet.
+    ahead: queue.Queue[Decoded] = queue.Queue(maxsize=1)
     send(("started",))
     threading.Thread(target=_receive, args=(conn, tasks), daemon=True).start()
     threading.Thread(target=_read, args=(send, encoder, tasks, ahead, decoders - 1), daemon=True).start()
@@ -60,36 +81,43 @@ def serve(conn: Connection, encoder: Encoder, decoders: int = 1) -> None:
         del items, inputs, outcomes
 
 
-def encode(encoder: Encoder, inputs: Sequence[Any]) -> list[Features | Failure]:
-    """The outcomes of what `read` gave, in order; failed reads keep their place.
+def encode(encoder: Encoder[Any], inputs: Sequence[Any]) -> list[Features | Failure]:
+    """Encode the results of `read`; return one outcome each, in order. A failed read is its own outcome.
 
-    An exception costs the item it belongs to: the batch is tried again in halves, down to single items.
+    If encoding raises an exception, each half of the batch is tried again, down to single items. So only the item that
+    causes the exception fails.
 
     Raises:
         UserError: the encoder's weights or packages are missing.
-        Exception: what is of the machine (`of_the_machine`) and not of the one item that is left.
+        Exception: the machine, not the item, is the cause (`of_the_machine`), or the GPU is in an invalid state.
     """
     good = [value for value in inputs if not isinstance(value, Failure)]
     encoded = iter(_encode(encoder, good) if good else [])
     return [value if isinstance(value, Failure) else next(encoded) for value in inputs]
 
 
-def entry(item: Item, outcome: Features | Failure, encoder: Encoder) -> Entry:
-    """An item's outcome as a row of the journal, its features checked and rounded as `frames:` asks."""
+def entry(item: Item, outcome: Features | Failure, encoder: Encoder[Any]) -> Entry:
+    """Return an item's outcome as a row of the journal.
+
+    Checks that features have the expected shapes and are finite. Stores frames as the param `frames` says.
+    """
     packed = _pack(outcome, encoder) if isinstance(outcome, Features) else outcome
     if isinstance(packed, Failure):
         return Entry(item.key, packed.status, one_line(packed.reason), b"")
     return Entry(item.key, "ok", "", packed)
 
 
-def explain(error: BaseException, encoder: Encoder) -> str:
-    """An exception as one short line that is the same on every machine."""
+def explain(error: BaseException, encoder: Encoder[Any]) -> str:
+    """Return an exception as one line of at most `MAX_REASON` characters.
+
+    The path of the media folder is removed, so that the line is the same on every machine.
+    """
     text = str(error).replace(f"{encoder.media}{os.sep}", "")
     line = one_line(f"{type(error).__name__}: {text}" if text else type(error).__name__)
     return line if len(line) <= MAX_REASON else line[: MAX_REASON - 1] + "…"
 
 
-def _encode(encoder: Encoder, inputs: Sequence[Any]) -> list[Features | Failure]:
+def _encode(encoder: Encoder[Any], inputs: Sequence[Any]) -> list[Features | Failure]:
     try:
         outcomes = encoder.encode(inputs)
         if len(outcomes) != len(inputs):
@@ -99,22 +127,23 @@ def _encode(encoder: Encoder, inputs: Sequence[Any]) -> list[Features | Failure]
         raise
     except Exception as error:
         if type(error).__name__ == "AcceleratorError":
-            raise  # after a CUDA error every later call of the process fails as well
+            raise  # after a CUDA error every later CUDA call in this process fails
         if len(inputs) == 1:
             if of_the_machine(error):
                 raise
             return [Failure("failed", explain(error, encoder))]
-    # Outside of `except`, whose traceback holds on to what the large batch has taken of the memory.
+    # Outside of `except`, because the exception's traceback keeps the batch's tensors in memory.
     half = len(inputs) // 2
     return _encode(encoder, inputs[:half]) + _encode(encoder, inputs[half:])
 
 
-def _give_up(send: Callable[[Any], None], error: Exception, encoder: Encoder) -> NoReturn:
-    send(("short" if of_the_machine(error) else "dying", explain(error, encoder)))
+def _give_up(send: Send, error: Exception, encoder: Encoder[Any]) -> NoReturn:
+    reason = explain(error, encoder)
+    send(("short", reason) if of_the_machine(error) else ("dying", reason))
     os._exit(1)
 
 
-def _pack(features: Features, encoder: Encoder) -> bytes | Failure:
+def _pack(features: Features, encoder: Encoder[Any]) -> bytes | Failure:
     kind = encoder.params.frames
     arrays = {"pooled": _array(features.pooled, np.float32)}
     shapes: dict[str, tuple[int, ...]] = {"pooled": (encoder.pooled_dim,)}
@@ -147,18 +176,31 @@ def _array(values: Any, dtype: type) -> np.ndarray:
         return np.ascontiguousarray(values, dtype=dtype)
 
 
-def _receive(conn: Connection, tasks: queue.SimpleQueue) -> None:
+def _receive(conn: Connection, tasks: queue.SimpleQueue[Batch]) -> None:
     try:
         while True:
             tasks.put(conn.recv())
     except (EOFError, OSError):
-        os._exit(0)  # the engine is gone, or done with this worker; nothing here is worth keeping
+        os._exit(0)  # the engine has ended or no longer needs this worker
 
 
 def _read(
-    send: Callable[[Any], None], encoder: Encoder, tasks: queue.SimpleQueue, ahead: queue.Queue, more: int = 0
+    send: Send,
+    encoder: Encoder[Any],
+    tasks: queue.SimpleQueue[Batch],
+    ahead: queue.Queue[Decoded],
+    more: int = 0,
 ) -> None:
-    """Decode what is asked for; `more` threads do so too once the first batch has loaded all that reading needs."""
+    """Decode the items of each task.
+
+    Args:
+        send: sends a message to the engine.
+        encoder: reads the items.
+        tasks: tasks to decode.
+        ahead: receives (task number, items, decoded items).
+        more: number of decoding threads to start after the first task. That task loads whatever reading needs, which
+            several threads must not do at once.
+    """
     while True:
         number, items = tasks.get()
         inputs: list[Any] = []
@@ -181,10 +223,10 @@ def _read(
         del items, inputs
 
 
-def _locked(send: Callable[[Any], None]) -> Callable[[Any], None]:
+def _locked(send: Send) -> Send:
     lock = threading.Lock()
 
-    def locked(message: Any) -> None:
+    def locked(message: Message) -> None:
         with lock:
             send(message)
 

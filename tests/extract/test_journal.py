@@ -189,7 +189,7 @@ def test_a_truncated_database_is_set_aside_and_its_whole_rows_live_on(
     kept = recovered(path, entries)
     assert kept >= (len(entries) * share * 0.5 if share > 0.1 else 0)
     said = capsys.readouterr().err
-    assert f"{'f' * 64}.damaged-1.sqlite; {kept} whole rows taken over" in said
+    assert f"{'f' * 64}.damaged-1.sqlite and recovered {kept} intact rows" in said
     assert (path.parent / f"{'f' * 64}.damaged-1.sqlite").stat().st_size == int(len(data) * share)
 
 
@@ -197,7 +197,7 @@ def test_an_emptied_database_is_noticed(path: Path, capsys: pytest.CaptureFixtur
     fill(path, rows(5))
     path.write_bytes(b"")
     assert recovered(path, rows(5)) == 0
-    assert "is empty: begun again" in capsys.readouterr().err
+    assert "was an empty file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("content", [b"not a database, but long enough to look like one" * 200, b"\0" * 4096])
@@ -207,7 +207,7 @@ def test_another_file_in_its_place_is_set_aside(
     path.parent.mkdir()
     path.write_bytes(content)
     assert recovered(path, rows(5)) == 0
-    assert "cannot be read: set aside" in capsys.readouterr().err
+    assert "is damaged; renamed it to" in capsys.readouterr().err
 
 
 def test_another_programs_database_is_set_aside(path: Path) -> None:

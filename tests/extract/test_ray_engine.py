@@ -119,7 +119,8 @@ def test_a_node_with_other_packages_is_refused(tmp_path: Path) -> None:
         result = made.run(**on(cluster, 1))
     assert result.returncode == 2
     assert (
-        "would compute other features than this machine: packages.numpy is '0.0.1' there, " in result.stderr
+        "differs from the machine that started the run: packages.numpy is '0.0.1' on the node"
+        in result.stderr
     )
     assert "Traceback" not in result.stderr
     assert not made.extracted()
@@ -232,8 +233,8 @@ def test_ray_local_pool_and_one_process_agree_on_the_built_in_corpus(
     folder = clone(tmp_path, dialogues=1)
     run(folder, "dvc", "repro", "-q", "prepare")
     alone = (
-        "import sys; from extract.engine import local as pool, run; from tests.extract.project import inline\n"
-        "pool.extract = inline\nfor stream in sys.argv[1:]: run.run(stream)"
+        "import sys; from extract.engine import local, run; from tests.extract.project import inline\n"
+        "local.extract = inline\nfor stream in sys.argv[1:]: run.run(stream)"
     )
     streams = ("text", "opensmile", "face")
 
@@ -254,7 +255,7 @@ def test_ray_local_pool_and_one_process_agree_on_the_built_in_corpus(
 
 @pytest.mark.parametrize(
     ("address", "says"),
-    [("127.0.0.1:1", "nobody answers"), ("ray://127.0.0.1:10001", "HOST:PORT"), ("cluster", "HOST:PORT")],
+    [("127.0.0.1:1", "no server answers"), ("ray://127.0.0.1:10001", "HOST:PORT"), ("cluster", "HOST:PORT")],
 )
 def test_an_address_without_a_cluster_gives_one_message(tmp_path: Path, address: str, says: str) -> None:
     result = Project(tmp_path, sentences(4)).run(EMOFUSE_ENGINE="ray", RAY_ADDRESS=address)

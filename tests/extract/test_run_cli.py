@@ -24,7 +24,7 @@ def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.setitem(encoders.REGISTRY, "fake", ENCODER)
-    monkeypatch.setattr(run.pool, "extract", inline)
+    monkeypatch.setattr(run.local, "extract", inline)
 
     def call(*args: str) -> str:
         monkeypatch.setattr(sys, "argv", ["extract", *args])
@@ -53,9 +53,9 @@ def test_status_says_what_failed_and_why(made: Project, said: Said, args: list[s
 
 def test_status_lists_twenty_of_each_stream_and_all_of_one(tmp_path: Path, said: Said) -> None:
     Project(tmp_path, ["x", *["corrupt"] * 30], max_failed=1.0)
-    assert said("status") == "fake: not extracted yet (`dvc repro extract@fake`)\n"
+    assert said("status") == "fake: not extracted yet; run `dvc repro extract@fake`\n"
     said("fake")
-    assert said("status").splitlines()[-1] == "  and 10 more; `python -m extract status fake` lists all"
+    assert said("status").splitlines()[-1] == "  and 10 more; run `python -m extract status fake` for all"
     assert len(said("status", "fake").splitlines()) == 31
 
 
@@ -65,7 +65,7 @@ def test_retry_tries_what_failed_again(made: Project, said: Said, monkeypatch: p
     assert "extracted 0 in" in said("fake")
     assert made.sha256 == before
     again = said("retry", "fake")
-    assert "fake: 2 failed items forgotten" in again
+    assert "fake: 2 failed items deleted from the journal" in again
     assert "extracted 2 in" in again
     assert "dvc commit --force extract@fake && dvc repro" in again
     with FeatureCache(made.file) as cache:
@@ -84,7 +84,7 @@ def test_clean_deletes_what_no_stream_needs(made: Project, said: Said, tmp_path:
     size = old.stat().st_size
     made.params(salt="new")
     said("fake")
-    assert f"deleted 1 journals, freed {size / 1e6:.1f} MB; 1 left" in said("clean")
+    assert f"deleted 1 journals, freed {size / 1e6:.1f} MB; 1 remain" in said("clean")
     assert not old.exists()
     assert made.database.exists()
     assert "deleted 0 journals" in said("clean")
@@ -118,15 +118,17 @@ def test_every_command_has_help(made: Project, said: Said, capsys: pytest.Captur
         with pytest.raises(SystemExit) as end:
             said(name, "--help")
         assert end.value.code == 0
-        assert command.COMMANDS[name].__doc__.splitlines()[0] in capsys.readouterr().out
+        text = capsys.readouterr().out
+        assert command.COMMANDS[name].__doc__.splitlines()[0] in text
+        assert f"\n    python -m extract {name}" in text, "an example"
 
 
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        (["fak"], "no stream `fak` under extract; did you mean `fake`\\? \\(there are fake\\)"),
-        (["retry", "fak"], "no stream `fak` under extract; did you mean `fake`\\?"),
-        (["status", "fak"], "no stream `fak` under extract"),
+        (["fak"], "no stream `fak` under extract or finetune; did you mean `fake`\\? \\(known: fake\\)"),
+        (["retry", "fak"], "no stream `fak` under extract or finetune; did you mean `fake`\\?"),
+        (["status", "fak"], "no stream `fak` under extract or finetune; did you mean `fake`\\?"),
         (["--al"], "--al: no such option"),
     ],
 )

@@ -112,7 +112,7 @@ def test_ctrl_c_keeps_what_is_done_and_leaves_no_process(tmp_path: Path) -> None
     _, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert err.strip().splitlines() == [
-        "interrupted; what is done is in the journal, and the next run goes on from there"
+        "interrupted; finished items are in the journal; run again to continue"
     ]
     assert len(made.journalled()) >= COUNT // 2 - 2 * crew.AHEAD * BATCH
 

@@ -13,6 +13,7 @@ from extract import encoders
 from extract.contract import Item
 from extract.engine import run
 from extract.engine.journal import Journal, journal_path
+from extract.engine.plan import Plan
 from pipeline.errors import UserError
 from pipeline.features import FeatureCache
 from tests.extract.fake_encoders import features
@@ -25,7 +26,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_LOG", str(tmp_path / "extracted.log"))
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.setitem(encoders.REGISTRY, "fake", ENCODER)
-    monkeypatch.setattr(run.pool, "extract", inline)
+    monkeypatch.setattr(run.local, "extract", inline)
 
 
 def project(tmp_path: Path, texts: list[str], **params: Any) -> Project:
@@ -139,7 +140,7 @@ def test_utterances_without_item_have_their_status_and_no_row_in_the_journal(tmp
 def test_batches_hold_items_of_one_length(tmp_path: Path) -> None:
     made = project(tmp_path, [*sentences(50), ""], batch=4)
     encoder = run.encoder_of("fake", run.load_checked())
-    plan = run.Plan(encoder, run.read_utterances())
+    plan = Plan(encoder, run.read_utterances())
     batches = plan.batches([i for i in range(51) if i != 50])
     assert sorted(i for batch in batches for i in batch) == list(range(50))
     assert all(len({plan.item(i).length for i in batch}) == 1 for batch in batches)
@@ -154,7 +155,7 @@ def test_items_of_unknown_length_go_alone(tmp_path: Path, monkeypatch: pytest.Mo
     encoder = run.encoder_of("fake", run.load_checked())
     item = type(encoder).item
     monkeypatch.setattr(type(encoder), "item", lambda *args: Item(item(*args).content))
-    plan = run.Plan(encoder, run.read_utterances())
+    plan = Plan(encoder, run.read_utterances())
     assert sorted(plan.batches(range(6))) == [[i] for i in range(6)]
 
 
@@ -174,7 +175,7 @@ def test_damaged_rows_are_all_done_again_in_one_more_pass(
     assert sorted(line.split()[0] for line in new(made)) == ["line17", "line3", "line4"]
     assert made.sha256 == first
     said = capsys.readouterr()
-    assert said.err.count("is damaged: dropped") == 3
+    assert said.err.count("is damaged; deleted it") == 3
     assert "extracted 3 in" in said.out
 
 

@@ -11,8 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from extract.engine import crew
-from extract.engine import local as pool
+from extract.engine import crew, local
 from pipeline.errors import UserError
 from pipeline.features import FeatureCache
 from tests.extract.fake_encoders import LACKS, FakeEncoder, FakeParams
@@ -36,7 +35,7 @@ def encoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeEncoder:
 )
 def test_what_the_machine_lacks_ends_the_run_and_fails_no_item(encoder: FakeEncoder, trouble: str) -> None:
     with pytest.raises(
-        UserError, match=r"this machine cannot do the work, not alone either: .*no item counts"
+        UserError, match=r"this machine cannot extract an item, even alone in a worker: .*no item was marked"
     ):
         extract(encoder, [*sentences(6), trouble, *sentences(9)[6:]])
 
@@ -45,7 +44,7 @@ def test_a_worker_that_is_always_killed_from_outside_ends_the_run(tmp_path: Path
     made = Project(tmp_path, [*sentences(20), "die"], batch=2)
     result = made.run()
     assert result.returncode == 2
-    assert "killed from outside, as where memory runs out; make room" in result.stderr
+    assert "SIGKILL ended the worker, probably because memory ran out; free memory" in result.stderr
     assert "Traceback" not in result.stderr
     with sqlite3.connect(made.database) as db:
         assert db.execute("SELECT DISTINCT status FROM rows").fetchall() == [("ok",)]
@@ -73,16 +72,16 @@ def test_a_worker_stopped_for_longer_than_the_limit_is_not_overdue(
 ) -> None:
     monkeypatch.setattr(crew, "LOADING_SECONDS", 0.0)
     stopped = []
-    hear = pool._Pool._hear
+    handle = local._Pool._handle
 
     def stop_second(self, worker, message):  # type: ignore[no-untyped-def]
         if message == ("encoding", 1) and not stopped:
             stopped.append(worker.process.pid)
             os.kill(worker.process.pid, signal.SIGSTOP)
             threading.Timer(6, os.kill, (worker.process.pid, signal.SIGCONT)).start()
-        return hear(self, worker, message)
+        return handle(self, worker, message)
 
-    monkeypatch.setattr(pool._Pool, "_hear", stop_second)
+    monkeypatch.setattr(local._Pool, "_handle", stop_second)
     # The second batch is of one item: there is nobody else to suspect.
     assert failures(extract(encoder, [*sentences(4), "sleep=0.5"], timeout=4)) == {}
     assert stopped

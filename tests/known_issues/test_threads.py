@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from extract.engine import local as pool
+from extract.engine import local
 from pipeline import env
 from pipeline.errors import UserError
 from tests.extract.fake_encoders import FakeEncoder, FakeParams
@@ -154,7 +154,7 @@ def test_extraction_starts_no_more_workers_than_it_was_given_cores(
 ) -> None:
     monkeypatch.setenv("EMOFUSE_THREADS", str(asked))
     monkeypatch.setenv("EMOFUSE_DEVICE", "cpu")
-    crew = pool._Pool(FakeEncoder(FakeParams(encoder="fake"), tmp_path), iter([]), None, 60)
+    crew = local._Pool(FakeEncoder(FakeParams(encoder="fake"), tmp_path), iter([]), None, 60)
     assert crew.count == asked
 
 

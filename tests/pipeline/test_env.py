@@ -58,5 +58,7 @@ def test_where_ray_is_not_installed_one_message_says_what_to_do(
 
     monkeypatch.setitem(sys.modules, "ray", None)
     encoder = FakeEncoder(FakeParams(encoder="fake"), tmp_path)
-    with pytest.raises(UserError, match=r"Ray is not installed here: pip install -r requirements-ray\.txt"):
+    with pytest.raises(
+        UserError, match=r"Ray is not installed here; run `pip install -r requirements-ray\.txt`"
+    ):
         next(ray_engine.extract(encoder, iter([]), 1, 60))
