@@ -41,12 +41,13 @@ from extract.encoders import build
 from extract.encoders.face import FaceEncoder
 from extract.engine.local import extract
 from extract.networks.weights import resolve
+from pipeline.env import media_root
 from pipeline.errors import entry
 from pipeline.tables.schema import Utterance, dialogues, read_utterances
 
 Script = Callable[[Any], np.ndarray]
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-CORPUS = Path(os.environ.get("EMOFUSE_MEDIA", "data/demo"))
+CORPUS = media_root("data/demo")
 PARAMS = Path("params.yaml")
 WIDTH, HEIGHT, RATE, FRAMES = 1280, 720, 24, 80
 SEED = 0

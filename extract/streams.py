@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 from extract.contract import Encoder
 from extract.encoders import build, finetune_params, stream_params
+from pipeline.env import media_root
 from pipeline.errors import UserError
 from pipeline.messages import nearest
 from pipeline.params import PARAMS, FinetuneParams, Params, load
@@ -52,9 +52,9 @@ def encoder_of(stream: str, params: Params, path: Path = PARAMS) -> Encoder[Any]
                 f"{WEIGHTS / stream}: no fine-tuned weights; run `dvc repro finetune@{stream}` to make them"
             )
         own = own.model_copy(update={"weights": str(WEIGHTS / stream), "revision": ""})
-        return _with_valid_frames(kind(own, _media(params)), f"{path}: finetune.{stream}")
+        return _with_valid_frames(kind(own, media_root(params.corpus.root)), f"{path}: finetune.{stream}")
     if stream in params.extract:
-        encoder = build(stream, params.extract[stream], path, _media(params))
+        encoder = build(stream, params.extract[stream], path, media_root(params.corpus.root))
         return _with_valid_frames(encoder, f"{path}: extract.{stream}")
     raise unknown(stream, params, path)
 
@@ -80,7 +80,7 @@ def base_of(stream: str, params: Params, path: Path = PARAMS) -> tuple[Encoder[A
             f"(known: {', '.join(params.finetune) or 'none'})"
         )
     kind, own, training = finetune_params(stream, params.finetune[stream], path)
-    return kind(own, _media(params)), training
+    return kind(own, media_root(params.corpus.root)), training
 
 
 def has_weights(stream: str) -> bool:
@@ -91,10 +91,6 @@ def has_weights(stream: str) -> bool:
 def stage_of(stream: str, params: Params) -> str:
     """Return the name of the stage in dvc.yaml that extracts a stream."""
     return f"{'extract_finetuned' if stream in params.finetune else 'extract'}@{stream}"
-
-
-def _media(params: Params) -> Path:
-    return Path(os.environ.get("EMOFUSE_MEDIA") or params.corpus.root)
 
 
 def _with_valid_frames(encoder: Encoder[Any], field: str) -> Encoder[Any]:

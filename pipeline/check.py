@@ -14,7 +14,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from pipeline import fragments, prepare
-from pipeline.corpora import raw
+from pipeline.env import media_root
 from pipeline.params import CorpusParams
 from pipeline.probe import STEP, Probe, probe
 from pipeline.tables.schema import SPLITS
@@ -47,7 +47,7 @@ def report(corpus: CorpusParams, pictures: bool) -> str:
     lines += _listed("utterances without an emotion", table.loc[table["emotion"] == "", "utterance"])
     splits = table[table["speaker"] != ""].groupby("speaker")["split"].nunique()
     lines += _listed("speakers in more than one split", splits.index[splits > 1])
-    lines += _media(table[table["media"] != ""], raw.media_root(corpus), pictures)
+    lines += _media(table[table["media"] != ""], media_root(corpus.root), pictures)
     return "\n".join(lines)
 
 

@@ -59,6 +59,11 @@ def gpus_here() -> list[str]:
     return [f"cuda:{index}" for index in indices]
 
 
+def media_root(folder: str | Path) -> Path:
+    """Return the folder that `media` paths are relative to: EMOFUSE_MEDIA if it is set, otherwise `folder`."""
+    return Path(os.environ.get("EMOFUSE_MEDIA") or folder)
+
+
 def workers() -> int | None:
     """How many workers: EMOFUSE_WORKERS; None where it is not set: as many as the engine has room for.
 

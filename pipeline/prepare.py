@@ -22,6 +22,7 @@ from pipeline import fragments
 from pipeline.command import parser
 from pipeline.corpora import REGISTRY, raw
 from pipeline.disk import replacing
+from pipeline.env import media_root
 from pipeline.errors import UserError, entry
 from pipeline.inputs import Inputs
 from pipeline.locks import alone
@@ -39,7 +40,7 @@ def prepare(
     """
     utterances, labels = read(corpus)
     utterances["media_hash"] = utterances["media"].map(
-        hash_media(utterances["media"], raw.media_root(corpus))
+        hash_media(utterances["media"], media_root(corpus.root))
     )
     with alone("prepare"), replacing(utterances_path) as drafted, replacing(labels_path) as labelled:
         tables.write_table(utterances, tables.UTTERANCE_COLUMNS, drafted)
@@ -67,7 +68,7 @@ def read(corpus: CorpusParams) -> raw.Tables:
         UserError: an unknown corpus, no annotation files, or bad rows.
     """
     missing = []
-    for root in dict.fromkeys((Path(corpus.root), raw.media_root(corpus))):
+    for root in dict.fromkeys((Path(corpus.root), media_root(corpus.root))):
         try:
             return module(corpus).read(root, corpus)
         except raw.NoAnnotation as error:
@@ -111,7 +112,7 @@ def _summary(corpus: CorpusParams, utterances: pd.DataFrame, labels: pd.DataFram
     ]
     if lost:
         lines.append(
-            f"not found under {raw.media_root(corpus)}: {', '.join(lost[:3])}{', …' * (len(lost) > 3)}; "
+            f"not found under {media_root(corpus.root)}: {', '.join(lost[:3])}{', …' * (len(lost) > 3)}; "
             "the streams that need them will say missing_file; once they are there: `dvc repro --force prepare`"
         )
     if empty := int((utterances["text"].str.strip() == "").sum()):

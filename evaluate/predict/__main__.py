@@ -38,11 +38,12 @@ def main() -> None:
     begin = time.monotonic()
     given = dict(pair.split("=", 1) for pair in words.weights)
     with scratch() as folder:
-        from evaluate.predict.source import from_csv, from_video, media_of
+        from evaluate.predict.source import from_csv, from_video
         from evaluate.predict.trained import open_model
+        from pipeline.env import media_root
 
         source = words.csv or words.subtitles
-        media = words.video.parent if words.video else media_of(words.csv)
+        media = words.video.parent if words.video else media_root(words.csv.parent)
         model = open_model(words.model or _first_model(), given, media)
         if words.csv:
             recordings = from_csv(words.csv, model.labels, folder)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline import fragments
 from pipeline.corpora import csv, raw, subtitles
+from pipeline.env import media_root
 from pipeline.errors import UserError
 from pipeline.messages import Problems
 from pipeline.params import CorpusParams
@@ -103,12 +103,7 @@ def from_csv(path: Path, labels: list[str], scratch: Path) -> Recordings:
     problems.stop()
     if not rows:
         raise UserError(f"{path}: no rows, so there is nothing to predict")
-    return _recordings(rows, path, media_of(path), labels, scratch)
-
-
-def media_of(path: Path) -> Path:
-    """The folder that the media of a csv are relative to."""
-    return Path(os.environ.get("EMOFUSE_MEDIA") or path.parent)
+    return _recordings(rows, path, media_root(path.parent), labels, scratch)
 
 
 def _recordings(

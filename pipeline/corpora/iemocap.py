@@ -22,6 +22,7 @@ from typing import Any
 
 from pipeline import fragments
 from pipeline.corpora import raw
+from pipeline.env import media_root
 from pipeline.messages import Problems
 from pipeline.params import CorpusParams
 from pipeline.tables.schema import decimal
@@ -67,7 +68,7 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
     files = _evaluations(root)
     rest = [path.stem for path in files if session(path.stem) != TEST_SESSION]
     val = set(rest[VAL_EVERY // 2 :: VAL_EVERY])
-    media = raw.media_root(corpus)
+    media = media_root(corpus.root)
     release = _release(media)
     video = any(release.glob("Session[0-9]/dialog/avi/DivX/[!.]*.avi"))
     rows = []

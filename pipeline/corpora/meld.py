@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pipeline.corpora import raw
 from pipeline.corpora.cues import seconds
+from pipeline.env import media_root
 from pipeline.messages import Problems
 from pipeline.params import CorpusParams
 
@@ -43,7 +44,7 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
         UserError: an annotation file is missing or has bad rows.
     """
     problems = Problems()
-    rows = [row for split in SPLITS for row in _split(root, split, raw.media_root(corpus), problems)]
+    rows = [row for split in SPLITS for row in _split(root, split, media_root(corpus.root), problems)]
     return raw.tables(rows, corpus, problems)
 
 

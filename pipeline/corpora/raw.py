@@ -11,7 +11,6 @@ import codecs
 import csv
 import io
 import math
-import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,6 +20,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from pipeline import folders
+from pipeline.env import media_root
 from pipeline.errors import UserError
 from pipeline.messages import Problems
 from pipeline.names import is_inside
@@ -66,11 +66,6 @@ class Row:
     end: float | None = None
     session: str = ""
     stated: float | None = None
-
-
-def media_root(corpus: CorpusParams) -> Path:
-    """The folder that `media` is relative to."""
-    return Path(os.environ.get("EMOFUSE_MEDIA") or corpus.root)
 
 
 def find(root: Path, candidates: Iterable[str], what: str) -> Path:
@@ -219,7 +214,7 @@ def tables(rows: Iterable[Row], corpus: CorpusParams, problems: Problems) -> Tab
         raise UserError(f"{corpus.root}: the annotation files hold no utterance of corpus.labels")
     frame = pd.DataFrame([{name: getattr(row, name) for name in _COLUMNS} for row in rows])
     frame = frame.astype({"start": float, "end": float, "stated": float})
-    frame["media"] = frame["media"].map(folders.spelt(frame["media"].unique(), media_root(corpus)))
+    frame["media"] = frame["media"].map(folders.spelt(frame["media"].unique(), media_root(corpus.root)))
     frame.insert(2, "turn", frame.groupby("dialogue", sort=False).cumcount())
     # A carriage return alone would end the row for every csv reader.
     frame["text"] = [row.text.replace("\r\n", "\n").replace("\r", "\n") for row in rows]

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from pipeline import folders
 from pipeline.corpora import iemocap, raw
+from pipeline.env import media_root
 from pipeline.errors import UserError
 from pipeline.messages import Problems
 from pipeline.params import CorpusParams
@@ -59,7 +60,7 @@ def _lists(root: Path) -> dict[str, Path]:
 
 
 def _rows(path: Path, split: str, corpus: CorpusParams, problems: Problems) -> Iterator[raw.Row]:
-    root = os.path.abspath(raw.media_root(corpus))
+    root = os.path.abspath(media_root(corpus.root))
     for number, (place, line) in enumerate(raw.text_lines(path)):
         line = line.replace("\t", " ")
         name, _, rest = line.strip().partition(" ")

@@ -17,6 +17,7 @@ from pipeline import folders
 from pipeline.corpora import raw
 from pipeline.corpora.cues import read_cues
 from pipeline.corpora.turns import turns
+from pipeline.env import media_root
 from pipeline.messages import Problems
 from pipeline.params import CorpusParams
 
@@ -35,7 +36,7 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
     files = {path.relative_to(root): path for path in _files(root)}
     if not files:
         raise raw.NoAnnotation(f"{root}: no .srt or .vtt files here")
-    media = raw.media_root(corpus)
+    media = media_root(corpus.root)
     beside = {folder: _recordings(media / folder) for folder in {below.parent for below in files}}
     problems = Problems()
     rows = []
@@ -81,7 +82,7 @@ def utterances(
 
 def notes(corpus: CorpusParams) -> list[str]:
     """How many cues are no utterances."""
-    roots = (Path(corpus.root), raw.media_root(corpus))
+    roots = (Path(corpus.root), media_root(corpus.root))
     files = next(filter(None, map(_files, roots)), [])
     left = 0
     for path in files:

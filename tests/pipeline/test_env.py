@@ -62,3 +62,20 @@ def test_where_ray_is_not_installed_one_message_says_what_to_do(
         UserError, match=r"Ray is not installed here; run `pip install -r requirements-ray\.txt`"
     ):
         next(ray_engine.extract(encoder, iter([]), 1, 60))
+
+
+@pytest.mark.parametrize(("value", "root"), [("", "data/demo"), ("/srv/media", "/srv/media")])
+def test_the_media_folder(monkeypatch: pytest.MonkeyPatch, value: str, root: str) -> None:
+    monkeypatch.setenv("EMOFUSE_MEDIA", value)
+    assert env.media_root("data/demo") == Path(root)
+
+
+def test_one_place_decides_the_media_folder() -> None:
+    packages = (REPOSITORY / name for name in ("pipeline", "extract", "train", "evaluate", "benchmarks"))
+    reading = [
+        path.relative_to(REPOSITORY)
+        for package in packages
+        for path in package.rglob("*.py")
+        if '("EMOFUSE_MEDIA"' in path.read_text(encoding="utf-8")
+    ]
+    assert reading == [Path("pipeline/env.py")]
