@@ -1,9 +1,9 @@
 """What all engines share: dispatch items, receive results, and identify the item that killed a worker.
 
 If a worker dies or exceeds the time limit, each item it was reading or encoding is tried again, alone in a worker. An
-item that kills this worker too gets the status `failed`. If the machine is the cause (memory, disk space, a missing
-library), the items are tried again in the same way, but a second failure ends the run. No item is then `failed`. How
-workers start, end and are monitored differs between engines (local.py, ray.py).
+item that kills `max_losses` of these workers gets the status `failed`. If the machine is the cause (memory, disk space,
+a missing library), the run ends instead, and no item is `failed`. How workers start, end and are monitored differs
+between engines (local.py, ray.py).
 """
 
 from __future__ import annotations
@@ -124,7 +124,7 @@ class Crew(ABC):
 
     Attributes:
         decoders: number of decoding threads per worker.
-        max_losses: number of workers that an item may kill before it is `failed`, not counting the first one.
+        max_losses: number of workers that an item must kill, alone in each, before it is `failed`.
     """
 
     decoders = 1

@@ -69,9 +69,10 @@ def run(stream: str) -> None:
     )
     failed = len(plan) - counts["ok"]
     if failed > encoder.params.max_failed * len(plan):
+        section = "finetune" if stream in params.finetune else "extract"
         raise UserError(
             f"{stream}: {failed} of {len(plan)} utterances have no features ({failed / len(plan):.1%}), more than "
-            f"extract.{stream}.max_failed={encoder.params.max_failed:g}; run `python -m extract status {stream}` "
+            f"{section}.{stream}.max_failed={encoder.params.max_failed:g}; run `python -m extract status {stream}` "
             f"to list them and `python -m extract retry {stream}` to try them again, or raise max_failed if the "
             "recordings are known to be faulty"
         )

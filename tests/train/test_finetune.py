@@ -18,6 +18,7 @@ from evaluate.check import main as check
 from evaluate.check import same_split
 from evaluate.predict.trained import open_model
 from evaluate.run.load import load_run
+from extract.contract import Failure
 from extract.encoders.text import TextEncoder
 from extract.engine import run
 from extract.networks.weights import content_hash
@@ -36,7 +37,7 @@ from train.fusion.build import read as load_dataset
 
 @pytest.fixture(autouse=True)
 def project(tuned_project, monkeypatch) -> Path:
-    monkeypatch.setattr(run.pool, "extract", inline)
+    monkeypatch.setattr(run.local, "extract", inline)
     return tuned_project
 
 
@@ -206,7 +207,15 @@ def test_a_model_on_its_features_finds_the_weights_again(monkeypatch, project):
 
 
 def test_without_its_weights_a_stream_says_which_stage_makes_them():
-    with pytest.raises(UserError, match=r"weights/tuned: .*`dvc repro finetune@tuned` makes them"):
+    with pytest.raises(UserError, match=r"weights/tuned: .*run `dvc repro finetune@tuned`"):
+        run.run("tuned")
+
+
+def test_too_many_failures_name_the_streams_own_section(monkeypatch, project):
+    tuned.change(project, "finetune", epochs=1)
+    tuned.finetune(monkeypatch)
+    monkeypatch.setattr(TextEncoder, "read", lambda self, item: Failure("failed", "unreadable"))
+    with pytest.raises(UserError, match=r"96 of 96 utterances .*more than finetune\.tuned\.max_failed=0\.5"):
         run.run("tuned")
 
 
