@@ -69,8 +69,8 @@ def retry(stream: str) -> None:
         python -m extract retry face
         dvc commit --force extract@face && dvc repro
 
-    This deletes all items from the stream's journal whose status is not ok, then extracts the missing items. Commit the
-    new file with `dvc commit --force`. The inputs of the stage have not changed, so without the commit `dvc repro`
+    This deletes every item whose status is not ok from the stream's journal, then extracts the missing items. Commit
+    the new file with `dvc commit --force`. The inputs of the stage have not changed, so without the commit `dvc repro`
     restores the old file from its cache.
     """
     from extract.engine.journal import Journal, journal_path

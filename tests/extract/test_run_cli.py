@@ -121,6 +121,9 @@ def test_every_command_has_help(made: Project, said: Said, capsys: pytest.Captur
         text = capsys.readouterr().out
         assert command.COMMANDS[name].__doc__.splitlines()[0] in text
         assert f"\n    python -m extract {name}" in text, "an example"
+    with pytest.raises(SystemExit):
+        said("face", "--help")
+    assert "\n    python -m extract face\n" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
