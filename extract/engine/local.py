@@ -29,7 +29,7 @@ def extract(
     """Extract all items and yield their outcomes, in any order; yield an empty list when none is ready.
 
     Every engine has this signature. At most `AHEAD` batches per worker (one more for each further decoding thread)
-    are in memory, and no more are taken from `batches`.
+    are in progress, and no more are taken from `batches`.
 
     Args:
         encoder: computes the features; each worker gets a copy.
