@@ -1,6 +1,6 @@
-"""The encoders, by the name that `extract.STREAM.encoder` gives in params.yaml.
+"""Registry of encoders: the name in `extract.STREAM.encoder` of params.yaml, and the class.
 
-A new encoder is a class that follows extract/contract.py and one line here.
+To add an encoder, write a class that follows extract/contract.py and add one line to `REGISTRY`.
 """
 
 from __future__ import annotations
@@ -26,24 +26,27 @@ REGISTRY: dict[str, str] = {
 }
 
 
-def encoder_class(name: str) -> type[Encoder]:
-    """The class registered under `name`; imports its module alone.
+def encoder_class(name: str) -> type[Encoder[Any]]:
+    """Return the class registered under `name`. Only its module is imported.
 
     Raises:
-        UserError: there is none; names the nearest.
+        UserError: no encoder has this name; the message suggests the nearest one.
     """
     if name not in REGISTRY:
         hint = nearest(name, REGISTRY)
-        raise UserError(f"no encoder is called {name!r}{hint} (there are {', '.join(sorted(REGISTRY))})")
+        raise UserError(f"unknown encoder {name!r}{hint}; choose one of: {', '.join(sorted(REGISTRY))}")
     module, _, attribute = REGISTRY[name].partition(":")
-    return getattr(importlib.import_module(module), attribute)
+    kind: type[Encoder[Any]] = getattr(importlib.import_module(module), attribute)
+    return kind
 
 
-def stream_params(stream: str, raw: dict[str, Any], params_file: Path) -> tuple[type[Encoder], StreamParams]:
-    """A stream's encoder class, and `raw` validated by that class's own model.
+def stream_params(
+    stream: str, raw: dict[str, Any], params_file: Path
+) -> tuple[type[Encoder[Any]], StreamParams]:
+    """Return a stream's encoder class, and `raw` validated by the class's `params_model`.
 
     Raises:
-        UserError: unknown encoder, unknown keys, values out of bounds.
+        UserError: the encoder or a key is unknown, or a value is out of bounds.
     """
     kind = _class(f"extract.{stream}", raw, params_file)
     return kind, validate(kind.params_model, raw, params_file, f"extract.{stream}")
@@ -51,45 +54,47 @@ def stream_params(stream: str, raw: dict[str, Any], params_file: Path) -> tuple[
 
 def finetune_params(
     stream: str, raw: dict[str, Any], params_file: Path
-) -> tuple[type[Encoder], StreamParams, FinetuneParams]:
-    """`finetune.STREAM`: a stream's params as `stream_params` gives them, and those under its `training`.
+) -> tuple[type[Encoder[Any]], StreamParams, FinetuneParams]:
+    """Return the encoder class, stream params and `training` params of an entry `finetune.STREAM`.
 
     Raises:
-        UserError: as `stream_params`; also an encoder whose weights cannot be fitted.
+        UserError: as `stream_params`; or the encoder has no weights to fine-tune.
     """
     prefix = f"finetune.{stream}"
     kind = _class(prefix, raw, params_file)
     if not issubclass(kind, Trainable):
         raise UserError(
-            f"{params_file}: {prefix}.encoder={raw['encoder']!r}: has no weights that can be fine-tuned; text and "
-            "speech encoders have"
+            f"{params_file}: {prefix}.encoder={raw['encoder']!r}: cannot be fine-tuned; use encoder: text or "
+            "encoder: speech"
         )
-    # One model of both, so that all mistakes are told at once and a misspelt `training` is known for what it is.
+    # Validate both together, so all errors are reported at once, including a misspelt `training` key.
     both = create_model("Both", __base__=kind.params_model, training=(FinetuneParams, FinetuneParams()))
-    training = validate(both, raw, params_file, prefix).training  # type: ignore[attr-defined]
+    training: FinetuneParams = dict(validate(both, raw, params_file, prefix))["training"]
     own = {key: value for key, value in raw.items() if key != "training"}
     return kind, validate(kind.params_model, own, params_file, prefix), training
 
 
-def build(stream: str, raw: dict[str, Any], params_file: Path, media: Path) -> Encoder:
-    """The encoder of a stream, without its weights loaded.
+def build(stream: str, raw: dict[str, Any], params_file: Path, media: Path) -> Encoder[Any]:
+    """Return the encoder of a stream, without loading its weights.
 
     Args:
+        stream: the stream's name.
         raw: the mapping under `extract.STREAM`.
+        params_file: the file that `raw` comes from, for messages.
         media: the folder that media paths are relative to.
 
     Raises:
-        UserError: as `stream_params`, or what the encoder's constructor says of its params.
+        UserError: as `stream_params`, or the encoder's constructor rejects its params.
     """
     kind, params = stream_params(stream, raw, params_file)
     return kind(params, media)
 
 
-def _class(prefix: str, raw: dict[str, Any], params_file: Path) -> type[Encoder]:
+def _class(prefix: str, raw: dict[str, Any], params_file: Path) -> type[Encoder[Any]]:
     name = raw.get("encoder")
     if not isinstance(name, str):
         raise UserError(
-            f"{params_file}: {prefix}.encoder: must name an encoder ({', '.join(sorted(REGISTRY))})"
+            f"{params_file}: {prefix}.encoder: must name an encoder; choose one of: {', '.join(sorted(REGISTRY))}"
         )
     try:
         return encoder_class(name)

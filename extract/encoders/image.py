@@ -1,11 +1,12 @@
-"""Whole frames: a vector of each from any image encoder of transformers (CLIP, SigLIP, DINOv2, ViT, ConvNeXt, …).
+"""Features of whole frames from any image encoder of transformers (CLIP, SigLIP, DINOv2, ViT, ConvNeXt, …).
 
-    clip:  # the video stream of Foal-Net (Li et al. 2024, doi 10.21437/Interspeech.2024-1462)
+    clip:  # the video input of Foal-Net (Li et al. 2024, doi 10.21437/Interspeech.2024-1462)
       {encoder: image, weights: openai/clip-vit-large-patch14, revision: 32bd64288804d66eefd0ccbe215aa642df71cc41,
        count: 180, frames: f2}
 
-The vector is what the model was trained to compare: CLIP's and SigLIP's image embedding, else the class token
-after the last layer, else the mean over the picture. Faces alone: `encoder: face` with `network: transformers`.
+A frame's vector is the image embedding of CLIP and SigLIP. For other models it is the class token after the last
+layer, or the mean over all positions if the model has no class token. For faces instead of whole frames, use
+`encoder: face` with `network: transformers`.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from collections.abc import Callable, Sequence
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
+from typing_extensions import override
 
 from extract.contract import Failure, Features, Item
 from extract.networks.encoder import PretrainedEncoder
@@ -27,14 +29,23 @@ from extract.reading.media import MediaParams, media_item
 from extract.reading.pictures import EvenFrames
 from pipeline.env import device
 from pipeline.params import Count, StreamParams
-from pipeline.tables.schema import Utterance
 
-# A constant: another grouping of the same frames may change a sum's last bit.
+if TYPE_CHECKING:
+    from pipeline.tables.schema import Utterance
+
+# Not configurable: another chunk size may change the last digits of a feature.
 CHUNK = 16
 
 
 class ImageParams(MediaParams):
-    """`count`: how many frames at most, evenly spread over the clip; `weights`: a local folder or a hub id."""
+    """Params of the image stream.
+
+    Attributes:
+        weights: a local folder, or a hub id with its `revision`.
+        revision: the commit of a hub id; empty for other weights.
+        count: the largest number of frames, evenly spread over the clip.
+        precision: of the network; `bf16` and `fp16` are faster on devices that support them.
+    """
 
     weights: str
     revision: str = ""
@@ -43,43 +54,50 @@ class ImageParams(MediaParams):
 
 
 class ImageEncoder(MediaEncoder[ImageParams], PretrainedEncoder[ImageParams]):
-    """`frames` [T, D] of up to `count` whole frames, `pooled` [D] their mean."""
+    """Encoder of whole frames: `frames` [T, D] for T ≤ `count` frames, and their mean `pooled` [D]."""
 
     modality: ClassVar[str] = "visual"
     params_model: ClassVar[type[StreamParams]] = ImageParams
 
     @cached_property
+    @override
     def pooled_dim(self) -> int:
         return image_dim(self.found_weights)
 
     @property
+    @override
     def frames_dim(self) -> int:
         return self.pooled_dim
 
+    @override
     def packages(self) -> tuple[str, ...]:
         return ("av", "numpy", "pillow", "torch", "torchvision", "transformers")
 
+    @override
     def item(self, dialogue: Sequence[Utterance], i: int) -> Item | Failure:
         return media_item(dialogue[i], pictures=True)
 
+    @override
     def decode(
         self, path: Path, start: float | None, end: float | None
     ) -> tuple[np.ndarray, np.ndarray] | Failure:
-        """The frames' times [T] and what the model sees of them [T, 3, S, S]."""
+        """Return the times [T] f4 of the frames in seconds, and the network's inputs [T, 3, S, S] f4."""
         return self._see(EvenFrames(path, start, end, self.params.count, self.params.max_seconds))
 
     def _see(self, frames: EvenFrames) -> tuple[np.ndarray, np.ndarray]:
         times: list[float] = []
-        # One block: many small ones between large pictures would keep the memory of these from being given back.
+        # One array for all inputs: small arrays allocated between large pictures fragment the heap.
         pixels = np.empty((0,), np.float32)
         for seconds, frame in islice(frames, len(frames)):
             prepared = self._prepare(frame)
+            del frame  # free the picture before the next one is decoded
             if not times:
                 pixels = np.empty((len(frames), *prepared.shape), np.float32)
             pixels[len(times)] = prepared
             times.append(seconds)
         return np.array(times, np.float32), pixels[: len(times)]
 
+    @override
     def encode(self, inputs: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[Features | Failure]:
         features: list[Features | Failure] = []
         for times, pixels in inputs:

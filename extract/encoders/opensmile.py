@@ -1,15 +1,15 @@
-"""openSMILE: acoustic descriptors with names, straight from the sound track.
+"""openSMILE: named acoustic descriptors of the sound track.
 
     opensmile:
       encoder: opensmile
       feature_set: eGeMAPSv02      # or ComParE_2016, emobase, …
 
-Functionals over the utterance are pooled; its low-level descriptors are the frames, one every 10 ms. Both
-come from the openSMILE toolkit (Eyben et al., 2010, https://doi.org/10.1145/1873951.1874246), which is free
-for research only: see NOTICE.
+`pooled` holds the functionals over the utterance, `frames` the low-level descriptors, one row every 10 ms. Both come
+from the openSMILE toolkit (Eyben et al., 2010, https://doi.org/10.1145/1873951.1874246), which is free for research
+only; see NOTICE.
 
-openSMILE has no memory between calls (each makes a new instance of its components), so a feature cannot
-depend on what came before; digital silence is sound to it, and gives finite values.
+openSMILE keeps no state between calls, because each call creates its components anew. So a feature does not depend on
+earlier utterances. Digital silence is valid input and gives finite values.
 """
 
 from __future__ import annotations
@@ -18,71 +18,87 @@ import warnings
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
+from typing_extensions import override
 
 from extract.contract import Failure, Features, Item
 from extract.reading.encoder import MediaEncoder
 from extract.reading.media import MediaParams, media_item
 from extract.reading.sound import read_audio
 from pipeline.params import StreamParams
-from pipeline.tables.schema import Utterance
+
+if TYPE_CHECKING:
+    from pipeline.tables.schema import Utterance
 
 RATE = 16000
 HOP = 0.01
-# The largest analysis window is 60 ms; at or below it openSMILE gives NaN and a warning.
+# The largest analysis window is 60 ms. For shorter sound openSMILE returns NaN and warns.
 SHORTEST = 0.06
 
 
 class OpensmileParams(MediaParams):
+    """Params of the openSMILE stream: `feature_set` names one of openSMILE's own sets."""
+
     feature_set: Literal[
         "eGeMAPSv02", "GeMAPSv01b", "ComParE_2016", "emobase", "IS09", "IS10", "IS11", "IS12", "IS13"
     ] = "eGeMAPSv02"
 
 
 class OpensmileEncoder(MediaEncoder[OpensmileParams]):
-    """Pooled [P]: the set's functionals (eGeMAPSv02 88, ComParE_2016 6,373); frames [T, D]: its descriptors.
+    """Encoder of sound by a feature set's functionals and low-level descriptors.
 
-    A frame's time is where its window begins. Without `frames:` the descriptors are not computed.
+    `pooled` [P] holds the functionals (P is 88 for eGeMAPSv02, 6,373 for ComParE_2016) and `frames` [T, D] the
+    descriptors. A frame's time is the start of its window in seconds. With `frames: none` the descriptors are not
+    computed.
     """
 
     modality: ClassVar[str] = "audio"
     params_model: ClassVar[type[StreamParams]] = OpensmileParams
 
+    @override
     def weights(self) -> dict[str, str]:
         return {"name": "", "revision": "", "sha256": ""}
 
+    @override
     def packages(self) -> tuple[str, ...]:
         return ("av", "opensmile")
 
     @cached_property
+    @override
     def pooled_names(self) -> tuple[str, ...]:
         return tuple(self._functionals.feature_names)
 
     @cached_property
+    @override
     def frames_names(self) -> tuple[str, ...]:
         return tuple(self._descriptors.feature_names)
 
     @property
+    @override
     def pooled_dim(self) -> int:
         return len(self.pooled_names)
 
     @property
+    @override
     def frames_dim(self) -> int:
         return len(self.frames_names)
 
+    @override
     def item(self, dialogue: Sequence[Utterance], i: int) -> Item | Failure:
         return media_item(dialogue[i])
 
-    def decode(self, path: Path, start: float | None, end: float | None) -> Any | Failure:
+    @override
+    def decode(self, path: Path, start: float | None, end: float | None) -> np.ndarray | Failure:
         samples = read_audio(path, start, end, RATE, self.params.max_seconds)
         if len(samples) <= SHORTEST * RATE:
             return Failure("too_short", f"{_ms(samples)} of sound; openSMILE needs more than 60 ms")
-        # openSMILE takes 16-bit samples and lets louder ones wrap around into clicks; decoded AAC overshoots.
-        return np.clip(samples, -1.0, 32767 / 32768)
+        # openSMILE converts to 16 bits without clipping, so samples beyond ±1 (decoded AAC has some) would wrap.
+        return np.asarray(np.clip(samples, -1.0, 32767 / 32768))
 
-    def encode(self, inputs: Sequence[Any]) -> list[Features | Failure]:
+    @override
+    def encode(self, inputs: Sequence[np.ndarray]) -> list[Features | Failure]:
         return [self._one(samples) for samples in inputs]
 
     def _one(self, samples: np.ndarray) -> Features | Failure:
@@ -93,15 +109,13 @@ class OpensmileEncoder(MediaEncoder[OpensmileParams]):
             if self.params.frames != "none":
                 starts, _, frames = self._descriptors.process(samples, RATE)
                 frames = np.asarray(frames, np.float32)
-                # Some sets give the last frames one start; all have the same hop.
+                # Some sets repeat the start of the last frames, so times are computed from the common hop.
                 times = (starts[0].total_seconds() + HOP * np.arange(len(frames))).astype(np.float32)
         pooled = np.asarray(pooled, np.float32).reshape(-1)
         if np.isnan(pooled).all():
-            return Failure(
-                "too_short", f"{_ms(samples)} of sound are too short for {self.params.feature_set}"
-            )
+            return Failure("too_short", f"{_ms(samples)} of sound is too short for {self.params.feature_set}")
         if not np.isfinite(pooled).all() or (frames is not None and not np.isfinite(frames).all()):
-            return Failure("failed", "openSMILE gives values that are no numbers for this sound")
+            return Failure("failed", "openSMILE returned values that are not finite")
         return Features(pooled, frames, times)
 
     @cached_property

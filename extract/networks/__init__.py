@@ -1,0 +1,1 @@
+"""Pretrained networks: finding and loading weights, and running inference."""

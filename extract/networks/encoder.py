@@ -1,9 +1,11 @@
-"""What the encoders with pretrained weights share: where the weights are, and what they were fitted to."""
+"""Base class of the encoders with pretrained weights: where the weights are, and what they were trained on."""
 
 from __future__ import annotations
 
 from functools import cached_property
 from typing import Any, Protocol, TypeVar, cast
+
+from typing_extensions import override
 
 from extract.contract import Encoder
 from extract.networks.weights import Weights, resolve
@@ -13,7 +15,7 @@ P = TypeVar("P", bound=StreamParams)
 
 
 class WeightsParams(Protocol):
-    """The params that name weights."""
+    """Params that name weights."""
 
     weights: str
     revision: str
@@ -22,21 +24,21 @@ class WeightsParams(Protocol):
 class PretrainedEncoder(Encoder[P]):
     """An encoder whose params have `weights` and `revision`."""
 
+    @override
     def weights(self) -> dict[str, str]:
-        """Return the name, revision and sha256 of the weights' content."""
         found = self.found_weights
         return {"name": found.name, "revision": found.revision, "sha256": found.sha256}
 
+    @override
     def weights_saw(self) -> dict[str, Any] | None:
-        """Return what fine-tuned weights were fitted to, None for others."""
         return self.found_weights.saw
 
     @cached_property
     def found_weights(self) -> Weights:
-        """Find the weights that params name.
+        """The weights that the params name.
 
         Raises:
-            UserError: they are not there.
+            UserError: the weights are not on this machine.
         """
         named = cast(WeightsParams, self.params)
         return resolve(named.weights, named.revision, "weights")

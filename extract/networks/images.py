@@ -1,4 +1,4 @@
-"""Image encoders of transformers (CLIP, SigLIP, DINOv2, ViT, ConvNeXt, …) as functions from pictures to vectors."""
+"""Functions from pictures to vectors by image encoders of transformers (CLIP, SigLIP, DINOv2, ViT, ConvNeXt, …)."""
 
 from __future__ import annotations
 
@@ -18,37 +18,43 @@ CLASS_TOKENS = ("cls_token", "class_embedding")
 
 
 def image_dim(weights: Weights) -> int:
-    """Length of the vector that `image_network` gives.
+    """Return D, the length of the vectors that `image_network` computes.
 
     Raises:
-        UserError: config.json is unusable, or not that of an image encoder.
+        UserError: config.json is not usable, or describes another kind of model.
     """
     config = load_config(weights)
     vision = getattr(config, "vision_config", None)
     if vision is not None:
         return int(getattr(config, "projection_dim", 0) or vision.hidden_size)
     if not hasattr(config, "num_channels"):
-        raise UserError(f"weights {weights.name}: {config.model_type} is no image encoder")
+        raise UserError(
+            f"weights {weights.name}: its config.json names the model type {config.model_type}, which is not an image "
+            "encoder; use one such as CLIP, DINOv2 or ViT"
+        )
     return int(getattr(config, "hidden_size", 0) or config.hidden_sizes[-1])
 
 
 def preparation(weights: Weights) -> Callable[[np.ndarray], np.ndarray]:
-    """The model's own preprocessing: RGB [H, W, 3] u1 -> [3, S, S] f4.
+    """Return the model's preprocessing as a function from RGB [H, W, 3] u1 to [3, S, S] f4.
 
     Raises:
-        UserError: preprocessor_config.json is missing or unusable.
+        UserError: preprocessor_config.json is missing or not usable.
     """
     from transformers import AutoImageProcessor
 
     try:
         processor = AutoImageProcessor.from_pretrained(weights.path, **LOCAL)
     except (OSError, ValueError) as error:
-        raise UserError(f"weights {weights.name}: no usable preprocessor_config.json: {error}") from None
+        raise UserError(
+            f"weights {weights.name}: preprocessor_config.json is missing or not usable; copy it from the model's "
+            f"page: {error}"
+        ) from None
 
     def prepare(image: np.ndarray) -> np.ndarray:
-        # Without `input_data_format` a picture three pixels high would be taken for one with its colours first.
+        # Without `input_data_format`, a picture three pixels high would be read as [3, W, C].
         out = processor(images=image, input_data_format="channels_last", return_tensors="pt")
-        return out["pixel_values"][0].float().numpy()
+        return np.asarray(out["pixel_values"][0].float())
 
     return prepare
 
@@ -56,10 +62,10 @@ def preparation(weights: Weights) -> Callable[[np.ndarray], np.ndarray]:
 def image_network(
     weights: Weights, device: torch.device, precision: Precision
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """The model as a function from prepared images [N, 3, S, S] f4 to vectors [N, D] f4.
+    """Return the model as a function from preprocessed images [N, 3, S, S] f4 to vectors [N, D] f4.
 
     Raises:
-        UserError: the weights are not the model's.
+        UserError: as `load_model`.
     """
     import torch
 
@@ -73,9 +79,9 @@ def image_network(
                 out = model.get_image_features(pixel_values=pixels).pooler_output
             else:
                 places = model(pixel_values=pixels).last_hidden_state
-                if places.ndim == 4:  # a convolutional network's [N, D, H, W]
+                if places.ndim == 4:  # [N, D, H, W] of a convolutional network
                     places = places.flatten(2).mT
                 out = places[:, 0] if has_class_token else places.mean(1)
-            return out.float().cpu().numpy()
+            return np.asarray(out.float().cpu())
 
     return vectors

@@ -1,4 +1,4 @@
-"""The networks that turn a face into a vector; their weights come from a file, never from here.
+"""The networks that map a face to a vector. Their weights are read from a file.
 
 | network | input | vector | weights |
 | --- | --- | --- | --- |
@@ -21,6 +21,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
+from typing_extensions import override
 
 from extract.networks.pretrained import Precision, inference
 from extract.networks.weights import Weights
@@ -32,7 +33,7 @@ BROKEN = (OSError, KeyError, ValueError, EOFError, RuntimeError, pickle.Unpickli
 
 
 class SeparableConv(nn.Sequential):
-    """A 3 x 3 convolution of each channel by itself, then 1 x 1 across channels, then batch norm."""
+    """A depthwise 3 x 3 convolution, a 1 x 1 convolution and batch norm: [N, inside, S, S] -> [N, out, S, S]."""
 
     def __init__(self, inside: int, out: int) -> None:
         super().__init__(
@@ -43,7 +44,7 @@ class SeparableConv(nn.Sequential):
 
 
 class XceptionBlock(nn.Module):
-    """Two separable convolutions and a pooling beside a strided shortcut: [N, C, 2S, 2S] -> [N, out, S, S]."""
+    """Two separable convolutions and pooling, added to a strided shortcut: [N, inside, 2S, 2S] -> [N, out, S, S]."""
 
     def __init__(self, inside: int, out: int) -> None:
         super().__init__()
@@ -52,13 +53,15 @@ class XceptionBlock(nn.Module):
         self.shortcut = nn.Conv2d(inside, out, 1, stride=2, bias=False)
         self.norm = nn.BatchNorm2d(out, eps=KERAS_EPS)
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
         y = self.second(self.first(x).relu())
-        return _keras_pool(y) + self.norm(self.shortcut(x))
+        shortcut: Tensor = self.norm(self.shortcut(x))
+        return _keras_pool(y) + shortcut
 
 
 def _keras_pool(x: Tensor) -> Tensor:
-    """3 x 3 maximum at stride 2 with Keras's SAME: an even side is padded at its far end alone."""
+    """Return the 3 x 3 maximum at stride 2 with Keras's SAME padding, which pads an even side only at its end."""
     rows, columns = (1 if side % 2 else 0 for side in x.shape[-2:])
     return F.max_pool2d(F.pad(x, (columns, 1, rows, 1), value=-torch.inf), 3, stride=2)
 
@@ -66,8 +69,7 @@ def _keras_pool(x: Tensor) -> Tensor:
 class MiniXception(nn.Module):
     """The FER2013 expression network (Arriaga et al. 2017, arXiv 1710.07557).
 
-    [N, 1, 64, 64] in -1…1 -> [N, 128], the global average after the last residual sum. `classify` gives the
-    seven expressions that it was trained on [N, 7]: angry, disgust, fear, happy, sad, surprise, neutral.
+    It maps [N, 1, 64, 64] in -1…1 to [N, 128], the global average after the last residual sum.
     """
 
     def __init__(self) -> None:
@@ -79,43 +81,50 @@ class MiniXception(nn.Module):
         self.blocks = nn.Sequential(*(XceptionBlock(c // 2, c) for c in (16, 32, 64, 128)))
         self.classifier = nn.Conv2d(128, 7, 3, padding=1)
 
+    @override
     def forward(self, x: Tensor) -> Tensor:
-        return self.blocks(self.stem(x)).mean((2, 3))
+        return self._maps(x).mean((2, 3))
 
     def classify(self, x: Tensor) -> Tensor:
-        return self.classifier(self.blocks(self.stem(x))).mean((2, 3)).softmax(1)
+        """Return the probabilities [N, 7] of angry, disgust, fear, happy, sad, surprise and neutral."""
+        logits: Tensor = self.classifier(self._maps(x)).mean((2, 3))
+        return logits.softmax(1)
+
+    def _maps(self, x: Tensor) -> Tensor:
+        maps: Tensor = self.blocks(self.stem(x))
+        return maps
 
 
 def face_network(
     network: str, weights: Weights, device: torch.device, precision: Precision
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """A network as a function from crops [N, S, S] (grey) or [N, S, S, 3] (RGB) u1 to vectors [N, D] f4.
+    """Return a network as a function from crops [N, S, S] (grey) or [N, S, S, 3] (RGB) u1 to vectors [N, D] f4.
 
     Raises:
         UserError: as `load`.
     """
     net = load(network, weights.path).to(device).to(memory_format=torch.channels_last)
-    # What each was trained with: `fer` scales bytes to -1…1 exactly, facenet-pytorch by 128.
+    # The scale of each network's training: `fer` maps bytes to exactly -1…1, facenet-pytorch divides by 128.
     scale = 127.5 if network == "fer2013" else 128.0
 
     def vectors(crops: np.ndarray) -> np.ndarray:
         pixels = torch.from_numpy(crops).to(device)
         pixels = pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
         with inference(device, precision):
-            return net((pixels.float() - 127.5) / scale).float().cpu().numpy()
+            return np.asarray(net((pixels.float() - 127.5) / scale).float().cpu())
 
     return vectors
 
 
 def load(network: str, path: Path) -> nn.Module:
-    """A network with its weights, ready for inference.
+    """Return a network with its weights, frozen and in eval mode.
 
     Args:
         network: `fer2013`, `resnet101` or `inception`.
         path: the weights' file.
 
     Raises:
-        UserError: the file is unreadable, or its tensors are not the network's, listing which.
+        UserError: the file cannot be read, or its tensors do not match the network; the message lists them.
     """
     state = _read(path, _keras_state if network == "fer2013" else _torch_state)
     if network == "fer2013":
@@ -127,7 +136,7 @@ def load(network: str, path: Path) -> nn.Module:
     else:
         from facenet_pytorch import InceptionResnetV1
 
-        # The file also holds the classifier over the people it was trained on, which no feature needs.
+        # The file also holds the classifier of the training set's people, which features do not need.
         net, state = InceptionResnetV1(), {k: v for k, v in state.items() if not k.startswith("logits.")}
     _load_strictly(net, state, path)
     return net.eval().requires_grad_(False)
@@ -135,7 +144,7 @@ def load(network: str, path: Path) -> nn.Module:
 
 def _load_strictly(net: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
     own = net.state_dict()
-    # Batch norm's step counter has no part in inference, and older files lack it.
+    # Inference does not use batch norm's step counter, and older files lack it.
     missing = [k for k in own if k not in state and not k.endswith("num_batches_tracked")]
     unexpected = [k for k in state if k not in own]
     shapes = [
@@ -146,7 +155,10 @@ def _load_strictly(net: nn.Module, state: Mapping[str, Tensor], path: Path) -> N
     problems = {"missing": missing, "unexpected": unexpected, "of another shape": shapes}
     if any(problems.values()):
         report = "\n".join(f"  {len(k)} {what}: {_list(k)}" for what, k in problems.items() if k)
-        raise UserError(f"weights: {path} does not fit {type(net).__name__}:\n{report}")
+        raise UserError(
+            f"weights: {path} does not match {type(net).__name__}; set `weights` to a file of this network, or "
+            f"`network` to the file's:\n{report}"
+        )
     net.load_state_dict({**own, **state})
 
 
@@ -154,14 +166,17 @@ def _list(names: list[str]) -> str:
     return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")
 
 
-def _read(path: Path, reader) -> dict[str, Tensor]:  # type: ignore[no-untyped-def]
+def _read(path: Path, reader: Callable[[Path], dict[str, Tensor]]) -> dict[str, Tensor]:
     try:
         return reader(path)
     except FileNotFoundError:
         raise UserError(f"weights: {path}: no such file") from None
     except BROKEN as error:
         reason = str(error).strip().split("\n")[0]
-        raise UserError(f"weights: {path}: not readable as weights of this network: {reason}") from None
+        raise UserError(
+            f"weights: {path}: not readable as weights of this network: {reason}; download the file again, or set "
+            "`network` to the file's"
+        ) from None
 
 
 def _torch_state(path: Path) -> dict[str, Tensor]:
@@ -169,12 +184,12 @@ def _torch_state(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     state = torch.load(path, map_location="cpu", weights_only=True)
     if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
-        raise ValueError("no plain state dict (names to tensors)")
+        raise ValueError("it is not a state dict, a mapping from names to tensors")
     return dict(state)
 
 
 def _torchvision_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """VisExtNet's flat names (features_4_0_conv1.weight) as torchvision's (layer1.0.conv1.weight)."""
+    """Rename VisExtNet's flat names (features_4_0_conv1.weight) to torchvision's (layer1.0.conv1.weight)."""
     ends = {"features_0": "conv1", "features_1": "bn1", "classifier_0": "fc"}
 
     def rename(key: str) -> str:
@@ -188,9 +203,9 @@ def _torchvision_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _keras_state(path: Path) -> dict[str, Tensor]:
-    """The Keras file's arrays under the torch module's names.
+    """Return the arrays of a Keras file under the names of `MiniXception`.
 
-    Keras numbers its layers in the order they were made: of a block, the shortcut's normalisation first.
+    Keras numbers layers in the order of their creation. In a block the shortcut's batch norm comes first.
     """
     state: dict[str, Tensor] = {}
     with h5py.File(path, "r") as file:

@@ -1,4 +1,4 @@
-"""Loading a transformers model from weights on disk, whole or not at all, and the setting it runs in."""
+"""Loading a transformers model from local weights with every tensor checked, and the context for inference."""
 
 from __future__ import annotations
 
@@ -15,57 +15,61 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Precision = Literal["fp32", "bf16", "fp16"]
-# Parts that no feature comes from; checkpoints often lack them.
+# Parts that features do not depend on. Checkpoints often lack them.
 UNUSED = ("pooler.", "masked_spec_embed", "decoder.")
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
 
 def load_config(weights: Weights) -> Any:
-    """The model's transformers config.
+    """Return the model's transformers config.
 
     Raises:
-        UserError: transformers cannot make sense of config.json.
+        UserError: transformers cannot read config.json.
     """
     from transformers import AutoConfig
 
     try:
         return AutoConfig.from_pretrained(weights.path, **LOCAL)
-    except Exception as error:  # a value of another type raises an error of huggingface_hub's own
-        raise UserError(f"weights {weights.name}: config.json is not usable: {error}") from None
+    except Exception as error:  # a value of a wrong type raises an exception class of huggingface_hub
+        raise UserError(
+            f"weights {weights.name}: config.json is not usable; copy it from the model's page: {error}"
+        ) from None
 
 
 def load_model(weights: Weights, device: torch.device, precision: Precision) -> PreTrainedModel:
-    """The model in float32 and eval mode on a device, frozen, for passes in `inference(device, precision)`.
+    """Return the model on a device, in float32, in eval mode and frozen; call it in `inference(device, precision)`.
 
     Raises:
-        UserError: a tensor is missing, unknown or of another shape: transformers would fill it with noise.
+        UserError: a tensor is missing or has another shape; transformers would initialise it at random.
     """
     from extract.networks.packed import pack
 
-    model = _load(weights).eval().requires_grad_(False).to(device)
+    model: PreTrainedModel = _load(weights).eval().requires_grad_(False).to(device)
     if device.type == "cpu":
         pack(model, precision)
     return model
 
 
 def load_trainable(weights: Weights) -> PreTrainedModel:
-    """The model in float32 on the CPU, in training mode, with gradients for all that features come from.
+    """Return the model on the CPU, in float32 and training mode, with gradients for all parts that features use.
 
     Raises:
         UserError: as `load_model`.
     """
-    model = _load(weights).train().requires_grad_(True)
+    model: PreTrainedModel = _load(weights).train().requires_grad_(True)
     for name, parameter in model.named_parameters():
         if name.startswith(UNUSED):
             parameter.requires_grad_(False)
-    # SpecAugment fails on a sound of fewer than ten frames, and a skipped layer hangs processes that share gradients.
+    # SpecAugment fails on sound of fewer than ten frames. A layer that one process skips blocks the exchange of
+    # gradients between processes.
     for setting in ("mask_time_prob", "mask_feature_prob", "layerdrop"):
         if hasattr(model.config, setting):
             setattr(model.config, setting, 0.0)
     return model
 
 
-def _load(weights: Weights) -> PreTrainedModel:
+def _load(weights: Weights) -> Any:
+    """Return a `PreTrainedModel`, as Any because transformers annotates only some of its methods."""
     import torch
     from transformers import AutoModel
     from transformers.utils import logging
@@ -75,28 +79,28 @@ def _load(weights: Weights) -> PreTrainedModel:
         model, report = AutoModel.from_pretrained(
             weights.path, dtype=torch.float32, weights_only=True, output_loading_info=True, **LOCAL
         )
-    except Exception as error:  # what a damaged file makes its reader raise is anybody's guess
+    except Exception as error:  # a damaged file can make its reader raise any exception
         reason = str(error).strip() or type(error).__name__
-        raise UserError(f"weights {weights.name}: cannot be loaded: {reason}") from error
+        raise UserError(f"weights {weights.name}: cannot be loaded; download them again: {reason}") from error
     missing = sorted(k for k in report["missing_keys"] if not k.startswith(UNUSED))
     if missing or report["mismatched_keys"]:
         wrong = [*missing, *(str(k[0]) for k in report["mismatched_keys"])]
         raise UserError(
-            f"weights {weights.name}: {len(wrong)} tensors are missing or of another shape "
-            f"({', '.join(wrong[:5])}); these are not the weights of the model in config.json"
+            f"weights {weights.name}: {len(wrong)} tensors of the model in config.json are missing or have another "
+            f"shape ({', '.join(wrong[:5])}); use weights that match config.json"
         )
     return model
 
 
 def save_model(network: Any, base: Weights, folder: Path) -> None:
-    """Save a fitted model with the config that it came with, where `load_trainable` has changed it."""
+    """Save a fine-tuned model with the config of its base weights, which `load_trainable` has changed in memory."""
     network.config = load_config(base)
     network.save_pretrained(folder)
 
 
 @contextmanager
 def inference(device: torch.device, precision: Precision) -> Iterator[None]:
-    """No gradients, the asked-for precision, and float32 that means float32 (no TF32 on a GPU)."""
+    """Disable gradients, set the precision, and keep float32 exact (no TF32 on a GPU)."""
     import torch
 
     with ExitStack() as stack:

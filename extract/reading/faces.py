@@ -1,7 +1,7 @@
-"""Which faces of a clip are taken, and how each is cut out of its frame.
+"""Selecting faces in the frames of a clip, and cropping them.
 
-Boxes are [F, 5] f4 rows of x0, y0, x1, y1 in the frame's pixels (they may lie a little outside) and the
-detector's probability.
+Boxes are [F, 5] f4. A row holds x0, y0, x1, y1 in pixels of the frame, and the detector's probability. A box may
+extend slightly beyond the frame.
 """
 
 from __future__ import annotations
@@ -18,7 +18,13 @@ Detect = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """The faces taken from one frame: boxes [F, 5] and what the network will see of each (F crops)."""
+    """The selected faces of one frame.
+
+    Attributes:
+        seconds: the frame's time since the start of the span.
+        boxes: [F, 5] f4.
+        crops: F inputs of the face network.
+    """
 
     seconds: float
     boxes: np.ndarray
@@ -26,9 +32,12 @@ class Seen:
 
 
 def find(frames: Sequence[np.ndarray], detect: Detect, longest: int) -> list[np.ndarray]:
-    """Each frame's boxes, largest first, found at a size whose longer side is at most `longest` pixels (0: as is).
+    """Return each frame's boxes, largest first, without boxes that lie outside the frame.
 
-    Boxes without a pixel in the frame are dropped.
+    Args:
+        frames: N pictures RGB [H, W, 3] u1 of one size.
+        detect: returns the boxes of N pictures.
+        longest: shrink larger frames for detection until their longer side has this many pixels; 0 disables it.
     """
     height, width = frames[0].shape[:2]
     scale = min(1.0, longest / max(height, width)) if longest else 1.0
@@ -42,7 +51,7 @@ def find(frames: Sequence[np.ndarray], detect: Detect, longest: int) -> list[np.
 
 
 def groups(frames: Iterable[tuple[float, np.ndarray]], size: int) -> Iterator[list[tuple[float, np.ndarray]]]:
-    """Consecutive frames, up to `size` at a time, of one height and width."""
+    """Yield groups of up to `size` consecutive frames that have the same height and width."""
     group: list[tuple[float, np.ndarray]] = []
     for frame in frames:
         if group and (len(group) == size or frame[1].shape != group[0][1].shape):
@@ -56,7 +65,7 @@ def groups(frames: Iterable[tuple[float, np.ndarray]], size: int) -> Iterator[li
 def parts(
     frames: Iterable[tuple[float, np.ndarray]], length: int, count: int
 ) -> Iterator[list[tuple[float, np.ndarray]]]:
-    """`length` frames in `count` parts, equal but for one frame (the first ones are larger), none of them empty."""
+    """Yield `length` frames in at most `count` non-empty parts, whose sizes differ by at most one, larger first."""
     left = iter(frames)
     for part in np.array_split(np.arange(length), count):
         if found := list(islice(left, len(part))):
@@ -64,13 +73,13 @@ def parts(
 
 
 def nearest_first(part: Sequence[tuple[float, np.ndarray]]) -> list[tuple[float, np.ndarray]]:
-    """A part's frames, the middle one first."""
+    """Return a part's frames in the order of their distance from the middle one."""
     order = np.argsort(abs(np.arange(len(part)) - len(part) // 2), kind="stable")
     return [part[i] for i in order]
 
 
 def pick(boxes: np.ndarray, frame: np.ndarray, faces: str) -> np.ndarray:
-    """Of one frame's boxes the `largest`, the `most_central`, or all of them (`all`, `track`)."""
+    """Return the boxes of a frame that `faces` selects: `largest`, `most_central`, or every box (`all`, `track`)."""
     if not len(boxes) or faces in ("all", "track"):
         return boxes
     if faces == "largest":
@@ -81,10 +90,10 @@ def pick(boxes: np.ndarray, frame: np.ndarray, faces: str) -> np.ndarray:
 
 
 def follow(seen: Sequence[Seen]) -> list[Seen]:
-    """The one face that is there in most frames (the larger of two that tie), and those frames alone.
+    """Return the frames that show the most frequent face, with that face alone; of ties, the larger face.
 
-    A box continues the track whose last box has the nearest corners, while none of them moved by more than a
-    face's width. So a face may be away for a while, but a cut to another framing starts a new track.
+    A box extends the track whose last box has the nearest corners, if no corner moved by more than a face's width.
+    So a face may disappear for a while, but a cut to another framing starts a new track.
     """
     tracks: list[list[tuple[int, int]]] = []
     for i, frame in enumerate(seen):
@@ -110,26 +119,27 @@ def follow(seen: Sequence[Seen]) -> list[Seen]:
 
 
 def thin(seen: Sequence[Seen], count: int) -> list[Seen]:
-    """Of n > `count` frames every int(n / count)-th, the first `count` of these, as published for VisExtNet."""
+    """Return at most `count` frames, every int(n / count)-th of n, as published for VisExtNet."""
     return list(seen[:: max(1, len(seen) // count)][:count])
 
 
 def cut_square(frame: np.ndarray, box: np.ndarray, margin: float) -> np.ndarray:
-    """The square about a box [S, S, 3] u1, its side (1 + margin) times the box's longer one.
+    """Return a square [S, S, 3] u1 centred on a box, with S = (1 + margin) times the box's longer side.
 
-    Where it reaches beyond the frame the border's pixels are repeated.
+    Outside the frame the border's pixels are repeated.
     """
     side = max(1, round(float((box[2:4] - box[:2]).max()) * (1 + margin)))
     x, y = np.rint((box[:2] + box[2:4] - side) / 2).astype(int)
     rows = np.arange(y, y + side).clip(0, frame.shape[0] - 1)
     columns = np.arange(x, x + side).clip(0, frame.shape[1] - 1)
-    return frame[rows[:, None], columns]
+    square: np.ndarray = frame[rows[:, None], columns]
+    return square
 
 
 def cut_box(frame: np.ndarray, box: np.ndarray, margin: float) -> np.ndarray:
-    """The part of a box inside the frame [h, w, 3] u1, the box (1 + margin) times as large about its centre.
+    """Return the part of a box inside the frame [h, w, 3] u1, after enlarging the box to (1 + margin) times its size.
 
-    Fractions of a pixel are cut off, as facenet-pytorch does it.
+    Coordinates are truncated to whole pixels, as in facenet-pytorch.
     """
     grown = (box[2:4] - box[:2]) * margin / 2
     x0, y0 = np.maximum(box[:2] - grown, 0).astype(int)
@@ -138,18 +148,19 @@ def cut_box(frame: np.ndarray, box: np.ndarray, margin: float) -> np.ndarray:
 
 
 def shrink(image: np.ndarray, size: int) -> np.ndarray:
-    """A square image at `size` pixels: averaged on the way down, interpolated on the way up."""
+    """Return a square image at `size` pixels: averaged over areas if it shrinks, interpolated if it grows."""
     way = cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_LINEAR
     return cv2.resize(image, (size, size), interpolation=way)
 
 
 def stretch(image: np.ndarray, size: int) -> np.ndarray:
-    """An image [h, w, 3] u1 made square [size, size, 3] u1 by area, rounded down: facenet-pytorch's way."""
+    """Return an image [h, w, 3] u1 resized to [size, size, 3] u1 by area and rounded down, as in facenet-pytorch."""
     import torch
     from torch.nn.functional import interpolate
 
     pixels = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float()
-    return interpolate(pixels, size=(size, size), mode="area")[0].byte().permute(1, 2, 0).numpy()
+    square = interpolate(pixels, size=(size, size), mode="area")[0].byte()
+    return np.asarray(square.permute(1, 2, 0))
 
 
 def _moved(a: np.ndarray, b: np.ndarray) -> float:

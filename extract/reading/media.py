@@ -1,8 +1,8 @@
-"""What the encoders of sound and pictures share: their params, the clip's item, its file, and what is wrong with it.
+"""Shared parts of the encoders of sound and pictures: params, items, the file of an item, and errors of media.
 
-Whatever is wrong with a file becomes a `MediaError` that carries a status and a reason a person understands;
-nothing is guessed or skipped. The reason does not name the file, since it is kept for its content, wherever
-that lies. The readers are extract/reading/sound.py and extract/reading/pictures.py.
+Any problem with a file raises `MediaError` with a status and a reason. Nothing is guessed or skipped. The reason does
+not name the file, because it is stored with the file's content, which may move. The readers are
+extract/reading/sound.py and extract/reading/pictures.py.
 """
 
 from __future__ import annotations
@@ -10,25 +10,28 @@ from __future__ import annotations
 import hashlib
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from extract.contract import Failure, Item
 from pipeline import fragments
 from pipeline.params import Positive, StreamParams
-from pipeline.tables.schema import Utterance
+
+if TYPE_CHECKING:
+    from pipeline.tables.schema import Utterance
 
 
 class MediaParams(StreamParams):
-    """What every stream of sound or pictures has beside `StreamParams`.
+    """Params that every stream of sound or pictures adds to `StreamParams`.
 
-    `max_seconds`: a longer utterance is `too_long`; it is a cutting mistake more often than a speech.
+    Attributes:
+        max_seconds: a longer utterance gets the status `too_long`, because it is usually a segmentation error.
     """
 
     max_seconds: Positive = 120.0
 
 
 class MediaError(Exception):
-    """A file or span that gives no sound or pictures; `failure` says why."""
+    """A file or span without usable sound or pictures; `failure` holds the status and the reason."""
 
     def __init__(self, status: str, reason: str) -> None:
         super().__init__(reason)
@@ -36,18 +39,17 @@ class MediaError(Exception):
 
 
 def media_item(utterance: Utterance, pictures: bool = False) -> Item | Failure:
-    """The item of encoders that see a clip: its content's hash and the span, wherever the file lies.
+    """Return the item of an utterance for encoders of media: the hash of the file's content, and the span.
 
     Args:
-        pictures: the encoder sees pictures, so that a part of the frame (pipeline/fragments.py) is of concern.
+        utterance: a row of the table.
+        pictures: whether the encoder reads pictures, so that the item includes a part of the frame
+            (pipeline/fragments.py).
     """
     if not utterance.media:
-        return Failure("missing_file", "the table names no media file for this utterance")
+        return Failure("missing_file", "the utterance has no media file in the table")
     if not utterance.media_hash:
-        return Failure(
-            "missing_file",
-            f"{utterance.media}: was not there when the tables were prepared",
-        )
+        return Failure("missing_file", f"{utterance.media}: did not exist when the tables were prepared")
     content: dict[str, Any] = {"media": utterance.media_hash, "start": utterance.start, "end": utterance.end}
     if pictures and (part := fragments.split(utterance.media)[1]):
         content["part"] = list(part)
@@ -55,10 +57,10 @@ def media_item(utterance: Utterance, pictures: bool = False) -> Item | Failure:
 
 
 def source(media: Path, item: Item) -> Path:
-    """The file of an item, with its part of the picture, if it is still the one that the table hashed.
+    """Return the path of an item's file, including its fragment, after comparing the file with the item's hash.
 
     Raises:
-        MediaError: `missing_file`: it is not there, or another than when the tables were prepared.
+        MediaError: `missing_file`, if the file cannot be read or has changed since the tables were prepared.
     """
     path = media / item.source
     file = Path(fragments.split(str(path))[0])
@@ -68,7 +70,7 @@ def source(media: Path, item: Item) -> Path:
     except OSError as error:
         raise MediaError("missing_file", f"{item.source}: cannot be read: {error.strerror}") from None
     if not same:
-        raise MediaError("missing_file", f"{item.source}: another file than when the tables were prepared")
+        raise MediaError("missing_file", f"{item.source}: has changed since the tables were prepared")
     return path
 
 

@@ -1,10 +1,11 @@
-"""Face detection: MTCNN (Zhang et al. 2016, doi 10.1109/LSP.2016.2603342) on facenet-pytorch's networks.
+"""Face detection: MTCNN (Zhang et al. 2016, doi 10.1109/LSP.2016.2603342) with the networks of facenet-pytorch.
 
-facenet-pytorch's own `MTCNN.detect` finds the same boxes; this one takes half its time on a CPU and gives an
-empty result for frames that make the other raise (tiny or blank ones, a list without any face). The other
-spends most of its time on shrinking: each pyramid level averages the whole frame again, each candidate is cut
-out in a Python loop. Here one summed-area table a frame answers them all with four look-ups per pixel,
-whatever the scale, and to the last bit what `interpolate(mode="area")` gives, since sums of bytes are exact.
+The boxes equal those of facenet-pytorch's `MTCNN.detect`. On a CPU this version takes half the time, and it returns
+an empty result for frames on which the other raises (tiny or blank frames, a list without any face).
+
+facenet-pytorch spends most of its time on resizing: it averages the whole frame for each pyramid level and crops each
+candidate in a Python loop. Here one summed-area table per frame gives every resized pixel by four look-ups at any
+scale. The values equal those of `interpolate(mode="area")` bit for bit, because sums of bytes are exact.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ THRESHOLDS = (0.6, 0.7)
 
 
 class Detector:
-    """Finds faces of at least `min_face` pixels to which ONet gives a probability above `threshold`."""
+    """Detector of faces of at least `min_face` pixels that ONet rates above the probability `threshold`."""
 
     def __init__(self, min_face: int, threshold: float, device: torch.device) -> None:
         self.min_face, self.thresholds, self.device = min_face, (*THRESHOLDS, threshold), device
@@ -35,9 +36,9 @@ class Detector:
 
     @torch.inference_mode()
     def __call__(self, frames: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Boxes of each of N frames, RGB [H, W, 3] u1 of one size: N times [F, 5] f4, largest first.
+        """Return the boxes of N frames, RGB [H, W, 3] u1 of one size: N arrays [F, 5] f4, largest box first.
 
-        A row is x0, y0, x1, y1 in pixels, which may lie a little outside the frame, and the probability.
+        A row holds x0, y0, x1, y1 in pixels and the probability. A box may extend slightly beyond the frame.
         """
         table = torch.from_numpy(np.stack([summed_area(frame) for frame in frames])).to(self.device)
         boxes, image = self._propose(table)
@@ -47,7 +48,7 @@ class Detector:
         return [_by_size(_drop_nested(found[owner == i])) for i in range(len(frames))]
 
     def _propose(self, table: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """PNet over an image pyramid: squares [K, 5] and the frame each belongs to [K]."""
+        """Run PNet on an image pyramid; return squares [K, 5] and the index of each square's frame [K]."""
         height, width = table.shape[1] - 1, table.shape[2] - 1
         found = [(table.new_zeros((0, 9), dtype=torch.float32), table.new_zeros(0, dtype=torch.int64))]
         scale = CELL / self.min_face
@@ -72,7 +73,7 @@ class Detector:
     def _refine(
         self, table: torch.Tensor, boxes: torch.Tensor, image: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """RNet on 24 x 24 cuts: the squares that stay, moved."""
+        """Run RNet on 24 x 24 crops; return the accepted squares [K, 5], moved, and their frames [K]."""
         boxes, image, cuts = _cut(table, boxes, image, 24)
         if not len(boxes):
             return boxes, image
@@ -84,7 +85,7 @@ class Detector:
     def _output(
         self, table: torch.Tensor, boxes: torch.Tensor, image: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """ONet on 48 x 48 cuts: faces."""
+        """Run ONet on 48 x 48 crops; return the boxes of faces [K, 5] and their frames [K]."""
         boxes, image, cuts = _cut(table, boxes, image, 48)
         if not len(boxes):
             return boxes, image
@@ -94,12 +95,12 @@ class Detector:
 
 
 def summed_area(frame: np.ndarray) -> np.ndarray:
-    """[H, W, 3] u1 -> [H + 1, W + 1, 3] i4: sums over all above and to the left."""
+    """Return the sums [H + 1, W + 1, 3] i4 of all pixels above and to the left, for a frame [H, W, 3] u1."""
     return cv2.integral(np.ascontiguousarray(frame))
 
 
 def area_resize(table: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """Whole frames shrunk to one size, from their tables [N, H + 1, W + 1, 3]: [N, 3, height, width] f4."""
+    """Return whole frames resized by area [N, 3, height, width] f4, from their tables [N, H + 1, W + 1, 3]."""
     ends = torch.tensor([table.shape[1] - 1, table.shape[2] - 1], device=table.device)
     y0, y1 = (edge[0] for edge in _cells(0 * ends[:1], ends[:1], height))
     x0, x1 = (edge[0] for edge in _cells(0 * ends[1:], ends[1:], width))
@@ -109,11 +110,13 @@ def area_resize(table: torch.Tensor, height: int, width: int) -> torch.Tensor:
 
 
 def area_crops(table: torch.Tensor, image: torch.Tensor, boxes: torch.Tensor, size: int) -> torch.Tensor:
-    """Cuts of the frames with tables [N, H + 1, W + 1, 3], made square: [K, 3, size, size] f4.
+    """Return crops of frames, resized by area to squares [K, 3, size, size] f4.
 
     Args:
-        image: [K] which frame.
+        table: [N, H + 1, W + 1, 3] the frames' summed-area tables.
+        image: [K] the index of each crop's frame.
         boxes: [K, 4] i8, x0, y0, x1, y1 inside the frame, ends exclusive.
+        size: the side of the crops in pixels.
     """
     x0, x1 = _cells(boxes[:, 0], boxes[:, 2], size)
     y0, y1 = _cells(boxes[:, 1], boxes[:, 3], size)
@@ -124,7 +127,7 @@ def area_crops(table: torch.Tensor, image: torch.Tensor, boxes: torch.Tensor, si
 
 
 def _cells(start: torch.Tensor, stop: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """First and end pixel [K, count] of each output pixel; neighbours may overlap by one."""
+    """Return the first and the end source pixel [K, count] of each output pixel; neighbours may share one."""
     i = torch.arange(count, device=start.device)
     length = (stop - start)[:, None]
     return start[:, None] + i * length // count, start[:, None] - (-(i + 1) * length // count)
@@ -137,7 +140,10 @@ def _normalise(pixels: torch.Tensor) -> torch.Tensor:
 def _cut(
     table: torch.Tensor, boxes: torch.Tensor, image: torch.Tensor, size: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Candidates that lie in the frame, and what the next network sees of them. Boxes count from pixel 1."""
+    """Return the candidates that overlap the frame, their frames, and the next network's inputs.
+
+    The coordinates of boxes start at 1.
+    """
     limit = torch.tensor([table.shape[2] - 1, table.shape[1] - 1], device=table.device)
     corners = boxes[:, :4].trunc().long()
     inside = torch.cat([corners[:, :2].clamp(min=1) - 1, corners[:, 2:].minimum(limit)], 1)
@@ -159,7 +165,7 @@ def _move(boxes: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
 
 
 def _square(boxes: torch.Tensor) -> torch.Tensor:
-    """The longer side both ways, about the same centre."""
+    """Return squares with the longer side of each box and the same centre."""
     size = boxes[:, 2:4] - boxes[:, :2]
     side = size.max(1, keepdim=True).values
     corner = boxes[:, :2] + size * 0.5 - side * 0.5
@@ -167,7 +173,7 @@ def _square(boxes: torch.Tensor) -> torch.Tensor:
 
 
 def _drop_nested(boxes: np.ndarray) -> np.ndarray:
-    """Of boxes of which one covers 70% of the other, the likelier stays."""
+    """Return the boxes without those that share more than 70% of the smaller area with a more probable box."""
     boxes = boxes[np.argsort(-boxes[:, 4], kind="stable")]
     size = boxes[:, 2:4] - boxes[:, :2] + 1
     keep: list[int] = []

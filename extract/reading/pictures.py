@@ -1,10 +1,11 @@
-"""Pictures: as a player shows them, one at a time, so that a long clip in many pixels never lies in memory whole."""
+"""Reading pictures as a player shows them, one at a time, so that memory does not grow with the clip's length."""
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_right
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,23 +17,25 @@ from extract.reading.spans import Track, open_track
 from pipeline import fragments
 from pipeline.packets import seconds
 
-# A picture on screen at a span's start belongs to the span if the next one is not there at once.
+# The picture on screen at a span's start counts if the next one follows more than this many seconds later.
 STILL = 0.1
-# Sound often ends a little after the last picture; a picture that stands for longer fills the span.
+# If sound ends at most this many seconds after the last picture, the clip ends with the picture, else with the sound.
 RAGGED = 1.0
-# No network sees more; a larger picture is shrunk on its way to RGB, so that it takes no memory to speak of.
+# Larger pictures are shrunk when they are converted to RGB, to save memory. No network uses a higher resolution.
 LONGEST = 2560
 
 
 def iter_frames(
     path: Path, start: float | None, end: float | None, max_seconds: float = math.inf
 ) -> Iterator[tuple[float, np.ndarray]]:
-    """Every picture of a file or span: (seconds since `start`, RGB [H, W, 3] u1), turned upright, then cut to
-    the part of the frame that the path's fragment names, if any. A longer side of more than `LONGEST` is shrunk.
+    """Yield every picture of a file or span as (seconds since `start`, RGB [H, W, 3] u1).
+
+    A picture whose longer side exceeds `LONGEST` is shrunk to it. It is then turned upright, and cropped to the part
+    that the path's fragment names, if any.
 
     Raises:
-        MediaError: `missing_file`, `corrupt`, `no_face` (no video track), `too_short` (nothing inside the
-            span), `too_long`, `failed` (pictures too large to decode).
+        MediaError: `missing_file`, `corrupt`, `no_face` (no video track), `too_short` (no picture inside the span),
+            `too_long`, or `failed` (pictures too large to decode).
     """
     file, part = fragments.split(str(path))
     with open_track(Path(file), "video", start, end, max_seconds) as track:
@@ -41,10 +44,11 @@ def iter_frames(
 
 
 class EvenFrames:
-    """The pictures on screen at the middles of `count` equal parts of the clip, each once, so perhaps fewer.
+    """The pictures on screen at the middles of `count` equal parts of a clip, without repetition.
 
-    Times and pictures are as from `iter_frames`, decoded when they are asked for, in order; only the chosen
-    ones are turned into RGB. How many they are (`len`) is known before by the packets.
+    There are fewer than `count` if a picture is on screen in several parts. Iteration decodes the pictures in order
+    and yields them as `iter_frames` does; only selected pictures are converted to RGB. `len` is known before decoding,
+    from the packets.
 
     Raises:
         MediaError: as `iter_frames`.
@@ -54,8 +58,8 @@ class EvenFrames:
         self, path: Path, start: float | None, end: float | None, count: int, max_seconds: float = math.inf
     ) -> None:
         file, self._part = fragments.split(str(path))
-        self._span = (Path(file), "video", start, end, max_seconds)
-        with open_track(*self._span) as track:
+        self._open = partial(open_track, Path(file), "video", start, end, max_seconds)
+        with self._open() as track:
             times, length = _plan(track)
             track.check_length(length)
         self._middles = [(k + 0.5) / count * length for k in range(count)]
@@ -66,7 +70,7 @@ class EvenFrames:
 
     def __iter__(self) -> Iterator[tuple[float, np.ndarray]]:
         wanted = self._middles
-        with open_track(*self._span) as track:
+        with self._open() as track:
             shown = _shown(track)
             at, frame = next(shown)
             while wanted:
@@ -78,9 +82,9 @@ class EvenFrames:
 
 
 def _plan(track: Track) -> tuple[list[float], float]:
-    """When the span's pictures are shown (sorted, from 0) and how long it is, in seconds, by its packets.
+    """Return the times of the span's pictures (sorted, from 0) and the span's length, in seconds.
 
-    Containers are wrong about variable rates.
+    Both come from the packets, because containers state wrong values for variable rates.
     """
     times: list[float] = []
     follows = ends = 0.0
@@ -109,13 +113,13 @@ def _plan(track: Track) -> tuple[list[float], float]:
 
 
 def _shown(track: Track) -> Iterator[tuple[float, av.VideoFrame]]:
-    """(seconds since `start`, frame) of the pictures on screen during the span, at least one."""
+    """Yield (seconds since `start`, frame) for each picture on screen during the span, at least one."""
     before = None
     found = False
-    stands = False
+    outlasts = False
     for at, frame in track.decode():
         if at >= track.end:
-            stands = True
+            outlasts = True
             break
         if at < track.start:
             before = frame
@@ -125,7 +129,7 @@ def _shown(track: Track) -> Iterator[tuple[float, av.VideoFrame]]:
         found = True
         yield at - track.start, frame
     if not found:
-        if before is None or not (stands or track.start < track.furthest):
+        if before is None or not (outlasts or track.start < track.furthest):
             raise track.nothing("picture")
         yield 0.0, before
 
@@ -146,14 +150,14 @@ def _rgb(frame: av.VideoFrame, part: fragments.Box | None) -> np.ndarray:
 
 
 def _upright(picture: np.ndarray, frame: av.VideoFrame) -> np.ndarray:
-    """A picture [H, W, 3] as its display matrix asks for it: in quarter turns, mirrored or not.
+    """Return a picture [H, W, 3] rotated by quarter turns and mirrored as its display matrix says.
 
-    The matrix sends the stored pixel (x, y) to (a x + c y, b x + d y), but for a shift.
+    The matrix maps the stored pixel (x, y) to (a x + c y, b x + d y), up to a translation.
     """
     try:
-        # Not `frame.side_data`, by which a frame of many megabytes holds on to itself.
+        # `frame.side_data` would create a reference cycle, which keeps the frame's megabytes until garbage collection.
         matrix: Any = SideDataContainer(frame).get(Type.DISPLAYMATRIX)  # type: ignore[call-arg]
-    except ValueError:  # beside something else that PyAV has no name for
+    except ValueError:  # the frame also has side data of a type that PyAV does not know
         return np.rot90(picture, round(frame.rotation / 90))
     if matrix is not None:
         a, b, _, c, d = map(int, np.frombuffer(bytes(matrix), np.int32)[:5])

@@ -1,4 +1,4 @@
-"""Sound: one channel at one rate, the sample at second t being the one that a player gives at t."""
+"""Reading sound as one channel at one rate, with each sample at the second at which a player plays it."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from extract.reading.spans import GAP, open_track
 from pipeline import fragments
 from pipeline.packets import channels
 
-# A resampled sample depends on 2 ms about it; so much before a span is resampled with it.
+# Seconds before a span that are resampled with it. A resampled sample depends on the 2 ms around it.
 MARGIN = 0.05
 
 
 def read_audio(
     path: Path, start: float | None, end: float | None, rate: int = 16000, max_seconds: float = math.inf
 ) -> np.ndarray:
-    """The sound of a file, or of its span from `start` to `end` seconds: [S] f4 mono at `rate` Hz, -1…1.
+    """Return the sound of a file, or of its span from `start` to `end` seconds: [S] f4 mono at `rate` Hz, -1…1.
 
-    Channels are mixed and the rate is changed by libswresample. The first sample is the track's first one
-    inside the span. Where the recording has a gap there is silence.
+    libswresample mixes channels and converts the rate. The first sample is the track's first sample inside the span.
+    A gap in the recording becomes silence.
 
     Raises:
-        MediaError: `missing_file`, `corrupt`, `no_audio`, `too_short` (nothing inside the span), `too_long`.
+        MediaError: `missing_file`, `corrupt`, `no_audio`, `too_short` (no sound inside the span), or `too_long`.
     """
     runs: list[_Run] = []
     resumes = False
@@ -56,11 +56,14 @@ def read_audio(
 
 
 def _join(runs: list[tuple[int, np.ndarray]], begin: int, stop: int | None, resumes: bool) -> np.ndarray:
-    """Samples `begin` to `stop` of runs (index, samples [S] i4); silence between them and, if it resumes, behind."""
+    """Return samples `begin` to `stop` [S] i4 of runs (index, samples [S] i4), with silence between runs.
+
+    If sound resumes after the span (`resumes`), silence also follows the last run.
+    """
     ends = max(at + len(samples) for at, samples in runs)
     last = ends if stop is None else stop if resumes else min(stop, ends)
     joined = np.zeros(max(0, last - begin), np.int32)
-    free = 0  # what came first stays where stamps overlap
+    free = 0  # where runs overlap, the earlier run is kept
     for at, samples in runs:
         skipped = max(0, free - (at - begin))
         part = samples[skipped:][: max(0, len(joined) - (at - begin) - skipped)]
@@ -70,10 +73,10 @@ def _join(runs: list[tuple[int, np.ndarray]], begin: int, stop: int | None, resu
 
 
 class _Run:
-    """Sound of one format without a gap, resampled; what lies well before the span is not kept.
+    """Resampled sound of one format without gaps; samples long before the span are dropped.
 
-    Resampling begins at a sample from which the same values come as from the first one: a whole number of
-    periods of the two rates behind it.
+    Resampling starts a whole number of periods of the two rates after the first sample. So the values equal those of
+    resampling from the first sample.
     """
 
     def __init__(self, first: float, frame: AudioFrame, start: float, rate: int) -> None:
@@ -86,7 +89,7 @@ class _Run:
         self._count = 0
         self._source_rate = frame.sample_rate
         self._mixes = _mixes(frame)
-        # To integers: into floats libswresample adds up channels instead of averaging them, which overshoots.
+        # Integers, because for floats libswresample sums channels instead of averaging them.
         self._resampler = av.AudioResampler("s32", "mono", rate)
         self._chunks: list[np.ndarray] = []
 
@@ -95,7 +98,7 @@ class _Run:
         return self.first + self._count / self._source_rate
 
     def goes_on(self, seconds: float, frame: AudioFrame) -> bool:
-        """Whether a frame continues this run; what lies between is of no concern before the span."""
+        """Return whether a frame continues this run; gaps before the span do not count."""
         at = self._index(seconds)
         return _format(frame) == self._format and (at == self._count or self._count <= at <= self._from)
 
@@ -105,13 +108,13 @@ class _Run:
         if self._count <= self._from:
             return
         if not np.isfinite(frame.to_ndarray()).all():
-            raise MediaError("corrupt", "the sound holds values that are no numbers")
+            raise MediaError("corrupt", "the sound has values that are not finite")
         if at < self._from or not self._mixes:
             frame = _cut(frame, max(0, self._from - at), self._mixes)
         self._chunks += [out.to_ndarray()[0] for out in self._resampler.resample(frame)]
 
     def samples(self, origin: float) -> tuple[int, np.ndarray]:
-        """(index of the first of them, counted from second `origin`; samples [S] i4)."""
+        """Return the index of the run's first sample, counted from second `origin`, and the samples [S] i4."""
         at = round((self.first - origin) * self._rate) + self._from * self._rate // self._source_rate
         if not self._chunks:
             return at, np.zeros(0, np.int32)
@@ -128,7 +131,7 @@ def _format(frame: AudioFrame) -> tuple[str, str, int]:
 
 
 def _mixes(frame: AudioFrame) -> bool:
-    """Whether libswresample knows how to mix these channels into one; of nine, for one, it does not."""
+    """Return whether libswresample can mix these channels into one; it cannot mix nine, for example."""
     try:
         av.AudioResampler("s32", "mono", frame.sample_rate).resample(frame)
     except av.error.ArgumentError:
@@ -137,7 +140,7 @@ def _mixes(frame: AudioFrame) -> bool:
 
 
 def _cut(frame: AudioFrame, first: int, mixes: bool) -> AudioFrame:
-    """A frame from its sample `first` on; of channels that do not mix, their mean."""
+    """Return a frame without its first `first` samples; channels that libswresample cannot mix are averaged."""
     if mixes:
         step = 1 if frame.format.is_planar else frame.layout.nb_channels
         left: Any = np.ascontiguousarray(frame.to_ndarray()[:, first * step :])

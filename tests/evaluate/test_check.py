@@ -30,7 +30,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
     [
         (
             {"x": {"encoder": "fakke"}},
-            r"extract\.x\.encoder: no encoder is called 'fakke'; did you mean `fake`\?",
+            r"extract\.x\.encoder: unknown encoder 'fakke'; did you mean `fake`\?",
         ),
         ({"x": {}}, r"extract\.x\.encoder: must name an encoder"),
         ({"x": {"encoder": "fake", "bach": 3}}, r"extract\.x\.bach: unknown key; did you mean `batch`\?"),

@@ -231,7 +231,7 @@ def test_lower_precision_is_near(media: Path) -> None:
 @pytest.mark.parametrize(
     ("params", "message"),
     [
-        ({"network": "resnet101"}, "network='resnet101' has no built-in weights: give `weights` a file"),
+        ({"network": "resnet101"}, "network='resnet101' has no built-in weights: set `weights` to a file"),
         ({"min_face": 11}, "extract.face.min_face=11"),
         ({"faces": "every"}, "extract.face.faces='every'"),
         ({"countt": 5}, "did you mean `count`"),

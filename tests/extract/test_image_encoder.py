@@ -142,7 +142,7 @@ def test_failures_keep_their_place(media: Path, folders: dict[object, Path]) -> 
 
 def test_what_is_no_image_encoder_is_named(media: Path, tmp_path: Path) -> None:
     transformers.BertModel(transformers.BertConfig(**LAYERS, vocab_size=50)).save_pretrained(tmp_path)
-    with pytest.raises(UserError, match="bert is no image encoder"):
+    with pytest.raises(UserError, match="bert, which is not an image encoder"):
         _ = encoder(media, tmp_path).pooled_dim
 
 

@@ -103,7 +103,7 @@ def test_a_little_more_than_sixty_milliseconds(feature_set):
         warnings.simplefilter("error")
         found = encoder(feature_set=feature_set, frames="f4").encode([speech(0.0615)])[0]
     if feature_set == "IS10":
-        assert found == Failure("too_short", "62 ms of sound are too short for IS10")
+        assert found == Failure("too_short", "62 ms of sound is too short for IS10")
     else:
         assert np.isfinite(found.pooled).all()
 

