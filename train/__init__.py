@@ -1,0 +1,1 @@
+"""Training: from feature caches and labels to models."""

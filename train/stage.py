@@ -19,7 +19,7 @@ from pipeline.params import FEATURES, Params, load
 from pipeline.strict import validate
 from pipeline.tables.schema import LABELS, UTTERANCES
 from train.checkpoint import model_code, state_folder, write_model
-from train.data.admit import asked_for
+from train.data.admit import check_params
 from train.data.corpus import Corpus
 from train.fusion.build import read
 from train.fusion.loop import fit
@@ -50,7 +50,7 @@ def _run(params: Params, caches: list[Path]) -> None:
         print(f"train: {note}")
     data = read(params)
     for modality, stream in data.streams.items():
-        asked_for(getattr(params.train.streams, modality), stream.meta, params)
+        check_params(getattr(params.train.streams, modality), stream.meta, params)
     for modality, why in data.dropped.items():
         print(f"train: without {modality}: {why}")
     device = pick_device()

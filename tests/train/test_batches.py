@@ -101,7 +101,7 @@ def test_rows_that_are_not_the_tables_are_refused():
     names = [u.utterance for u in read_utterances()]
     names[4] = "somebody else"
     small.cache(small.Path(), "text", names, np.ones((len(names), 12), np.float32), np.ones(len(names), bool))
-    with pytest.raises(UserError, match=r"words\.h5: its rows are not those of .*row 5"):
+    with pytest.raises(UserError, match=r"words\.h5: its utterances differ from .*row 5"):
         load(small.params())
 
 

@@ -158,7 +158,7 @@ def test_features_are_refused_where_their_weights_saw_the_test_part(monkeypatch,
     for fold in ("none", "3"):
         tuned.change(project, "train", fold=fold)
         for refuses in (load_dataset, load_run):
-            with pytest.raises(UserError, match=r"tuned\.h5: .* were fitted with fold 2.*test utterances"):
+            with pytest.raises(UserError, match=r"tuned\.h5: .* was fine-tuned with fold 2.*test utterances"):
                 refuses(load_checked())
 
 

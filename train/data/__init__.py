@@ -1,0 +1,1 @@
+"""Corpora for training: tables and feature caches to batches."""

@@ -1,7 +1,7 @@
-"""What training and evaluation know of a corpus, whatever a model reads of its streams.
+"""The interface of a corpus, as the training loop and evaluation use it.
 
-`dialogues.Dialogues` has whole dialogues of pooled features, `utterances.Utterances` single utterances with their
-frames; the loop and evaluation see `Corpus` alone.
+`dialogues.Dialogues` implements it for whole dialogues of pooled features, `utterances.Utterances` for single
+utterances with their frames.
 """
 
 from __future__ import annotations
@@ -18,104 +18,136 @@ from torch import Tensor
 from train.data.labelled import Labelled
 
 if TYPE_CHECKING:
-    from pipeline.features import Meta
+    from pipeline.features import FeatureCache, Meta
+    from pipeline.params import TrainParams
     from pipeline.tables.schema import Utterance
 
 
 @dataclass(frozen=True)
 class Statistics:
-    """Mean and standard deviation [D] of one modality over the train split's present features."""
+    """Mean and standard deviation, both [D], of one modality's features.
+
+    They are computed on the train split's present features.
+    """
 
     mean: np.ndarray
     sd: np.ndarray
 
 
 class Stream(Protocol):
-    """One modality's features as a model reads them.
-
-    Attributes:
-        meta: what the cache says of itself.
-        statistics: those that the features are normalised by.
-        dim: the size of a feature.
-    """
+    """One modality's features as a model reads them."""
 
     @property
-    def meta(self) -> Meta: ...
+    def meta(self) -> Meta:
+        """The cache's metadata."""
+        ...
+
     @property
-    def statistics(self) -> Statistics: ...
+    def statistics(self) -> Statistics:
+        """The statistics that normalise the features."""
+        ...
+
     @property
-    def dim(self) -> int: ...
+    def dim(self) -> int:
+        """The size of a feature, D."""
+        ...
 
 
 @dataclass(frozen=True)
 class Corpus(ABC):
-    """Labelled utterances and the streams that a model reads of them, in batches of *units*.
+    """Labelled utterances and their streams, in batches of *units*.
 
     A unit is a dialogue, or an utterance with its frames.
 
     Attributes:
+        labelled: the utterances with their labels and splits.
         streams: modality → its stream.
-        dropped: modality → why it is not used although params name a stream for it.
+        dropped: modality → why its stream in params.yaml is not used.
+        kind: the plural name of the units, for messages.
     """
 
     labelled: Labelled
     streams: Mapping[str, Stream]
     dropped: dict[str, str]
 
-    kind: ClassVar[str]  # what the units are, in the plural
+    kind: ClassVar[str]
+
+    @classmethod
+    @abstractmethod
+    def stream(
+        cls, modality: str, cache: FeatureCache, data: Labelled, train: TrainParams, known: Statistics | None
+    ) -> Stream:
+        """Read one modality's features from its cache.
+
+        Args:
+            modality: `text`, `audio` or `visual`.
+            cache: the open cache. The stream closes it after its last read.
+            data: the utterances with their labels and splits.
+            train: the section `train` of params.yaml.
+            known: a trained model's statistics. With None they are computed on the train split.
+
+        Raises:
+            UserError: the cache is damaged or lacks the features.
+        """
 
     @property
     def utterances(self) -> list[Utterance]:
-        """[N] in the order of utterances.csv."""
+        """The N utterances, in the order of utterances.csv."""
         return self.labelled.utterances
 
     @property
     def label_names(self) -> list[str]:
-        """[C] in the order of `corpus.labels`."""
+        """The C labels, in the order of `corpus.labels`."""
         return self.labelled.label_names
 
     @property
     def labels(self) -> Tensor:
-        """[N] long, the place in `label_names`, -1 where unlabelled."""
+        """[N] long: the index in `label_names`, -1 where unlabelled."""
         return self.labelled.labels
 
     @property
     def split(self) -> np.ndarray:
-        """[N] of train, val, test."""
+        """[N] strings: `train`, `val` or `test`."""
         return self.labelled.split
 
     @property
     def dims(self) -> dict[str, int]:
-        """{modality in use: feature size}."""
+        """Modality in use → feature size."""
         return {modality: stream.dim for modality, stream in self.streams.items()}
 
     @property
     def statistics(self) -> dict[str, Statistics]:
-        """{modality in use: what its features are normalised by}."""
+        """Modality in use → the statistics that normalise its features."""
         return {modality: stream.statistics for modality, stream in self.streams.items()}
 
     @abstractmethod
     def units(self, split: str | None = None) -> list[int]:
-        """Return the units of a split, or all."""
+        """Return the units of a split, or all units."""
 
     @abstractmethod
     def rows(self, unit: int) -> slice:
-        """Return a unit's rows."""
+        """Return the rows of a unit in utterances.csv."""
 
     @abstractmethod
     def name(self, unit: int) -> str:
-        """Return what a message calls the unit."""
+        """Return the id of a unit, for messages."""
 
     @abstractmethod
     def groups(
         self, chosen: Sequence[int], size: int, generator: torch.Generator | None = None
     ) -> Iterator[list[int]]:
-        """Yield units in groups of `size`: an epoch drawn by `generator`, or every one once without it."""
+        """Yield groups of at most `size` units.
+
+        Args:
+            chosen: the units to group.
+            size: the largest number of units in a group.
+            generator: draws a training epoch. Without it, every unit comes once.
+        """
 
     @abstractmethod
     def batch(self, chosen: Sequence[int], device: torch.device | str = "cpu") -> Any:
-        """Return the given units as what the model's forward takes."""
+        """Return the given units as a batch for the model's `forward`."""
 
     def class_counts(self) -> Tensor:
-        """Return [C], the labelled utterances of the train split per emotion (eq. 19's n_y)."""
+        """Return [C], the number of labelled train utterances per emotion (n_y of MultiEMO's equation 19)."""
         return self.labelled.class_counts()

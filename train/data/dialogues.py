@@ -1,7 +1,7 @@
-"""Caches and labels → pooled features in memory → padded batches of whole dialogues.
+"""Pooled features in memory, and padded batches of whole dialogues.
 
-Pooled features fit in memory (MELD's three caches are 446 MB), so an epoch never touches a disk. They are
-normalised once; a missing feature is a zero that `present` marks. train/data/utterances.py does the same for frames.
+All pooled features are held in memory (446 MB for MELD's three caches) and normalised once. A missing feature is 0,
+and `present` is False there. train/data/utterances.py does the same for frames.
 """
 
 from __future__ import annotations
@@ -9,17 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import override
 
-from pipeline.features import FeatureCache
-from pipeline.params import TrainParams
 from pipeline.tables.schema import dialogues, parties
-from train.data.admit import Known, admitted
 from train.data.corpus import Corpus, Statistics
 from train.data.labelled import Labelled
 from train.data.normalise import normalised, statistics
@@ -27,18 +24,19 @@ from train.data.order import batches
 from train.models.contract import Batch
 
 if TYPE_CHECKING:
-    from pipeline.features import Meta
+    from pipeline.features import FeatureCache, Meta
+    from pipeline.params import TrainParams
 
 
 @dataclass(frozen=True)
 class Pooled:
-    """One stream's vectors.
+    """One stream's pooled features.
 
     Attributes:
-        meta: what the cache says of itself.
-        statistics: those that the features are normalised by.
-        features: [N, D] f4, normalised, 0 where missing.
-        present: [N] bool.
+        meta: the cache's metadata.
+        statistics: the statistics that normalise the features.
+        features: [N, D] float32, normalised, 0 where missing.
+        present: [N] bool, False where missing.
     """
 
     meta: Meta
@@ -48,7 +46,7 @@ class Pooled:
 
     @property
     def dim(self) -> int:
-        """D."""
+        """The size of a feature, D."""
         return self.features.shape[1]
 
 
@@ -60,45 +58,59 @@ class Dialogues(Corpus):
 
     kind = "dialogues"
 
+    @override
+    @classmethod
+    def stream(
+        cls, modality: str, cache: FeatureCache, data: Labelled, train: TrainParams, known: Statistics | None
+    ) -> Pooled:
+        with cache:
+            x, present = cache.pooled(), cache.status == 0
+        stats = known if known is not None else statistics(x, present & (data.split == "train"))
+        speakers = data.speakers() if train.normalise == "speaker" else None
+        values = torch.from_numpy(normalised(x, present, stats, speakers))
+        return Pooled(cache.meta, stats, values, torch.from_numpy(present))
+
     @cached_property
     def turns(self) -> list[tuple[int, int]]:
-        """For each dialogue the half-open range of its rows."""
+        """The half-open range of rows of each dialogue."""
         stops = np.cumsum([len(d) for d in dialogues(self.utterances)]).tolist()
         return list(zip([0, *stops[:-1]], stops, strict=True))
 
     @cached_property
     def speakers(self) -> Tensor:
-        """[N] long, the party's number in its dialogue."""
+        """[N] long: the number of the speaker within the dialogue, by first appearance."""
         return torch.tensor([p for d in dialogues(self.utterances) for p in parties(d)])
 
     @property
     def features(self) -> dict[str, Tensor]:
-        """{modality in use: [N, D] f4, normalised, 0 where missing}."""
+        """Modality in use → [N, D] float32, normalised, 0 where missing."""
         return {modality: stream.features for modality, stream in self.streams.items()}
 
     @property
     def present(self) -> dict[str, Tensor]:
-        """{modality in use: [N] bool}."""
+        """Modality in use → [N] bool, False where missing."""
         return {modality: stream.present for modality, stream in self.streams.items()}
 
+    @override
     def units(self, split: str | None = None) -> list[int]:
-        """Return positions in `turns`."""
         return [d for d, (start, _) in enumerate(self.turns) if split in (None, self.split[start])]
 
+    @override
     def rows(self, unit: int) -> slice:
-        """Return the rows of a dialogue."""
         return slice(*self.turns[unit])
 
+    @override
     def name(self, unit: int) -> str:
-        """Return the dialogue's name."""
         return self.utterances[self.turns[unit][0]].dialogue
 
+    @override
     def groups(
         self, chosen: Sequence[int], size: int, generator: torch.Generator | None = None
     ) -> Iterator[list[int]]:
-        """Yield dialogues shuffled by `generator`, or in order without one."""
+        """Yield dialogues shuffled by `generator`, or in order without it."""
         return batches(chosen, size, generator)
 
+    @override
     def batch(self, chosen: Sequence[int], device: torch.device | str = "cpu") -> Batch:
         """Return the given dialogues, padded at the end to the longest of them."""
         spans = [self.turns[d] for d in chosen]
@@ -119,32 +131,3 @@ class Dialogues(Corpus):
             labels=self.labels[rows].to(device),
             indices=rows,
         )
-
-
-def load(
-    data: Labelled,
-    caches: Mapping[str, Path],
-    train: TrainParams,
-    left_out: Mapping[str, str],
-    known: Known = None,
-) -> Dialogues:
-    """Read the pooled features of `caches`.
-
-    Args:
-        caches: modality → the stream's file.
-        left_out: modality → why the model does not read it.
-        known: modality → the statistics of a trained model; None: those of the train split.
-
-    Raises:
-        UserError: a cache is damaged or may not be used, or none is left.
-    """
-    speaker = data.speakers() if train.normalise == "speaker" else None
-
-    def pooled(modality: str, cache: FeatureCache) -> Pooled:
-        with cache:
-            x, present = cache.pooled(), cache.status == 0
-        stats = known[modality] if known is not None else statistics(x, present & (data.split == "train"))
-        values = torch.from_numpy(normalised(x, present, stats, speaker))
-        return Pooled(cache.meta, stats, values, torch.from_numpy(present))
-
-    return Dialogues(data, *admitted(data, caches, left_out, known, pooled))

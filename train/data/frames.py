@@ -1,7 +1,7 @@
-"""One stream's frames: cut, normalised by dimension, ragged, in memory or on disk.
+"""One stream's frames: cut, normalised per dimension, without padding, in memory or on disk.
 
-Frames are cut (`train.audio_seconds`, `train.visual_frames`), normalised by the train split's frames, and kept as
-`train.frames` says, `f2` or `f4`. The numbers are the same from memory and from the cache.
+`train.audio_seconds` and `train.visual_frames` limit the frames of an utterance. The statistics of the train split's
+frames normalise them. `train.frames` chooses their type, `f2` or `f4`. Memory and disk give the same numbers.
 """
 
 from __future__ import annotations
@@ -19,13 +19,14 @@ LARGEST_F2 = float(np.finfo(np.float16).max)
 
 
 class Frames:
-    """One stream's frames, row i = row i of utterances.csv: `stream[i]` is [T, D], normalised; T = 0 where missing.
+    """One stream's frames: `frames[i]` is [T, D] of row i of utterances.csv, normalised; T = 0 where missing.
 
     Attributes:
-        meta: what the cache says of itself.
-        kept: [N] frames that are left of each row after the cut.
-        dim: D.
-        statistics: those that the frames are normalised by.
+        meta: the cache's metadata.
+        kept: [N] number of frames of each row after the cut.
+        dim: the size of a frame, D.
+        dtype: float16 or float32.
+        statistics: the statistics that normalise the frames.
     """
 
     def __init__(
@@ -33,7 +34,7 @@ class Frames:
         cache: FeatureCache,
         kept: np.ndarray,
         train: np.ndarray,
-        who: Sequence[tuple[str, str] | None] | None,
+        speakers: Sequence[tuple[str, str] | None] | None,
         dtype: str,
         known: Statistics | None,
     ) -> None:
@@ -42,13 +43,13 @@ class Frames:
         self._held: np.ndarray | None = None
         self._starts = np.concatenate([[0], np.cumsum(kept)])
         every = _Moments(self.dim)
-        own = {name: _Moments(self.dim) for name in set(who or ()) if name is not None}
+        own = {name: _Moments(self.dim) for name in set(speakers or ()) if name is not None}
         for i in np.flatnonzero(kept).tolist():
             if train[i] or own:
                 x = self._raw(i)
                 if train[i]:
                     every.add(x)
-                if who is not None and (name := who[i]) is not None:
+                if speakers is not None and (name := speakers[i]) is not None:
                     own[name].add(x)
         self.statistics = known or every.statistics()
         groups = {
@@ -56,17 +57,17 @@ class Frames:
         }
         self._by_row = (
             None
-            if who is None
-            else [groups.get(name, self.statistics) if name else self.statistics for name in who]
+            if speakers is None
+            else [groups.get(name, self.statistics) if name else self.statistics for name in speakers]
         )
 
     @property
     def nbytes(self) -> int:
-        """The bytes that `hold` takes."""
+        """The size of all frames in memory, in bytes."""
         return int(self._starts[-1]) * self.dim * self.dtype.itemsize
 
     def hold(self) -> None:
-        """Read everything into memory, and close the file."""
+        """Read all frames into memory and close the cache."""
         held = np.empty((int(self._starts[-1]), self.dim), self.dtype)
         for i in np.flatnonzero(self.kept).tolist():
             held[self._starts[i] : self._starts[i + 1]] = self._normalised(i)
@@ -74,7 +75,7 @@ class Frames:
         self._cache.close()
 
     def __getitem__(self, i: int) -> np.ndarray:
-        """Return [T, D] of row `i`, normalised."""
+        """Return the normalised frames [T, D] of row `i`."""
         if self._held is not None:
             return self._held[self._starts[i] : self._starts[i + 1]]
         return self._normalised(i)
@@ -84,14 +85,14 @@ class Frames:
 
     def _normalised(self, i: int) -> np.ndarray:
         stats = self.statistics if self._by_row is None else self._by_row[i]
-        # In double precision, as the statistics are: openSMILE's dimensions span nine orders of magnitude.
+        # The statistics make this double precision, because openSMILE's dimensions span nine orders of magnitude.
         x = (self._raw(i) - stats.mean) / scale(stats.mean, stats.sd)
         held: np.ndarray = x.clip(-LARGEST_F2, LARGEST_F2).astype(self.dtype)
         return held
 
 
 def kept(cache: FeatureCache, modality: str, train: TrainParams) -> np.ndarray:
-    """Return [N], how many frames of each row are used; a row that has any keeps one."""
+    """Return [N] int, the number of frames to use of each row; at least one where there are any."""
     assert cache.offsets is not None
     lengths = np.diff(cache.offsets)
     if modality == "visual":
@@ -102,14 +103,14 @@ def kept(cache: FeatureCache, modality: str, train: TrainParams) -> np.ndarray:
 
 
 class _Moments:
-    """Mean and variance of rows that come in blocks (Chan, Golub and LeVeque 1979), in double precision."""
+    """Mean and variance over blocks of rows, in double precision (Chan, Golub and LeVeque 1979)."""
 
     def __init__(self, dim: int) -> None:
         self.utterances, self.frames = 0, 0
         self.mean, self.squares = np.zeros(dim), np.zeros(dim)
 
     def add(self, x: np.ndarray) -> None:
-        """Count the frames [T, D] of an utterance, T ≥ 1."""
+        """Add the frames [T, D] of an utterance, T ≥ 1."""
         mean = x.mean(0, dtype=np.float64)
         squares = ((x - mean) ** 2).sum(0)
         total, shift = self.frames + len(x), mean - self.mean
@@ -118,4 +119,5 @@ class _Moments:
         self.frames, self.utterances = total, self.utterances + 1
 
     def statistics(self) -> Statistics:
+        """Return the mean and standard deviation of all rows so far."""
         return Statistics(self.mean, np.sqrt(self.squares / max(1, self.frames)))

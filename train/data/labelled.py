@@ -1,4 +1,4 @@
-"""The utterances of a corpus, what each is labelled, and in which split it is."""
+"""The utterances of a corpus with their labels and splits."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ class Labelled:
     """Utterances with their labels and splits; row i is row i of utterances.csv.
 
     Attributes:
-        labels: [N] long, the place in `label_names`, -1 where unlabelled.
-        split: [N] of train, val, test.
+        utterances: the N utterances.
+        label_names: the C labels, in the order of `corpus.labels`.
+        labels: [N] long, the index in `label_names`, -1 where unlabelled.
+        split: [N] strings, `train`, `val` or `test`.
     """
 
     utterances: list[Utterance]
@@ -28,16 +30,19 @@ class Labelled:
     split: np.ndarray
 
     def class_counts(self) -> Tensor:
-        """Return [C], the labelled utterances of the train split per emotion (eq. 19's n_y)."""
+        """Return [C], the number of labelled train utterances per emotion (n_y of MultiEMO's equation 19)."""
         train = torch.from_numpy(self.split == "train") & (self.labels >= 0)
         return torch.bincount(self.labels[train], minlength=len(self.label_names))
 
     def speakers(self) -> list[tuple[str, str] | None]:
-        """Return [N] (session, speaker), whose statistics `train.normalise: speaker` keeps; None where unnamed."""
+        """Return (session, speaker) of the N utterances, None where the speaker is unnamed.
+
+        `train.normalise: speaker` computes statistics for each pair.
+        """
         return [(u.session, u.speaker) if u.speaker else None for u in self.utterances]
 
     def ids(self) -> dict[str, str]:
-        """Return for train and val the sha256, hex, over their ids: what fine-tuned weights saw."""
+        """Return the sha256 (hex) of the sorted utterance ids, for `train` and for `val`."""
         return {part: self._hash(part) for part in ("train", "val")}
 
     def _hash(self, part: str) -> str:
@@ -48,10 +53,16 @@ class Labelled:
 
 
 def labelled(label_names: list[str], fold: str | int, seed: int, field: str = "train.fold") -> Labelled:
-    """Read the two tables; `fold`, `seed` and `field` as `splits` takes them.
+    """Read utterances.csv and labels.csv.
+
+    Args:
+        label_names: the C labels of `corpus.labels`.
+        fold: the session to test on, or `none` for the splits in labels.csv.
+        seed: draws val where `fold` is a session.
+        field: the param that holds `fold`, for messages.
 
     Raises:
-        UserError: a table is damaged, they do not belong together, or the fold names no session.
+        UserError: a table is damaged, the tables have different utterances, or there is no such session.
     """
     utterances = read_utterances(UTTERANCES)
     table = read_labels(utterances, label_names, LABELS)
@@ -65,6 +76,6 @@ def labelled(label_names: list[str], fold: str | int, seed: int, field: str = "t
 
 
 def unlabelled(utterances: list[Utterance], label_names: list[str]) -> Labelled:
-    """Return new recordings, which have no labels: all of them are `test`."""
+    """Return new recordings as unlabelled utterances of the test split."""
     count = len(utterances)
     return Labelled(utterances, label_names, torch.full((count,), -1), np.full(count, "test"))

@@ -1,4 +1,4 @@
-"""Mean and standard deviation of features, and features without them."""
+"""Statistics of features, and normalisation by them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,21 @@ import pandas as pd
 
 from train.data.corpus import Statistics
 
-SHRINK = 10.0  # own statistics of a speaker count like this many utterances less (DESIGN: n·own + 10·global)
+SHRINK = 10.0  # a speaker's statistics over n utterances are (n · own + SHRINK · global) / (n + SHRINK)
 TINY_SD = 1e-6
-COLUMNS, ROWS = 64, 4096  # worked on at a time, so that doubles of a whole stream never stand in memory
+COLUMNS, ROWS = 64, 4096  # blocks, so that no copy of a whole stream in double precision is made
 
 
 def statistics(x: np.ndarray, rows: np.ndarray) -> Statistics:
-    # In double precision: openSMILE's dimensions span nine orders of magnitude. Some columns at a time, never
-    # one alone (NumPy would add it up in another order): copies of all would be five times the features.
+    """Return mean and standard deviation, both [D], of some rows of features.
+
+    Args:
+        x: [N, D] features.
+        rows: [N] bool, or row numbers.
+    """
+    # In double precision, because openSMILE's dimensions span nine orders of magnitude. In blocks of columns, because
+    # a copy of all columns in double precision is five times the features. Never one column alone, because NumPy
+    # then sums in another order.
     count = x.shape[1]
     mean, sd = np.empty(count), np.empty(count)
     for part in np.array_split(np.arange(count), -(-count // COLUMNS)):
@@ -29,6 +36,15 @@ def statistics(x: np.ndarray, rows: np.ndarray) -> Statistics:
 def normalised(
     x: np.ndarray, present: np.ndarray, stats: Statistics, speakers: Sequence[tuple[str, str] | None] | None
 ) -> np.ndarray:
+    """Return normalised features [N, D] float32, 0 where missing.
+
+    Args:
+        x: [N, D] features.
+        present: [N] bool, False where missing.
+        stats: the train split's statistics.
+        speakers: the speaker of each row, whose own statistics are used, shrunk towards `stats`. None uses `stats`
+            for every row.
+    """
     mean, sd = stats.mean[None], stats.sd[None]
     if speakers is not None:
         groups = pd.Series(range(len(x))).groupby(pd.Index(speakers)).indices
@@ -49,15 +65,16 @@ def normalised(
 
 
 def shrink(own: Statistics, n: int, every: Statistics) -> Statistics:
-    """A speaker's own statistics over `n` utterances, pulled towards everybody's."""
+    """Return a speaker's statistics over `n` utterances, shrunk towards those of all speakers."""
     pulled = ((n * a + SHRINK * b) / (n + SHRINK) for a, b in ((own.mean, every.mean), (own.sd, every.sd)))
     return Statistics(*pulled)
 
 
 def scale(mean: np.ndarray, sd: np.ndarray) -> np.ndarray:
-    """What to divide by, [..., D] as given. A dimension that never varies in training carries nothing; dividing by its
-    rounding noise would. Noise is what is tiny beside its mean or beside the stream's other dimensions (MiniLM has
-    some of 1e-33), whatever the unit.
+    """Return the divisor [..., D]: the standard deviation, or infinity for a dimension that is constant in training.
+
+    The standard deviation of a constant dimension is rounding noise: tiny compared with its mean, or with the other
+    dimensions of the stream (1e-33 in MiniLM). The comparison does not depend on the unit.
     """
     usual = np.median(sd, axis=-1, keepdims=True).clip(max=1.0)
     return np.where(sd > TINY_SD * np.maximum(usual, np.abs(mean)), sd, np.inf)

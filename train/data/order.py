@@ -1,4 +1,4 @@
-"""In which order units come, and which share a batch."""
+"""The order of units in an epoch, and their grouping into batches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 def batches(
     chosen: Sequence[int], size: int, generator: torch.Generator | None = None
 ) -> Iterator[list[int]]:
-    """Dialogues in groups of `size`: shuffled by `generator`, or in order without one."""
+    """Yield groups of at most `size` units, shuffled by `generator`, or in order without it."""
     order = torch.randperm(len(chosen), generator=generator).tolist() if generator else range(len(chosen))
     for start in range(0, len(chosen), size):
         yield [chosen[order[i]] for i in range(start, min(start + size, len(chosen)))]
@@ -20,8 +20,14 @@ def batches(
 def bucketed(
     order: Sequence[int], sizes: Sequence[int] | np.ndarray, size: int, pool: int, generator: torch.Generator
 ) -> list[list[int]]:
-    """Batches of at most `size` of like `sizes`, shuffled among each other: `pool` batches' worth of `order` at a time
-    are sorted together.
+    """Return batches of units of similar size, in random order.
+
+    Args:
+        order: the units, in random order.
+        sizes: the size of each unit.
+        size: the largest number of units in a batch.
+        pool: how many batches are sorted by size together.
+        generator: shuffles the batches.
     """
     groups: list[list[int]] = []
     for some in batches(order, pool * size):

@@ -1,0 +1,1 @@
+"""The `train` stage's fusion models: build, train, select."""

@@ -1,8 +1,8 @@
-"""A chosen model → its corpus, its network and its criterion."""
+"""Build a model's corpus, network and loss."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -11,18 +11,20 @@ from torch import Tensor, nn
 from pipeline.errors import UserError
 from pipeline.params import FEATURES, Params, TrainParams
 from pipeline.tables.schema import Utterance
-from train.data import dialogues, utterances
 from train.data.corpus import Corpus, Statistics
+from train.data.dialogues import Dialogues
 from train.data.labelled import labelled, unlabelled
+from train.data.load import load
+from train.data.utterances import Utterances
 from train.fusion.params import Fusion, fusion
 from train.models.declaration import FusionModel
 
 
 def read(params: Params) -> Corpus:
-    """Read the corpus as the model does: dialogues of pooled features, or utterances with their frames.
+    """Read the corpus that params choose: dialogues of pooled features, or utterances with their frames.
 
     Raises:
-        UserError: params are wrong, a table or cache is damaged, or they do not belong together.
+        UserError: params are wrong, a table or cache is damaged, or the two have different utterances.
     """
     chosen, train = fusion(params), params.train
     model = chosen.declared
@@ -31,11 +33,9 @@ def read(params: Params) -> Corpus:
         if modality in model.modalities:
             caches[modality] = FEATURES / f"{stream}.h5"
         else:
-            left_out[modality] = (
-                f"{params.model.name} reads the frames of {' and '.join(model.modalities)} alone"
-            )
+            left_out[modality] = f"{params.model.name} reads only {' and '.join(model.modalities)}"
     data = labelled(params.corpus.labels, train.fold, train.seed)
-    return _loader(model)(data, caches, train, left_out)
+    return load(_batcher(model), data, caches, train, left_out)
 
 
 def read_unlabelled(
@@ -46,23 +46,33 @@ def read_unlabelled(
     caches: Mapping[str, Path],
     statistics: Mapping[str, Statistics],
 ) -> Corpus:
-    """Read new recordings as a trained model does; caches and statistics: modality → the stream's.
+    """Read new recordings for a trained model.
+
+    Args:
+        model: the declaration of the model.
+        train: the section `train` that the model was trained with.
+        rows: the utterances of the recordings.
+        label_names: the model's labels, in the order of its logits.
+        caches: modality → the stream's file.
+        statistics: modality → the statistics of the training features.
 
     Raises:
-        UserError: a cache is damaged, or not of these utterances.
+        UserError: a cache is damaged, or has other utterances.
     """
-    return _loader(model)(unlabelled(rows, label_names), caches, train, {}, statistics)
+    return load(_batcher(model), unlabelled(rows, label_names), caches, train, {}, statistics)
 
 
-def _loader(model: FusionModel) -> Callable[..., Corpus]:
-    return utterances.load if model.reads == "frames" else dialogues.load
+def _batcher(model: FusionModel) -> type[Corpus]:
+    return Utterances if model.reads == "frames" else Dialogues
 
 
 def build(chosen: Fusion, dims: Mapping[str, int], counts: Tensor) -> tuple[nn.Module, nn.Module]:
-    """The network for features of `dims` (modality → size) and its criterion.
+    """Return a model's network and its loss.
 
     Args:
-        counts: [C] labelled utterances of the train split per emotion.
+        chosen: the model with its params.
+        dims: modality in use → feature size.
+        counts: [C] number of labelled train utterances per emotion.
     """
     network = chosen.declared.network(dims, len(counts), chosen.model)
     return network, chosen.declared.loss(chosen.loss, counts)
@@ -71,13 +81,20 @@ def build(chosen: Fusion, dims: Mapping[str, int], counts: Tensor) -> tuple[nn.M
 def restored(
     folder: Path, state: Mapping[str, Tensor], chosen: Fusion, dims: Mapping[str, int], counts: Tensor
 ) -> nn.Module:
-    """The network of `folder` with its weights in it, for features of `dims`.
+    """Return a trained network with its weights.
+
+    Args:
+        folder: the model's folder, for messages.
+        state: the weights read from it.
+        chosen: the model with its params.
+        dims: modality in use → feature size.
+        counts: [C] number of labelled train utterances per emotion.
 
     Raises:
-        UserError: the weights are another network's.
+        UserError: the weights belong to another network.
     """
     path = folder / "model.safetensors"
-    with torch.device("meta"):  # shapes alone: a record may claim a network of any size
+    with torch.device("meta"):  # check the shapes before allocating: a record may claim a network of any size
         sketch, _ = build(chosen, dims, counts)
     _same_shapes(sketch, state, path)
     network, _ = build(chosen, dims, counts)
@@ -86,10 +103,15 @@ def restored(
 
 
 def take(network: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
-    """Put the weights that were read from `path` into a network.
+    """Load weights into a network.
+
+    Args:
+        network: the network to change.
+        state: the weights.
+        path: the file they were read from, for messages.
 
     Raises:
-        UserError: they are another network's.
+        UserError: the weights belong to another network.
     """
     _same_shapes(network, state, path)
     network.load_state_dict(state)
@@ -102,6 +124,7 @@ def _same_shapes(network: nn.Module, state: Mapping[str, Tensor], path: Path) ->
     if differ:
         name = differ[0]
         raise UserError(
-            f"{path}: not the weights of the network that model.json describes: {len(differ)} tensors differ, such as "
-            f"{name[:80]}: {found.get(name, 'none')} instead of {wanted.get(name, 'none')}; run `dvc repro train`"
+            f"{path}: not the weights of the network that model.json describes: {len(differ)} tensors differ, for "
+            f"example {name[:80]}: shape {found.get(name, 'none')} instead of {wanted.get(name, 'none')}; "
+            "run `dvc repro train`"
         )

@@ -1,9 +1,9 @@
-"""One training run: epochs, selection on `val`, resume.
+"""One training run: epochs, selection on val, resume.
 
-What is judged and kept is an average of the weights over the last steps (`train.ema_epochs`): a single step's are luck,
-the more so the smaller the corpus. The epoch is chosen by weighted F1 on the val split; the test split is never touched
-here. The state after an epoch goes to disk atomically (at most `SAVE_EVERY` seconds of work are behind it), so a run
-that was killed goes on where it was and ends with the same bytes as one that was not (on the CPU).
+Scored and saved is an exponential average of the weights over the last steps (`train.ema_epochs`), because a single
+step's weights vary by chance, most of all on a small corpus. The epoch with the best weighted F1 on val is chosen. The
+test split is not read. The state is saved atomically after an epoch, at least `SAVE_EVERY` seconds apart. A killed run
+resumes from it and, on the CPU, ends with the same bytes as an uninterrupted run.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from tqdm import tqdm
 
 from pipeline.errors import UserError
 from pipeline.params import Params, TrainParams
+from pipeline.tables.schema import LABELS
 from train.checkpoint import read_state, write_state, write_weights
 from train.data.corpus import Corpus
 from train.data.dialogues import Dialogues
@@ -30,25 +31,30 @@ from train.models.contract import Solved
 from train.randomness import random_state, seed_everything, set_random_state
 from train.selection import Trained, added, scores, weights_of
 
-JUDGED = 64  # units scored together; an answer does not depend on it
-# Adam's weight decay is MultiEMO's lambda (eq. 22): an L2 term in the gradient, not AdamW's decoupled one. Foal-Net
-# was published with AdamW; at its lr of 1e-4 a decoupled decay of 1e-5 takes 1e-9 of a weight a step, which is nothing.
+SCORED = 64  # units in a batch when scoring; the logits do not depend on it
+# Adam's weight decay is MultiEMO's lambda (equation 22): an L2 term in the gradient, unlike AdamW's decoupled decay.
+# Foal-Net was published with AdamW. At its lr of 1e-4 a decoupled decay of 1e-5 is negligible: 1e-9 of a weight a step.
 OPTIMISERS = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-SAVE_EVERY = 5.0  # seconds: writing 100 MB after an epoch of 0.2 s would double the time for nothing
+SAVE_EVERY = 5.0  # seconds; writing 100 MB after every epoch of 0.2 s would double the time
 
 
 def fit(
     data: Corpus, params: Params, seed: int, device: torch.device, state: Path, epochs: Path | None = None
 ) -> Iterator[Trained]:
-    """Train one model, giving what is known after every epoch; the last one given is the result.
+    """Train one model and yield the result so far after every epoch; the last one is final.
 
     Args:
-        state: where the state after each epoch is kept; a run that finds one there resumes it.
-        epochs: a folder for every epoch's weights (`train.keep_epochs`), or None. A resumed run writes the epochs
-            that are left, so it has to outlive a stop as `state` does.
+        data: the corpus.
+        params: the validated params.
+        seed: seeds the initial weights, the order of the data, and dropout.
+        device: where the network is trained.
+        state: the file of the saved state. If it exists, the run resumes from it.
+        epochs: a folder for every epoch's weights (`train.keep_epochs`), or None. It must survive an interruption,
+            because a resumed run writes only the remaining epochs.
 
     Raises:
-        UserError: nothing to train or select on, or a loss that is not finite (its terms and batch are named).
+        UserError: there is nothing to train or select on, or the loss is not finite; the message names its terms and
+            the batch.
     """
     train, val = (_labelled(data, split) for split in ("train", "val"))
     if epochs is not None:
@@ -66,7 +72,8 @@ def fit(
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, **knobs.plateau.model_dump())
     span = knobs.ema_epochs * math.ceil(len(train) / knobs.batch_size)
     decay = math.exp(-1 / span) if span else 0.0
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
+    update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]  # torch ships it without types
+    average = AveragedModel(model, multi_avg_fn=update)
     parts = {"model": model, "average": average, "optimiser": optimiser, "scheduler": scheduler}
     done = Trained({}, 0, [])
     saved = read_state(state)
@@ -82,13 +89,13 @@ def fit(
         if epoch - done.best_epoch > knobs.patience:
             break
         losses = _epoch(model, average, criterion, optimiser, data, train, knobs, generator, device, epoch)
-        judged = score(average.module, data, val, device)
-        if not math.isfinite(judged["val_ce"]):
+        scored = score(average.module, data, val, device)
+        if not math.isfinite(scored["val_ce"]):
             raise UserError(
-                f"the loss on val (ce={judged['val_ce']:g}) is not finite after epoch {epoch}; lower train.lr"
+                f"the loss on val (ce={scored['val_ce']:g}) is not finite after epoch {epoch}; lower train.lr"
             )
-        scheduler.step(judged["val_ce"])
-        row = {"epoch": epoch, "lr": optimiser.param_groups[0]["lr"], **losses, **judged}
+        scheduler.step(scored["val_ce"])
+        row = {"epoch": epoch, "lr": optimiser.param_groups[0]["lr"], **losses, **scored}
         bar.set_postfix({k: f"{row[k]:.3f}" for k in ("train_loss", "val_weighted_f1")})
         done = added(done, average.module, row)
         if epochs is not None:
@@ -102,19 +109,19 @@ def fit(
 def _solutions(
     model: Any, data: Dialogues, train: list[int], val: list[int], epochs: Path | None
 ) -> Iterator[Trained]:
-    """A solver's answers, one per regularisation strength, selected as epochs are."""
+    """Yield a solver's results, one per regularisation strength, selected like epochs."""
     rows = torch.cat([torch.arange(len(data.labels))[data.rows(unit)] for unit in train])
     rows = rows[data.labels[rows] >= 0]
     done = Trained({}, 0, [])
     for strength in model.solutions({m: x[rows] for m, x in data.features.items()}, data.labels[rows]):
-        judged = score(model, data, val, torch.device("cpu"))
+        scored = score(model, data, val, torch.device("cpu"))
         ce = score(model, data, train, torch.device("cpu"))["val_ce"]
         row = {
             "epoch": len(done.history) + 1,
             "strength": strength,
             "train_loss": ce,
             "train_ce": ce,
-            **judged,
+            **scored,
         }
         done = added(done, model, row)
         if epochs is not None:
@@ -124,9 +131,9 @@ def _solutions(
 
 @torch.no_grad()
 def score(model: nn.Module, data: Corpus, chosen: list[int], device: torch.device) -> dict[str, float]:
-    """Cross-entropy and scores over the labelled utterances of the chosen units, keys `val_…`."""
+    """Return cross-entropy and scores of the labelled utterances of the chosen units, under keys `val_…`."""
     logits, labels = [], []
-    for group in data.groups(chosen, JUDGED):
+    for group in data.groups(chosen, SCORED):
         batch = data.batch(group, device)
         logits.append(model.eval()(batch).logits.float().cpu())
         labels.append(batch.labels.cpu())
@@ -148,11 +155,11 @@ def _epoch(
         if not torch.isfinite(parts["total"]):
             names = ", ".join(data.name(unit) for unit in group)
             shown = {k: f"{k}={v.item():g}" for k, v in parts.items() if not torch.isfinite(v)}
-            # The network's own answers are fine as long as the cross-entropy is: then a term's params are too much.
-            cure = "lower train.lr" if "ce" in shown else "see to the params of `loss`, or lower train.lr"
+            # A finite cross-entropy means that the logits are finite, so the params of another term are the cause.
+            remedy = "lower train.lr" if "ce" in shown else "change the params of `loss`, or lower train.lr"
             raise UserError(
                 f"the loss ({', '.join(shown.values())}) is not finite in epoch {epoch} for the {data.kind} {names}; "
-                + cure
+                + remedy
             )
         optimiser.zero_grad(set_to_none=True)
         parts["total"].backward()
@@ -168,7 +175,9 @@ def _epoch(
 def _labelled(data: Corpus, split: str) -> list[int]:
     chosen = [unit for unit in data.units(split) if (data.labels[data.rows(unit)] >= 0).any()]
     if not chosen:
-        raise UserError(f"the {split} split has no labelled utterance; check data/labels.csv and train.fold")
+        raise UserError(
+            f"{LABELS}: the {split} split has no labelled utterance; correct it, or change train.fold"
+        )
     return chosen
 
 

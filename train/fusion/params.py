@@ -1,8 +1,7 @@
-"""The sections `model` and `loss` as the chosen model understands them.
+"""The sections `model` and `loss` of params.yaml, validated for the chosen model.
 
-Each model has params of its own (train/models/NAME). A key of another model's may stand there, so that
-`-S model.name=NAME` leads from any preset to any model; the chosen one does not read it. A key that no model has is an
-error.
+Each model declares its own params (train/models/NAME). Keys of other models are allowed and ignored, so that
+`-S model.name=NAME` works from any preset. A key that no model declares is an error.
 """
 
 from __future__ import annotations
@@ -24,46 +23,64 @@ from train.record import Settings
 
 @dataclass(frozen=True)
 class Fusion:
-    """A fusion model, and its own params alone."""
+    """A fusion model with its params.
+
+    Attributes:
+        declared: the model's declaration.
+        model: the section `model`, without other models' keys.
+        loss: the section `loss`, without other models' keys.
+    """
 
     declared: FusionModel
     model: ModelParams
     loss: Strict
 
     def record(self) -> dict[str, dict[str, Any]]:
-        """Return both sections as JSON: what model.json holds, and what decides the model."""
+        """Return both sections as JSON values, for model.json."""
         return {"model": self.model.model_dump(mode="json"), "loss": self.loss.model_dump(mode="json")}
 
 
 def declared(name: str, path: Path = PARAMS) -> FusionModel:
     """Import a model's declaration.
 
+    Args:
+        name: the value of `model.name`.
+        path: the file that holds it, for messages.
+
     Raises:
         UserError: there is no model of that name.
     """
     if name not in MODELS:
         raise UserError(
-            f"{path}: model.name={name!r}: no such model{nearest(name, MODELS)} (there are {', '.join(MODELS)})"
+            f"{path}: model.name={name!r}: no such model{nearest(name, MODELS)}; use one of {', '.join(MODELS)}"
         )
     model: FusionModel = importlib.import_module(MODELS[name]).Model()
     return model
 
 
 def fusion(params: Params, path: Path = PARAMS) -> Fusion:
-    """Return the model that params choose; keys that it does not read are passed over.
+    """Return the model that params choose, ignoring other models' keys.
+
+    Args:
+        params: the validated params.
+        path: the file that holds them, for messages.
 
     Raises:
-        UserError: no such model, a value out of bounds, or no stream that it could read.
+        UserError: no such model, a value out of bounds, or no stream that the model can read.
     """
     model = declared(params.model.name, path)
-    _streams(model, params, path)
+    _check_streams(model, params, path)
     own = _known(model)
     read = {s: {k: v for k, v in there.items() if k in own[s]} for s, there in _sections(params).items()}
     return _validated(model, read, path)
 
 
 def recorded(settings: Settings, path: Path) -> Fusion:
-    """Return the model of a record, which has no keys but its own.
+    """Return the model of a record, which may hold only that model's keys.
+
+    Args:
+        settings: the params in the record.
+        path: the record's file, for messages.
 
     Raises:
         UserError: no such model, an unknown key, or a value out of bounds.
@@ -80,10 +97,14 @@ def _validated(model: FusionModel, sections: Mapping[str, Any], path: Path) -> F
 
 
 def unread(params: Params, path: Path = PARAMS) -> str:
-    """Return one line that names the params which only other models read; empty where there are none.
+    """Return a line that lists the params that only other models read, or an empty string.
+
+    Args:
+        params: the validated params.
+        path: the file that holds them, for messages.
 
     Raises:
-        UserError: a key that no model has.
+        UserError: a key that no model declares.
     """
     own, found, wrong = _known(declared(params.model.name, path)), [], []
     for section, there in _sections(params).items():
@@ -92,7 +113,7 @@ def unread(params: Params, path: Path = PARAMS) -> str:
         found += [f"{section}.{key}" for key in extra if key in known]
         wrong += [
             f"{section}.{key}: unknown key{nearest(key, sorted(known))}; {params.model.name} reads "
-            + (", ".join(own[section]) or "none here")
+            + (", ".join(own[section]) or "no key of this section")
             for key in extra
             if key not in known
         ]
@@ -109,13 +130,13 @@ def _known(model: FusionModel) -> dict[str, list[str]]:
     return {"model": list(model.params.model_fields), "loss": list(model.loss_params.model_fields)}
 
 
-def _streams(model: FusionModel, params: Params, path: Path) -> None:
-    """Raise UserError where no stream in use is of a modality that the model reads, or one has no frames for it."""
+def _check_streams(model: FusionModel, params: Params, path: Path) -> None:
+    """Raise UserError if no stream in use has a modality that the model reads, or if a stream lacks its frames."""
     name, reads = params.model.name, model.modalities
     used = [stream for m, stream in params.train.streams.in_use().items() if m in reads]
     if not used:
         raise UserError(
-            f"{path}: model.name={name} reads {' and '.join(reads)}: name a stream in "
+            f"{path}: model.name={name} reads {' and '.join(reads)}, and no such stream is in use; set "
             + " or ".join(f"train.streams.{m}" for m in reads)
         )
     if model.reads == "frames":
