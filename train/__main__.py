@@ -1,9 +1,10 @@
-"""The `train` stage: fits `train.seeds` models into models/seedN.
+"""Train `train.seeds` fusion models, and write them to models/seedN. This is the `train` stage.
 
     python -m train
 
-Reads params.yaml, the two tables and the caches of `train.streams`; the same inputs on the same kind of machine give
-the same bytes, on any number of cores. Interrupted, it goes on at the next start from the last whole epoch.
+Input: params.yaml, data/utterances.csv, data/labels.csv, and the feature caches of `train.streams`. The same inputs on
+the same kind of machine give the same bytes, on any number of cores. After an interruption, the next run resumes from
+the last saved epoch.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pipeline.errors import entry
 
 
 def main() -> None:
+    """Run the command."""
     parser("train", __doc__).parse_args()
 
     from train.stage import run
@@ -21,4 +23,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    entry(main, "train: stopped; the next run goes on from the last whole epoch")
+    entry(main, "train: interrupted; the next run resumes from the last saved epoch")

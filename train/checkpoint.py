@@ -1,13 +1,14 @@
-"""What training leaves on disk: resume state in .cache, and the model as safetensors + JSON.
+"""Write and read the files of training: the model as safetensors and JSON, and the state for resuming.
 
-    models/seedN/model.safetensors   the chosen epoch's weights
-    models/seedN/model.json          architecture, params, label names in order, statistics, each stream's provenance;
-                                     the weights' sha256 and a digest of all that it says (train/record.py)
+    models/seedN/model.safetensors   weights of the chosen epoch
+    models/seedN/model.json          params, labels in order, statistics, origin of each stream (train/record.py),
+                                     the sha256 of the weights, and a digest of the other fields
     models/seedN/history.csv         losses and val scores of every epoch
-    models/seedN/epochs/             every epoch's weights, with train.keep_epochs
+    models/seedN/epochs/             weights of every epoch, with train.keep_epochs
+    .cache/train/KEY/                state of an unfinished run
 
-The state lives outside DVC's outs, which are deleted before a stage runs, and until the run is over so do the epochs'
-weights. Nothing is pickled but torch's own tensors, and those are only ever read with `weights_only=True`.
+DVC deletes a stage's outs before it runs, so an unfinished run keeps its state and its epochs' weights in .cache. The
+state is a torch file, which is read with `weights_only=True`.
 """
 
 from __future__ import annotations
@@ -33,13 +34,13 @@ SCHEMA = 2
 
 
 def state_folder(stage: str, settings: Sequence[str], inputs: Sequence[Path], device: torch.device) -> Path:
-    """Return `.cache/train/KEY`, KEY being a hash of all that decides the stage's bytes.
+    """Return the folder `.cache/train/KEY`. KEY is a hash of everything that determines the stage's output.
 
     Args:
-        stage: the module that runs it; its closure's source counts.
-        settings: what params say, in any form that does not vary.
-        inputs: files whose content counts.
-        device: where it runs.
+        stage: the module that runs it. The source of everything it imports is hashed.
+        settings: the params, in a reproducible form.
+        inputs: files whose content is hashed.
+        device: the device that it runs on.
     """
     key = hashlib.sha256(json.dumps([*settings, torch.__version__, device.type]).encode())
     for path in [*inputs, *(ROOT / path_of(module) for module in sorted(closure(stage, without=NEUTRAL)))]:
@@ -49,16 +50,16 @@ def state_folder(stage: str, settings: Sequence[str], inputs: Sequence[Path], de
 
 
 def model_code(name: str) -> str:
-    """Return the sha256, hex, over a model's source: what else than its weights decides its answers."""
-    # Neither the list of the models nor the stages' params are the model's.
+    """Return the sha256 (hex) of a model's source, which determines its logits together with its weights."""
+    # The list of models and the params of stages do not change a model.
     return source_hash(closure(f"train.models.{name}", without=(*NEUTRAL, "pipeline.params", "train.models")))
 
 
 def write_state(path: Path, state: dict[str, Any]) -> None:
-    """Replace the state atomically: a kill leaves either the old epoch or the new one.
+    """Replace the state atomically: after a kill the file holds either the old state or the new one.
 
     Raises:
-        UserError: the disk is full; the old state is untouched.
+        UserError: the disk is full; the old state is unchanged.
     """
     with replacing(path) as part, NotingFile(part, "w") as file:
         torch.save(state, file)
@@ -66,20 +67,24 @@ def write_state(path: Path, state: dict[str, Any]) -> None:
 
 
 def read_state(path: Path) -> dict[str, Any] | None:
-    """The state to resume from; None where there is none. One that cannot be read is set aside, and said so."""
+    """Return the saved state, or None if there is none.
+
+    A damaged file is renamed with a message, and None is returned.
+    """
     if not path.exists():
         return None
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged zip raises half a dozen kinds
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        return state
+    except Exception as error:  # torch.load raises many types for a damaged file
         aside = path.with_name(path.name + ".damaged")
         os.replace(path, aside)
-        print(f"{path}: not readable ({error}); set aside as {aside.name}, training starts again")
+        print(f"{path}: damaged ({error}); renamed to {aside.name}, training starts from the beginning")
         return None
 
 
 def write_model(folder: Path, weights: dict[str, torch.Tensor], record: Record) -> None:
-    """Write model.safetensors, and model.json with its own digest and that of the weights."""
+    """Write model.safetensors and model.json, which holds a digest of itself and the sha256 of the weights."""
     path = folder / "model.safetensors"
     write_weights(path, weights)
     said = {"schema": SCHEMA, "sha256": _sha256(path), **record.model_dump(mode="json")}
@@ -90,31 +95,32 @@ def write_model(folder: Path, weights: dict[str, torch.Tensor], record: Record) 
 
 
 def write_weights(path: Path, weights: dict[str, torch.Tensor]) -> None:
-    """Put tensors at `path` as safetensors, in the order of their names."""
+    """Write tensors to `path` as safetensors, sorted by name."""
     data = save({name: value.contiguous() for name, value in sorted(weights.items())})
     with replacing(path) as part:
         part.write_bytes(data)
 
 
 def read_model(folder: Path) -> tuple[dict[str, torch.Tensor], Record]:
-    """Weights and record of `models/seedN`.
+    """Return the weights and the record of `models/seedN`.
 
     Raises:
-        UserError: a file is missing or damaged, another model's, or holds values that are not finite.
+        UserError: a file is missing or damaged, belongs to another model, or holds values that are not finite.
     """
     path = folder / "model.json"
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
         if not isinstance(said, dict):
-            raise ValueError("no JSON object")
+            raise ValueError("not a JSON object")
         if said.get("schema") != SCHEMA:
             raise UserError(
-                f"{path}: schema={str(said.get('schema'))[:80]}, this version reads {SCHEMA}; run `dvc repro train`"
+                f"{path}: schema={str(said.get('schema'))[:80]}, but this version reads {SCHEMA}; "
+                "run `dvc repro train`"
             )
         if said.pop("digest", None) != _digest(said):
-            raise ValueError("it was changed after training wrote it")
+            raise ValueError("its digest does not fit its content; it was changed after training")
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; `dvc repro train` makes it") from None
+        raise UserError(f"{path}: no such file; run `dvc repro train` to make it") from None
     except (OSError, ValueError, RecursionError) as error:
         raise _damaged(path, error) from None
     expected = said.pop("sha256", None)
@@ -123,20 +129,20 @@ def read_model(folder: Path) -> tuple[dict[str, torch.Tensor], Record]:
     path = folder / "model.safetensors"
     weights = read_weights(path)
     if _sha256(path) != expected:
-        raise _damaged(path, "its sha256 is not the one in model.json")
+        raise _damaged(path, "its sha256 differs from the one in model.json")
     return weights, record
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a .safetensors file.
+    """Return the tensors of a .safetensors file.
 
     Raises:
-        UserError: it is missing or damaged, or holds values that are not finite.
+        UserError: the file is missing or damaged, or holds values that are not finite.
     """
     try:
         weights = load_file(path)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; `dvc repro train` makes it") from None
+        raise UserError(f"{path}: no such file; run `dvc repro train` to make it") from None
     except (OSError, ValueError, SafetensorError) as error:
         raise _damaged(path, error) from None
     for name, value in weights.items():
@@ -146,7 +152,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 def _damaged(path: Path, why: object) -> UserError:
-    return UserError(f"{path}: damaged ({str(why)[:300]}); run `dvc repro --force train`, or pull it again")
+    return UserError(f"{path}: damaged ({str(why)[:300]}); run `dvc repro --force train` or `dvc pull train`")
 
 
 def _digest(said: dict[str, Any]) -> str:

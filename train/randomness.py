@@ -1,4 +1,4 @@
-"""The one place that seeds, and what a resumed run needs to go on drawing where it was stopped."""
+"""Seed all random generators, and save and restore their states for a resumed run."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ import torch
 
 
 def seed_everything(seed: int, threads: int) -> torch.Generator:
-    """Seed python, numpy and torch, make torch deterministic; return the generator that draws batches.
+    """Seed Python, NumPy and torch, make torch deterministic, and return the generator that draws batches.
 
     Args:
-        threads: how many compute on the CPU. How a sum is split among them decides its last bit, so the number is a
-            param and not what the machine has.
+        seed: the seed of all generators.
+        threads: the number of CPU threads. It is a param and not the machine's number of cores, because the split of
+            a sum among threads changes its last digits.
     """
     torch.set_num_threads(threads)
-    # Without it cuBLAS may sum in another order, and torch refuses; read when the first GPU product is computed.
+    # torch's deterministic mode requires this setting, which fixes cuBLAS's order of summation. It takes effect
+    # before the first matrix product on a GPU.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     random.seed(seed)
     np.random.seed(seed)
@@ -29,7 +31,7 @@ def seed_everything(seed: int, threads: int) -> torch.Generator:
 
 
 def random_state() -> dict[str, Any]:
-    """Where python's, numpy's and torch's generators are, as values that `write_state` can keep."""
+    """Return the states of the Python, NumPy and torch generators, as values that `write_state` can save."""
     kind, keys, *rest = np.random.get_state(legacy=True)
     return {
         "python": random.getstate(),
@@ -40,7 +42,7 @@ def random_state() -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any]) -> None:
-    """Put the generators where `random_state` found them."""
+    """Restore the states that `random_state` returned."""
     random.setstate(state["python"])
     np.random.set_state(tuple(state["numpy"]))
     torch.set_rng_state(state["torch"])

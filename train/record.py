@@ -1,4 +1,4 @@
-"""What models/seedN/model.json says: one typed record, for training, which writes it, and for all that read it."""
+"""The typed record in models/seedN/model.json."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.strict import Strict
 if TYPE_CHECKING:
     from pipeline.features import Meta
 
-# Features are f4, and so are their mean and standard deviation.
+# The model computes in float32, so larger statistics would overflow.
 _LARGEST = float(np.finfo(np.float32).max)
 Modality = Annotated[str, Field(pattern=rf"^({'|'.join(MODALITIES)})$")]
 Mean = Annotated[float, Field(ge=-_LARGEST, le=_LARGEST)]
@@ -26,7 +26,13 @@ Classes = Annotated[list[Natural], Field(min_length=2)]
 
 
 class WeightsRecord(Strict):
-    """An encoder's weights; all three are empty where it has none. Local ones are named by their path's last part."""
+    """An encoder's weights; every field is empty if it has none.
+
+    Attributes:
+        name: a hub id, `package:NAME`, or the last part of a local path.
+        revision: the commit of a hub id.
+        sha256: 64 hex digits.
+    """
 
     name: str = ""
     revision: str = ""
@@ -40,12 +46,12 @@ class WeightsRecord(Strict):
             except ValueError as error:
                 raise ValueError(f"weights.name={self.name[:80]!r}: {error}") from None
         if self.sha256 and not re.fullmatch("[0-9a-f]{64}", self.sha256):
-            raise ValueError(f"weights.sha256={self.sha256[:80]!r}: is no sha256 (64 hex digits)")
+            raise ValueError(f"weights.sha256={self.sha256[:80]!r}: not a sha256 (64 hex digits)")
         return self
 
 
 class StreamRecord(Strict):
-    """Where a stream's features come from, as its cache says (`pipeline.features.Meta`)."""
+    """The origin of a stream's features, copied from its cache (`pipeline.features.Meta`)."""
 
     stream: StreamName
     corpus: str
@@ -57,14 +63,17 @@ class StreamRecord(Strict):
 
 
 class StatisticsRecord(Strict):
-    """Mean and standard deviation [D] of the train split's features."""
+    """Mean and standard deviation, both [D], of the train split's features."""
 
     mean: list[Mean]
     sd: list[Spread]
 
 
 class Settings(Strict):
-    """The sections of params.yaml that decide a model; `model` and `loss` are as train/fusion/params.py reads them."""
+    """The sections of params.yaml that determine a model.
+
+    `model` and `loss` hold only the model's own keys (train/fusion/params.py).
+    """
 
     train: TrainParams
     model: ModelSection
@@ -75,10 +84,17 @@ class Record(Strict):
     """A trained model.
 
     Attributes:
-        labels: the emotions' names in the order of the model's answers; `class_counts` their train utterances.
-        dims: modality → size of its features; `statistics` and `streams` are of the same modalities.
-        dropped: modality → why training went without it.
-        code: sha256 of the networks' source.
+        seed: the seed of the run.
+        params: the params that determine the model.
+        labels: the C labels in the order of the logits.
+        class_counts: [C] number of labelled train utterances per label.
+        dims: modality in use → feature size.
+        statistics: modality in use → the statistics that normalise its features.
+        streams: modality in use → the origin of its features.
+        dropped: modality → why it was not used.
+        best_epoch: the epoch that was chosen on val, from 1.
+        packages: package → version.
+        code: sha256 of the source of the network.
     """
 
     seed: Natural
@@ -97,12 +113,12 @@ class Record(Strict):
     def _fits_together(self) -> Record:
         if len(self.labels) != len(self.class_counts) or len(set(self.labels)) < len(self.labels):
             raise ValueError(
-                f"labels: {len(self.labels)} for {len(self.class_counts)} counts, or one of them twice"
+                f"labels: {len(self.labels)} labels for {len(self.class_counts)} counts, or a duplicate label"
             )
         for part, found in (("statistics", self.statistics), ("streams", self.streams)):
             if set(found) != set(self.dims):
                 raise ValueError(
-                    f"{part}: of {', '.join(found) or 'nothing'}, but dims are of {', '.join(self.dims)}"
+                    f"{part}: has {', '.join(found) or 'no modality'}, but dims has {', '.join(self.dims)}"
                 )
         for modality, size in self.dims.items():
             known = self.statistics[modality]
@@ -111,12 +127,14 @@ class Record(Strict):
                     f"statistics.{modality}: {len(known.mean)} means and {len(known.sd)} sd for {size} features"
                 )
             if not any(known.sd):
-                raise ValueError(f"statistics.{modality}.sd: all 0, so that the features would say nothing")
+                raise ValueError(
+                    f"statistics.{modality}.sd: every value is 0, so every feature would be constant"
+                )
         if "torch" not in self.packages:
             raise ValueError("packages.torch: missing")
         return self
 
 
 def stream_record(meta: Meta) -> dict[str, Any]:
-    """Return what a `StreamRecord` takes of a cache."""
+    """Return the fields of a `StreamRecord` from a cache's metadata."""
     return {name: getattr(meta, name) for name in StreamRecord.model_fields}

@@ -1,4 +1,4 @@
-"""Which epoch is kept: the one with the best weighted F1 on val, for fusion models and encoders alike."""
+"""Select the epoch with the best weighted F1 on val, for fusion models and for fine-tuned encoders."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ from torch import Tensor, nn
 
 @dataclass
 class Trained:
-    """The chosen epoch's weights, and what happened in every epoch."""
+    """The weights of the best epoch so far, and the losses and scores of all epochs.
+
+    Attributes:
+        weights: the weights of `best_epoch`; empty before the first epoch.
+        best_epoch: counted from 1; 0 before the first epoch.
+        history: losses and scores of each epoch.
+    """
 
     weights: dict[str, Tensor]
     best_epoch: int
@@ -18,7 +24,7 @@ class Trained:
 
 
 def added(done: Trained, model: nn.Module, row: dict[str, float]) -> Trained:
-    """`done` with an epoch more, whose weights are kept where they are the best on val so far."""
+    """Return `done` with one more epoch, and with the weights of `model` if it has the best weighted F1 so far."""
     best = max((r["val_weighted_f1"] for r in done.history), default=-1.0)
     if row["val_weighted_f1"] > best:
         return Trained(weights_of(model), int(row["epoch"]), [*done.history, row])
@@ -26,7 +32,12 @@ def added(done: Trained, model: nn.Module, row: dict[str, float]) -> Trained:
 
 
 def scores(p: Tensor, y: Tensor) -> dict[str, float]:
-    """What `val` is judged by: cross-entropy and scores of logits [N, C] for labels [N], keys `val_…`."""
+    """Return cross-entropy and scores on val, under keys `val_…`.
+
+    Args:
+        p: [N, C] logits.
+        y: [N] labels.
+    """
     guess = p.argmax(1)
     return {
         "val_ce": nn.functional.cross_entropy(p, y).item(),

@@ -1,4 +1,4 @@
-"""What the `train` stage does: `train.seeds` models fitted into models/seedN, their curves into results/live."""
+"""The `train` stage: train `train.seeds` models, write them to models/seedN and their curves to results/live."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from dvclive import Live
+from dvclive.live import Live
 
 from pipeline.disk import replacing_folder, write_text
 from pipeline.env import device as pick_device
@@ -32,10 +32,10 @@ LIVE = Path("results/live")
 
 
 def run() -> None:
-    """Train what params.yaml asks for; a run that was interrupted goes on from its last whole epoch.
+    """Train the models of params.yaml; an interrupted run resumes from its last saved epoch.
 
     Raises:
-        UserError: a mistake in params or tables, features that do not fit them, a loss that is not finite, a full disk.
+        UserError: params or tables are wrong, features do not fit them, a loss is not finite, or the disk is full.
     """
     with alone("train"):
         caches = [FEATURES / f"{name}.h5" for name in load().train.streams.in_use().values()]
@@ -59,7 +59,8 @@ def _run(params: Params, caches: list[Path]) -> None:
         "train.__main__", [*settings, *params.corpus.labels], [UTTERANCES, LABELS, *caches], device
     )
     for meta in (stream.meta for stream in data.streams.values()):
-        validate(StreamRecord, stream_record(meta), FEATURES / f"{meta.stream}.h5")  # not after hours
+        # Fail now instead of after hours of training.
+        validate(StreamRecord, stream_record(meta), FEATURES / f"{meta.stream}.h5")
     for seed in range(params.train.seed, params.train.seed + params.train.seeds):
         folder = MODELS / f"seed{seed}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -67,9 +68,9 @@ def _run(params: Params, caches: list[Path]) -> None:
         done = _follow(
             fit(data, params, seed, device, states / f"seed{seed}.pt", epochs), LIVE / f"seed{seed}"
         )
-        shutil.rmtree(folder / "epochs", ignore_errors=True)  # another run's
+        shutil.rmtree(folder / "epochs", ignore_errors=True)  # left by an earlier run
         if epochs is not None:
-            # Not moved: DVC deletes models/ when a run that was killed after this line goes on.
+            # Copied and not moved: if the run is killed after this, DVC deletes models/ before the run resumes.
             with replacing_folder(folder / "epochs") as copies:
                 shutil.copytree(epochs, copies, dirs_exist_ok=True)
         write_model(folder, done.weights, _record(params, chosen, data, seed, done))
@@ -82,13 +83,13 @@ def _run(params: Params, caches: list[Path]) -> None:
         )
     ours = {f"seed{seed}" for seed in range(params.train.seed, params.train.seed + params.train.seeds)}
     for folder in MODELS.glob("seed*"):
-        if folder.name not in ours:  # left by a run of other params that outlived its dvc
+        if folder.name not in ours:  # left by a run of other params whose `dvc` process was killed
             shutil.rmtree(folder)
     shutil.rmtree(states, ignore_errors=True)
 
 
 def _follow(epochs: Iterator[Trained], folder: Path) -> Trained:
-    """Let a run go on to its end, logging every epoch; a resumed run logs its earlier epochs again."""
+    """Run all epochs and log each; a resumed run logs its earlier epochs again."""
     logged, done = 0, None
     with Live(dir=str(folder), save_dvc_exp=False, dvcyaml=None, report=None, monitor_system=False) as live:
         for done in epochs:

@@ -139,9 +139,9 @@ def test_a_model_of_other_features_is_refused(here):
     [
         ("model.safetensors", b"half", r"model.safetensors: damaged .*`dvc repro --force train`"),
         ("model.safetensors", None, r"model.safetensors: no such file"),
-        ("model.json", None, r"models/seed1/model.json: no such file; `dvc repro train` makes it"),
+        ("model.json", None, r"models/seed1/model.json: no such file; run `dvc repro train` to make it"),
         ("model.json", b"{", r"model.json: damaged"),
-        ("model.json", b'{"schema": 99}', r"model.json: schema=99, this version reads 2"),
+        ("model.json", b'{"schema": 99}', r"model.json: schema=99, but this version reads 2"),
         ("history.csv", None, r"history.csv: missing or damaged"),
         ("history.csv", b"", r"history.csv: missing or damaged"),
     ],

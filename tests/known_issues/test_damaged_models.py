@@ -86,7 +86,7 @@ def test_weights_of_another_run_are_refused(here):
     weights = load_file(FOLDER / "model.safetensors")
     save_file({name: tensor + 1 for name, tensor in weights.items()}, FOLDER / "model.safetensors")
     with pytest.raises(
-        UserError, match=r"model.safetensors: damaged \(its sha256 is not the one in model.json\)"
+        UserError, match=r"model.safetensors: damaged \(its sha256 differs from the one in model.json\)"
     ):
         load_run(load())
 
@@ -95,7 +95,7 @@ def test_a_changed_record_is_refused_whatever_was_changed(here):
     changed = said()
     changed["labels"] = ["anger", "joy", "neutral"]
     (FOLDER / "model.json").write_text(json.dumps(changed))
-    with pytest.raises(UserError, match=r"model.json: damaged \(it was changed after training wrote it\)"):
+    with pytest.raises(UserError, match=r"model.json: damaged \(its digest does not fit its content; it was changed after training\)"):
         load_run(load())
 
 
@@ -105,14 +105,14 @@ def test_a_changed_record_is_refused_whatever_was_changed(here):
         ("statistics.audio.mean.0", float("nan"), "damaged"),
         ("statistics.audio.mean.0", 1e308, r"statistics.audio.mean.0=1e\+308"),
         ("statistics.audio.sd.0", -1.0, r"statistics.audio.sd.0=-1.0"),
-        ("statistics.audio.sd", [0.0] * 7, "statistics.audio.sd: all 0"),
+        ("statistics.audio.sd", [0.0] * 7, "statistics.audio.sd: every value is 0"),
         ("statistics.audio.mean", 0.5, "statistics.audio.mean=0.5"),
         ("statistics.audio", {"mean": [0.0], "sd": [1.0]}, "1 means and 1 sd for 7 features"),
         ("statistics.text", None, "statistics.text"),
         ("dims.audio", 10**9, "means and 7 sd for 1000000000 features"),
         ("dims", {}, "dims"),
-        ("labels", ["joy", "anger"], "labels: 2 for 3 counts"),
-        ("labels.0", "anger", "one of them twice"),
+        ("labels", ["joy", "anger"], "labels: 2 labels for 3 counts"),
+        ("labels.0", "anger", "duplicate label"),
         ("labels.0", "a\nb", "labels.0="),
         ("class_counts.0", "many", "class_counts.0='many'"),
         ("params.model.dim", 1 << 40, "model.dim=1099511627776"),
@@ -124,7 +124,7 @@ def test_a_changed_record_is_refused_whatever_was_changed(here):
         ),
         ("streams.audio.stream", "x" * 101, "is longer than 100 bytes"),
         ("streams.audio.weights.name", "../../etc", "weights.name='../../etc': must be the plain name"),
-        ("streams.audio.weights.sha256", "x", "is no sha256"),
+        ("streams.audio.weights.sha256", "x", "not a sha256"),
         ("streams.audio.weights", "x", "streams.audio.weights='x'"),
         ("packages", {}, "packages.torch: missing"),
         ("best_epoch", True, "best_epoch=True"),

@@ -96,5 +96,5 @@ def test_features_that_record_one_hash_for_both_parts_are_refused(project: Path)
         names, x = list(cache.utterances), cache.pooled()
         about = dataclasses.replace(cache.meta, weights_saw={"fold": "none", "ids": "0" * 64})
     write(PATH, about, names, [Row(f"{i:064x}", "ok", pooled=row) for i, row in enumerate(x)])
-    with refused("did not record train and val apart.*fine-tune them anew"):
+    with refused("did not record train and val separately.*fine-tune it again"):
         read(load())

@@ -129,7 +129,7 @@ def test_a_damaged_state_is_set_aside(tmp_path, capsys):
     list(itertools.islice(fit(data, params, 5, CPU, state), 2))
     state.write_bytes(state.read_bytes()[: state.stat().st_size // 2])
     assert read_state(tmp_path / "state") is None
-    assert "set aside" in capsys.readouterr().out
+    assert "state: damaged" in capsys.readouterr().out
     assert (tmp_path / "state.damaged").exists()
     assert hashed(last(fit(data, params, 5, CPU, state))) == hashed(whole)
 

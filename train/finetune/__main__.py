@@ -1,15 +1,15 @@
-"""The `finetune` stage: an encoder's weights fitted to the train split, so that its features know the emotions.
+"""Fine-tune an encoder on the labels of the train split. This is the `finetune` stage.
 
-    python -m train.finetune text_ft               # finetune.text_ft of params.yaml → weights/text_ft
-    accelerate launch -m train.finetune.__main__ text_ft    # the same on several GPUs, each batch shared among them
+    python -m train.finetune text_ft                        # finetune.text_ft of params.yaml → weights/text_ft
+    accelerate launch -m train.finetune.__main__ text_ft    # the same on several GPUs, which share each batch
 
-`finetune.NAME` is a stream like those under `extract` (text, or speech with its convolutions frozen) and has a
-section `training` besides. It sees the utterances of train and val alone, each with its context, as the stream
-will; test is never read. weights/NAME holds the model, its tokenizer or preprocessor, and finetune.json: base
-weights, params, the scores of every epoch, and the fold and ids behind them, which training checks.
+`finetune.NAME` describes a stream, as under `extract`, and has a section `training`. The encoder is `text`, or `speech`
+with frozen convolutions. Only utterances of train and val are read, each with its context. weights/NAME holds the
+model, its tokenizer or preprocessor, and finetune.json: base weights, params, the scores of every epoch, the fold, and
+hashes of the utterance ids, which training checks.
 
-The same inputs on the same machine give the same bytes. Interrupted, it goes on at the next start from the
-state last written (at most some minutes of work are behind it).
+The same inputs on the same machine give the same bytes. After an interruption, the next run resumes from the last saved
+state, at most a few minutes old.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from pipeline.errors import entry
 
 
 def main() -> None:
-    words = parser("train.finetune", __doc__)
-    words.add_argument("name", metavar="NAME", help="a key under `finetune` in params.yaml")
-    name = words.parse_args().name
+    """Run the command."""
+    arguments = parser("train.finetune", __doc__)
+    arguments.add_argument("name", metavar="NAME", help="a key under `finetune` in params.yaml")
+    name = arguments.parse_args().name
 
     from train.finetune.stage import run
 
@@ -29,4 +30,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    entry(main, "finetune: stopped; the next run goes on from the state last written")
+    entry(main, "finetune: interrupted; the next run resumes from the last saved state")

@@ -1,8 +1,9 @@
-"""An encoder's weights fitted to labelled utterances, behind `python -m train.finetune`.
+"""The training loop of `python -m train.finetune`.
 
-Cross-entropy of a linear layer on the stream's own pooled vector, AdamW with a linear warm-up and fall, batches
-of like length. The epoch is chosen by weighted F1 on val. A run that was killed goes on at the step whose state
-was last written, and ends with the same bytes as one that was not (one process, on the CPU).
+The loss is the cross-entropy of a linear layer on the stream's pooled vector. The optimiser is AdamW with a linear
+warm-up and a linear decay. Batches hold utterances of similar length. The epoch with the best weighted F1 on val is
+chosen. A killed run resumes from the last saved step; with one process on the CPU it ends with the same bytes as an
+uninterrupted run.
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ from train.randomness import random_state, seed_everything, set_random_state
 from train.selection import Trained, added, scores
 
 DROPOUT = 0.1
-# Batches drawn at random and sorted by length together: long enough to match lengths, short enough to mix.
+# The number of batches that are sorted by length together: enough to match lengths, few enough to mix utterances.
 POOL = 50
-# Between two states at least so many times as long as writing one takes: 2 GB for RoBERTa-base.
+# The least time between two saves, in multiples of the time that a save takes. A state is 2 GB for RoBERTa-base.
 SAVE_RATIO = 20.0
 
 
@@ -40,8 +41,8 @@ class Examples:
     """Labelled utterances of one split.
 
     Attributes:
-        names: the utterances' ids.
-        inputs: what the encoder's `read` gave for each.
+        names: the utterance ids.
+        inputs: the results of the encoder's `read`.
         labels: [N] long.
     """
 
@@ -51,7 +52,13 @@ class Examples:
 
 
 class Classifier(nn.Module):
-    """Inputs → logits [B, C]: the encoder's pooled vector, dropout, a linear layer."""
+    """An encoder's pooled vector, dropout, and a linear layer.
+
+    Args:
+        encoder: the encoder to fine-tune.
+        dim: the size of its pooled vector, D.
+        classes: the number of labels, C.
+    """
 
     def __init__(self, encoder: Trainable, dim: int, classes: int) -> None:
         super().__init__()
@@ -61,6 +68,7 @@ class Classifier(nn.Module):
         self.head = nn.Sequential(nn.Dropout(DROPOUT), nn.Linear(dim, classes))
 
     def forward(self, inputs: Sequence[Any]) -> Tensor:
+        """Return the logits [B, C] of B inputs."""
         logits: Tensor = self.head(self._encoder.vectors(self.network, inputs))
         return logits
 
@@ -69,15 +77,20 @@ def fit(
     encoder: Any, train: Examples, val: Examples, classes: int, knobs: FinetuneParams, accelerator: Accelerator,
     state: Path, name: str,
 ) -> Trained:  # fmt: skip
-    """Fit the encoder that `knobs` describe; returns its weights after the epoch that is best on val.
+    """Fine-tune an encoder and return its weights after the epoch that is best on val.
 
     Args:
         encoder: an `Encoder` that is `Trainable`.
-        state: where the state is kept; a run that finds one there resumes it.
-        name: the stream's, for the progress bar and messages.
+        train: the utterances to train on.
+        val: the utterances to select the epoch on.
+        classes: the number of labels.
+        knobs: the section `training`.
+        accelerator: distributes the work over processes.
+        state: the file of the saved state. If it exists, the run resumes from it.
+        name: the name of the stream, for the progress bar and messages.
 
     Raises:
-        UserError: these weights cannot be fitted, or the loss is not finite (its utterances are named).
+        UserError: the encoder cannot be trained, or the loss is not finite; the message names the utterances.
     """
     seed_everything(knobs.seed, knobs.threads)
     model = accelerator.prepare(Classifier(encoder, encoder.pooled_dim, classes))
@@ -112,14 +125,14 @@ def fit(
             if not math.isfinite(value):
                 names = ", ".join(train.names[i] for i in order[place])
                 raise UserError(
-                    f"{name}: the loss or its gradient is not finite in epoch {epoch + 1} ({value:g}) for the "
+                    f"{name}: the loss or its gradient ({value:g}) is not finite in epoch {epoch + 1} for the "
                     f"utterances {names}; lower finetune.{name}.training.lr"
                 )
             loss += value * len(order[place])
             bar.update()
             if place == steps - 1:
                 row = {"epoch": epoch + 1, "train_loss": loss / len(sizes)}
-                done = _judged(done, plain, val, encoder, knobs, accelerator, row)
+                done = _scored(done, plain, val, encoder, knobs, accelerator, row)
                 loss = 0.0
                 accelerator.print(
                     f"{name}: epoch {epoch + 1} of {knobs.epochs}: train loss {done.history[-1]['train_loss']:.4f}, "
@@ -140,9 +153,15 @@ def fit(
 
 
 def batches(sizes: Sequence[int], count: int, seed: int, epoch: int) -> list[list[int]]:
-    """An epoch's batches of at most `count` indices, each index once: of like size inside, shuffled among each other.
+    """Return an epoch's batches of indices, each of similar sizes, in random order.
 
-    A function of its arguments alone, so that a resumed run finds the order again.
+    The result depends only on the arguments, so a resumed run gets the same order.
+
+    Args:
+        sizes: the size of each input.
+        count: the largest number of inputs in a batch.
+        seed: the seed of the run.
+        epoch: the number of the epoch.
     """
     generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
     order = torch.randperm(len(sizes), generator=generator).tolist()
@@ -150,7 +169,10 @@ def batches(sizes: Sequence[int], count: int, seed: int, epoch: int) -> list[lis
 
 
 def slope(step: int, total: int, warmup: float) -> float:
-    """The learning rate's share of its highest: up to 1 over the first `warmup` of all steps, then down to 0."""
+    """Return the learning rate of a step, as a share of the highest.
+
+    It rises to 1 over the first `warmup` share of all steps and then falls to 0.
+    """
     rising = round(warmup * total)
     return (step + 1) / rising if step < rising else (total - step) / (total - rising)
 
@@ -159,9 +181,12 @@ def _step(
     model: nn.Module, optimiser: torch.optim.Optimizer, data: Examples, chosen: list[int], knobs: FinetuneParams,
     accelerator: Accelerator,
 ) -> float:  # fmt: skip
-    """One update; the batch's mean loss, or what is not finite of loss and gradient."""
+    """Update the weights, and return the mean loss of the batch.
+
+    If the loss or the norm of its gradient is not finite, return that value and leave the weights unchanged.
+    """
     world = accelerator.num_processes
-    # Every process must take part in each step: one that is left without an utterance weighs another's by 0.
+    # Every process must take part in each step, so a process without an utterance gives another's the weight 0.
     mine = chosen[accelerator.process_index :: world]
     weight = world / len(chosen) if mine else 0.0
     mine = mine or chosen[:1]
@@ -182,11 +207,11 @@ def _step(
 
 
 @torch.no_grad()
-def _judged(
+def _scored(
     done: Trained, model: Classifier, val: Examples, encoder: Trainable, knobs: FinetuneParams,
     accelerator: Accelerator, row: dict[str, float],
 ) -> Trained:  # fmt: skip
-    """`done` with an epoch more. Every process computes it: a tenth of the corpus is soon done."""
+    """Return `done` with one more epoch. Every process scores all of val, which is about a tenth of the corpus."""
     model.eval()
     order = sorted(range(len(val.inputs)), key=lambda i: encoder.size(val.inputs[i]))
     logits = torch.empty(len(order), model.classes)
@@ -199,15 +224,17 @@ def _judged(
 
 
 class _Saving:
-    """When the state is written: so seldom that it costs little, however large it is."""
+    """Limits saving to a small share of the time, however large the state is."""
 
     def __init__(self, path: Path | None) -> None:
         self.path, self.next = path, 0.0
 
     def is_due(self) -> bool:
+        """Return whether to save now."""
         return self.path is not None and time.monotonic() >= self.next
 
     def write(self, state: dict[str, Any]) -> None:
+        """Save the state, and set the time of the next save."""
         assert self.path is not None
         begin = time.monotonic()
         write_state(self.path, state)

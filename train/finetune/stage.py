@@ -1,4 +1,4 @@
-"""What the `finetune` stage does: read what the encoder sees of train and val, fit it, leave its weights."""
+"""The `finetune` stage: read the encoder's inputs of train and val, train it, and write its weights."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ SCHEMA = 2
 
 
 def run(name: str) -> None:
-    """Fit the encoder of `finetune.NAME` and write weights/NAME; one that was interrupted goes on where it was.
+    """Train the encoder of `finetune.NAME` and write weights/NAME; an interrupted run resumes.
 
     Raises:
-        UserError: a mistake in params or tables, nothing to train on, a loss that is not finite, a full disk.
+        UserError: params or tables are wrong, there is nothing to train on, a loss is not finite, or the disk is full.
     """
     accelerator = _accelerator()
-    # Processes that share the work wait for each other later.
+    # Only the main process locks, because the processes of one run must not exclude each other.
     with alone(f"finetune {name}") if accelerator.is_main_process else nullcontext():
         inputs = Inputs(["corpus.labels", f"finetune.{name}"], [UTTERANCES, LABELS])
         _run(name, load_checked(), accelerator, inputs)
@@ -78,7 +78,7 @@ def _accelerator() -> Any:
     where = pick_device()
     if where.index is not None:
         torch.cuda.set_device(where)
-    # A stream that reads an inner layer leaves those above it without gradients.
+    # If a stream reads an inner layer, the layers above it have no gradients.
     unused = DistributedDataParallelKwargs(find_unused_parameters=True)
     return Accelerator(cpu=where.type == "cpu", kwargs_handlers=[unused])
 
@@ -86,10 +86,10 @@ def _accelerator() -> Any:
 def _examples(
     title: str, encoder: Encoder[Any], utterances: list[Utterance], labels: np.ndarray, wanted: np.ndarray
 ) -> Examples:
-    """Return the wanted utterances ([N] bool) as the encoder reads them; those without a feature are left out.
+    """Return the encoder's inputs of the wanted utterances ([N] bool), without those that it cannot read.
 
     Raises:
-        UserError: none is left, or a media file is not where it should be.
+        UserError: no utterance is left, or a media file is missing.
     """
     names: list[str] = []
     inputs: list[Any] = []
@@ -117,7 +117,9 @@ def _examples(
                 row += 1
     shown = ", ".join(f"{count} {status}" for status, count in left_out.items())
     if not inputs:
-        raise UserError(f"{title}: no labelled utterance can be read ({shown or 'there is none'})")
+        raise UserError(
+            f"{title}: no labelled utterance can be read ({shown or 'there is none'}); check {LABELS} and the media"
+        )
     if left_out:
         print(f"{title}: left out: {shown}")
     return Examples(names, inputs, torch.from_numpy(labels[rows]).long())
@@ -143,13 +145,13 @@ def _record(
 
 
 def _write(folder: Path, encoder: Any, done: Trained, record: dict[str, Any]) -> None:
-    """Put the finished folder in its place at once: half of one would look like weights."""
+    """Write the folder under a temporary name, and rename it when it is complete."""
     network = encoder.network()
     network.load_state_dict(done.weights)
     text = json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
     with replacing_folder(folder) as part:
         try:
             encoder.save(network, part)
-        except SafetensorError as error:  # what its writer makes of a full disk
+        except SafetensorError as error:  # raised instead of OSError if the disk is full
             raise not_written(folder, error) from None
         (part / RECORD).write_text(text + "\n", encoding="utf-8")
