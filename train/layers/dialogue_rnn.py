@@ -1,7 +1,7 @@
-"""DialogueRNN: context within a modality from who spoke when (equation 1's C^m; Majumder et al., AAAI 2019).
+"""DialogueRNN (Majumder et al., AAAI 2019): the context of each turn within a modality (C^m of MultiEMO's equation 1).
 
-Per turn: a global state, attended over its own past, the state of the party that speaks, and an emotion state,
-which is the output. Both directions of all modalities run as one batch of chains (recurrence.py).
+Each turn has three states: a global state with attention over its past, the state of the speaker's party, and an
+emotion state, which is the output. Both directions of all modalities run as one batch of chains (recurrence.py).
 """
 
 from __future__ import annotations
@@ -15,10 +15,15 @@ from train.layers.recurrence import Emotions, Parties
 
 
 class DialogueRNN(nn.Module):
-    """M modalities at once: M forward chains, and after them M reverse ones where `bidirectional`.
+    """DialogueRNNs of M modalities: M forward chains, then M reverse chains if bidirectional; K chains in all.
 
-    Each product's weights lie as [K, in, out]; every GRU keeps its two biases apart, (r, z, n) and (h, r, z) in the
-    order of recurrence.py: their gradients are equal but in r and z, and Adam's steps add up.
+    The weights of each product are [K, in, out]. Every GRU has two biases, (r, z, n) and (h, r, z), in the order of
+    recurrence.py. The biases of r and z have equal gradients, but a single bias would get half of Adam's step.
+
+    Args:
+        modalities: the number of modalities, M.
+        dim: the size of inputs and states, d.
+        bidirectional: whether to run reverse chains.
     """
 
     def __init__(self, modalities: int, dim: int, bidirectional: bool) -> None:
@@ -27,7 +32,7 @@ class DialogueRNN(nn.Module):
         chains = modalities * (2 if bidirectional else 1)
 
         def draw(*shape: int) -> nn.Parameter:
-            bound = dim**-0.5  # as nn.GRUCell draws them
+            bound = dim**-0.5  # as in nn.GRUCell
             return nn.Parameter(torch.empty(chains, *shape).uniform_(-bound, bound))
 
         self.of_input, self.of_party = draw(dim, 6 * dim), draw(dim, 6 * dim)
@@ -38,7 +43,12 @@ class DialogueRNN(nn.Module):
         self.emotion_input_bias, self.emotion_hidden_bias = draw(1, 3, dim), draw(1, 3, dim)
 
     def forward(self, inputs: list[Tensor], layout: Layout) -> list[Tensor]:
-        """M tensors [U, d] in forward time-major order -> M tensors [R, d], or [R, 2d] where bidirectional."""
+        """Return M tensors [R, d], or [R, 2d] if bidirectional.
+
+        Args:
+            inputs: M tensors [U, d] in forward time-major order.
+            layout: the layout of the batch.
+        """
         directions = layout.chains[: 1 + self.bidirectional]
         u = torch.stack([chain.start(x) for chain in directions for x in inputs])
         before = torch.stack([chain.before for chain in directions for _ in inputs])
@@ -54,10 +64,10 @@ class DialogueRNN(nn.Module):
                 after,
                 layout.sizes,
             )
-            heard = [chain.heard for chain in directions for _ in inputs if chain.heard is not None]
-            if heard:
+            sources = [chain.source for chain in directions for _ in inputs if chain.source is not None]
+            if sources:
                 states = F.pad(q, (0, 0, 0, 1)).unbind()
-                q = torch.stack([x.index_select(0, rows) for x, rows in zip(states, heard, strict=True)])
+                q = torch.stack([x.index_select(0, rows) for x, rows in zip(states, sources, strict=True)])
             e = Emotions.apply(
                 *(x.to(cast) for x in (q, self.emotion_of_party, self.emotion_of_emotion)),
                 _gate_bias(self.emotion_input_bias, self.emotion_hidden_bias).to(cast),
@@ -71,5 +81,5 @@ class DialogueRNN(nn.Module):
 
 
 def _gate_bias(input_bias: Tensor, hidden_bias: Tensor) -> Tensor:
-    """[K, G, 3, d] (r, z, n) and (h, r, z) of G GRUs -> [K, 4 G d] (h, r, z, n)."""
+    """Add the biases [K, G, 3, d] of G GRUs, (r, z, n) and (h, r, z), to [K, 4 G d], (h, r, z, n)."""
     return (F.pad(input_bias, (0, 0, 1, 0)) + F.pad(hidden_bias, (0, 0, 0, 1))).flatten(1)

@@ -1,19 +1,20 @@
-"""Where an utterance's row lies, so that no model computes on padding.
+"""The order of a batch's utterances in memory, chosen so that no model computes on padding.
 
-Two orders of the same U utterances, dialogues sorted by length, longest first:
+Dialogues are sorted by length, longest first. Their U utterances have two orders:
 
-* *time-major*, for recurrences: all first turns, all second turns, … The dialogues still running at a turn are the
-  first `sizes[t]` of it, so that a finished dialogue simply leaves. Counted from each dialogue's own last turn it
-  is the order of the reverse direction; both have the same sizes.
-* *dialogue-major*, for attention: dialogues of one length are neighbours and are attended to together as
-  [n, L, d] views, without padding, mask or copy.
+* *time-major*, for recurrences: all first turns, then all second turns, and so on. The first `sizes[t]` dialogues have
+  a turn t, so a finished dialogue needs no mask. The reverse direction counts turns from the end of each dialogue and
+  has the same sizes.
+* *dialogue-major*, for attention: dialogues of equal length are neighbours. Attention reads them as [n, L, d] views,
+  without padding, mask or copy.
 
-On a GPU, where a launch costs more than padding does, the second is *dense*: T rows a dialogue, one group.
+On a GPU, where many small kernels cost more than padding, dialogue-major order is *dense*: T rows for each dialogue.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,45 +23,76 @@ from torch.autograd.function import once_differentiable
 
 @dataclass
 class Move:
-    """A partial permutation of rows, -1 where nothing is taken. Its gradient is its inverse, not a scatter."""
+    """A partial permutation of rows. Its gradient is the inverse permutation, so no scatter is needed.
 
-    rows: Tensor  # [n'] row of the source, or -1
-    inverse: Tensor  # [n] row of the result
+    Attributes:
+        rows: [n'] the source row of each result row, -1 for a row of zeros.
+        inverse: [n] the result row of each source row, -1 if it is not used.
+    """
+
+    rows: Tensor
+    inverse: Tensor
 
     def __call__(self, x: Tensor) -> Tensor:
-        """x [n, d] -> [n', d], zeros where there is none."""
-        return _Take.apply(x, self.rows, self.inverse)
+        """Return the permuted rows [n', d] of `x` [n, d]."""
+        taken: Tensor = _Take.apply(x, self.rows, self.inverse)
+        return taken
 
 
 @dataclass
 class Chain:
-    """One direction of time. Its rows are time-major in that direction, 0 … U - 1."""
+    """One direction of time. Its rows 0 … U - 1 are time-major in that direction.
 
-    start: Move  # from forward time-major rows to this direction's
-    before: Tensor  # [U] the same party's previous turn, U where there is none
-    after: Tensor  # [U] the same party's next turn, U where there is none
-    heard: Tensor | None  # rows (U: nobody's) whose state the emotion recurrence reads, if not its own
-    end: Move  # from the emotion recurrence's rows to the R key rows
+    Attributes:
+        start: from forward time-major rows to the rows of this direction.
+        before: [U] the row of the same party's previous turn, U if there is none.
+        after: [U] the row of the same party's next turn, U if there is none.
+        source: the row of the party state that each step of the emotion recurrence reads, U for zeros. None if each
+            step reads its own row.
+        end: from the rows of the emotion recurrence to the R key rows.
+    """
+
+    start: Move
+    before: Tensor
+    after: Tensor
+    source: Tensor | None
+    end: Move
 
 
 class Layout:
-    """Index tensors of one batch.
+    """Index tensors of one batch: R key rows and Q query rows; R = Q = U if nothing is padded.
 
-    lengths: [B] on the CPU; speakers: [B, T]; padded: every dialogue has T keys, as in the published code; dense:
-    every dialogue has T keys and T queries. There are R key rows and Q query rows; R = Q = U where nothing is padded.
+    Args:
+        lengths: [B] number of turns of each dialogue, on the CPU.
+        speakers: [B, T] number of the party of each turn.
+        padded: whether every dialogue has T keys, as in the published code.
+        dense: whether every dialogue has T keys and T queries.
+
+    Attributes:
+        sizes: the number of dialogues that have a turn t.
+        emotion_sizes: the same for the emotion recurrence, which runs over padding in the published code.
+        groups: (dialogues, queries of each, keys of each) for each length, in dialogue-major order.
+        chains: the forward and the reverse direction.
+        inputs: [U] index in [B * T] of the time-major rows.
+        keys: [R] index in [B * T] of the key rows.
+        padding: [R] bool, True where padded.
+        place: from time-major rows to key rows.
+        ask: from key rows to query rows, None if they are the same.
+        answers: from query rows to the U utterances in the order of the batch.
+        outputs: [U] index in [B * T] of the utterances in the order of the batch.
     """
 
-    sizes: list[int]  # dialogues running at each turn
-    emotion_sizes: list[int]  # the same for the emotion recurrence, which published does not stop
-    groups: list[tuple[int, int, int]]  # (dialogues, queries of each, keys of each), in dialogue-major order
-    chains: tuple[Chain, Chain]  # forward, reverse
-    inputs: Tensor  # [U] place in [B * T] of the time-major rows
-    keys: Tensor  # [R] place in [B * T] of the key rows
-    padding: Tensor  # [R] bool
-    place: Move  # from time-major rows to the key rows
-    ask: Move | None  # from the key rows to the query rows, where these are fewer
-    answers: Move  # from the query rows to the U utterances in the batch's own order
-    outputs: Tensor  # [U] place in [B * T] of the utterances in the batch's own order
+    sizes: list[int]
+    emotion_sizes: list[int]
+    groups: list[tuple[int, int, int]]
+    chains: tuple[Chain, Chain]
+    inputs: Tensor
+    keys: Tensor
+    padding: Tensor
+    place: Move
+    ask: Move | None
+    answers: Move
+    outputs: Tensor
 
     def __init__(self, lengths: Tensor, speakers: Tensor, padded: bool, dense: bool) -> None:
         self._device = speakers.device
@@ -71,14 +103,14 @@ class Layout:
         self.sizes = real.sum(0).tolist()
         self.emotion_sizes = [batch] * turns if padded else self.sizes
 
-        # Time-major: the grids of these names are [B, T], in sorted order.
+        # Time-major rows, as grids [B, T] of the sorted dialogues.
         offsets = torch.tensor([0, *self.sizes[:-1]]).cumsum(0)
         forward = offsets[clock] + dialogue
         backward = offsets[(lengths[:, None] - 1 - clock).clamp(min=0)] + dialogue
         in_batch = order[:, None] * speakers.shape[1] + clock
         self.inputs = _at(forward[real], in_batch[real]).to(self._device)
 
-        # Dialogue-major.
+        # Dialogue-major rows.
         whole = torch.full_like(lengths, turns)
         key_count, query_count = whole if padded or dense else lengths, whole if dense else lengths
         has_key, has_query = clock < key_count[:, None], clock < query_count[:, None]
@@ -93,7 +125,7 @@ class Layout:
         runs = torch.unique_consecutive(torch.stack([query_count, key_count], 1), dim=0, return_counts=True)
         self.groups = [(n, *pair) for pair, n in zip(*(x.tolist() for x in runs), strict=True)]
 
-        # Who spoke when.
+        # The previous and the next turn of each party.
         party = speakers.cpu()[order, :turns]
         same = (party[:, :, None] == party[:, None, :]) & real[:, None, :]
         earlier = torch.where(same & (clock < clock[:, None]), clock, -1).amax(-1)
@@ -106,19 +138,19 @@ class Layout:
                 return torch.where(turn >= 0, time.gather(1, turn.clamp(min=0)), total)
 
             before, after = (_at(time[real], row_of(turn)[real]) for turn in (previous, following))
-            here, heard = torch.where(real, time, -1), None
+            here, source = torch.where(real, time, -1), None
             if padded:
-                # After its end a dialogue's emotion recurrence goes on, reading the state that party 0 was left in;
-                # the reverse direction's states there are thrown away.
+                # In the published code the emotion recurrence continues after the end of a dialogue and reads the
+                # last state of party 0. The reverse direction's states there are not used.
                 step = torch.where(real, lengths[:, None] - 1 - clock, clock) if flipped else clock
                 rows = step * batch + dialogue
-                heard = _at(rows.flatten(), torch.where(real, time, row_of(first_party)).flatten())
+                source = _at(rows.flatten(), torch.where(real, time, row_of(first_party)).flatten())
                 here = rows.masked_fill(~real, -1) if flipped else rows
             return Chain(
                 self._move(_at(time[real], forward[real]), total),
                 before.to(self._device),
                 after.to(self._device),
-                heard if heard is None else heard.to(self._device),
+                source if source is None else source.to(self._device),
                 self._move(here[has_key], sum(self.emotion_sizes)),
             )
 
@@ -131,7 +163,7 @@ class Layout:
 
 
 def _at(places: Tensor, values: Tensor) -> Tensor:
-    """values[i] at places[i], a permutation."""
+    """Return `values` permuted: values[i] at index places[i]."""
     return torch.empty_like(values).scatter_(0, places, values)
 
 
@@ -141,11 +173,11 @@ def _take(x: Tensor, index: Tensor) -> Tensor:
 
 class _Take(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, x, index, inverse):
+    def forward(ctx: Any, x: Tensor, index: Tensor, inverse: Tensor) -> Tensor:
         ctx.save_for_backward(inverse)
         return _take(x, index)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         return _take(grad, *ctx.saved_tensors), None, None
