@@ -144,7 +144,7 @@ def test_a_knob_that_the_model_does_not_read_changes_nothing(here, capsys):
 
 def test_the_check_finds_what_is_wrong_in_the_models_sections(here):
     write(loss={"mu1": 0.9, "mu2": 0.9}, **CHECKED)
-    with pytest.raises(UserError, match="> 1, which leaves"):
+    with pytest.raises(UserError, match="> 1 gives cross-entropy a negative weight"):
         check.main()
     write(loss={"mu_1": 0.9}, **CHECKED)
     with pytest.raises(UserError, match=r"loss\.mu_1: unknown key"):

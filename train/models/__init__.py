@@ -1,7 +1,7 @@
-"""The fusion models, a folder each: batches of whole dialogues, or of utterances with their frames, in; answers out.
+"""The fusion models, one folder each.
 
-A model's folder declares what it is: its class `Model` (train/models/declaration.py). It is imported only where that
-model is asked for.
+A model maps a batch of dialogues, or of utterances with their frames, to logits. Its folder holds a class `Model`
+(train/models/declaration.py) and is imported only when the model is used.
 """
 
 MODELS: dict[str, str] = {

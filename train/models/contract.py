@@ -1,4 +1,4 @@
-"""What goes into a fusion model and what comes out: the same for every model in this folder."""
+"""The input and output types of all fusion models."""
 
 from __future__ import annotations
 
@@ -16,46 +16,68 @@ __all__ = ["MODALITIES", "Batch", "FrameBatch", "Output", "Solved"]
 
 @dataclass
 class Batch:
-    """Whole dialogues, padded at the end to the longest: B dialogues, T turns, U = sum(lengths) utterances."""
+    """B whole dialogues, padded at the end to T turns; U = sum(lengths) utterances.
 
-    features: dict[
-        str, Tensor
-    ]  # modality -> [B, T, D] float32, modalities in use only; 0 where missing or padded
-    present: dict[str, Tensor]  # modality -> [B, T] bool, False where the feature is missing or padded
-    speakers: Tensor  # [B, T] long, a party's number by first appearance in its dialogue, without a cap
-    lengths: Tensor  # [B] long, always on the CPU: the shapes of a step are known without asking the device
-    labels: Tensor  # [U] long in dialogue-then-turn order, -1 where unlabelled
-    indices: Tensor  # [U] long, row numbers in the utterance table
+    Attributes:
+        features: modality in use → [B, T, D] float32, 0 where missing or padded.
+        present: modality in use → [B, T] bool, False where missing or padded.
+        speakers: [B, T] long, the number of the party within the dialogue, by first appearance, without a limit.
+        lengths: [B] long, always on the CPU, so that shapes are known without waiting for the device.
+        labels: [U] long in dialogue-then-turn order, -1 where unlabelled.
+        indices: [U] long, row numbers in utterances.csv.
+    """
+
+    features: dict[str, Tensor]
+    present: dict[str, Tensor]
+    speakers: Tensor
+    lengths: Tensor
+    labels: Tensor
+    indices: Tensor
 
     def real(self) -> Tensor:
-        """[B, T] bool, False where padded; what it picks is in dialogue-then-turn order."""
+        """Return [B, T] bool, False where padded. As an index it selects in dialogue-then-turn order."""
         real = torch.arange(self.speakers.shape[1]) < self.lengths[:, None]
         return real.to(self.speakers.device)
 
 
 @dataclass
 class FrameBatch:
-    """U utterances, each modality's frames padded at the end to the longest of them."""
+    """U utterances; the frames of each modality are padded at the end to the longest utterance.
 
-    features: dict[str, Tensor]  # modality -> [U, T, D] float32, modalities in use only; 0 where padded
-    present: dict[str, Tensor]  # modality -> [U, T] bool; a row without any True is a missing feature
-    labels: Tensor  # [U] long, -1 where unlabelled
-    indices: Tensor  # [U] long, row numbers in the utterance table
+    Attributes:
+        features: modality in use → [U, T, D] float32, 0 where padded.
+        present: modality in use → [U, T] bool, False where padded. A row of False is a missing feature.
+        labels: [U] long, -1 where unlabelled.
+        indices: [U] long, row numbers in utterances.csv.
+    """
+
+    features: dict[str, Tensor]
+    present: dict[str, Tensor]
+    labels: Tensor
+    indices: Tensor
 
 
 @dataclass(kw_only=True)
 class Output:
-    """A model's answer for the U utterances of a batch, in its order; a model whose loss reads more adds to it."""
+    """A model's output for the U utterances of a batch. A subclass adds what the model's loss needs.
 
-    logits: Tensor  # [U, classes]
+    Attributes:
+        logits: [U, C] in the order of the batch.
+    """
+
+    logits: Tensor
 
 
 @runtime_checkable
 class Solved(Protocol):
-    """A model that is solved for, not descended to."""
+    """A model fitted by a solver instead of gradient descent."""
 
     def solutions(self, features: Mapping[str, Tensor], labels: Tensor) -> Iterator[float]:
-        """Take up one solution after the other for [N, D] features and [N] labels, giving each one's strength.
+        """Set the weights to one solution after another, and yield the regularisation strength of each.
 
-        The caller scores each on val, as it does the epochs of a network, and keeps the best.
+        The caller scores each solution on val, like the epochs of a network, and keeps the best.
+
+        Args:
+            features: modality in use → [N, D] of the labelled train utterances.
+            labels: [N] long.
         """

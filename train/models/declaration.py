@@ -1,6 +1,6 @@
-"""What a fusion model says of itself: its params, its network, its loss, and what it reads.
+"""The declaration of a fusion model: its params, network, loss and input.
 
-A declaration imports no torch before it builds something, so that params are checked within a second.
+A declaration imports torch only to build a network or a loss, so that params are checked within a second.
 """
 
 from __future__ import annotations
@@ -21,24 +21,28 @@ Dropout = Annotated[float, Field(ge=0, lt=1)]
 
 
 class ModelParams(Strict):
-    """The section `model` of every model; a model's own class adds its knobs."""
+    """The section `model`. A subclass adds the params of its model.
+
+    Attributes:
+        name: the model's key in `MODELS`.
+    """
 
     name: str
 
 
 class NoLossParams(Strict):
-    """The section `loss` of a model that has no loss of its own."""
+    """The section `loss` of a model that uses plain cross-entropy."""
 
 
 class FusionModel(ABC):
-    """A model's declaration: `Model` in its folder.
+    """The declaration of a model. Each model's folder has a subclass `Model`.
 
     Attributes:
-        params: validates the section `model`.
-        loss_params: validates the section `loss`.
-        reads: `pooled`, whole dialogues of one vector an utterance and modality (`Batch`), or `frames`, single
-            utterances with the frames of each modality (`FrameBatch`).
-        modalities: those that it reads; streams of others are left out.
+        params: the class that validates the section `model`.
+        loss_params: the class that validates the section `loss`.
+        reads: `pooled` for whole dialogues with one vector per utterance and modality (`Batch`), or `frames` for
+            single utterances with the frames of each modality (`FrameBatch`).
+        modalities: the modalities that the model reads. Streams of other modalities are not used.
     """
 
     params: ClassVar[type[ModelParams]] = ModelParams
@@ -48,20 +52,20 @@ class FusionModel(ABC):
 
     @abstractmethod
     def network(self, dims: Mapping[str, int], classes: int, params: Any) -> nn.Module:
-        """Return the module from a batch to an `Output`.
+        """Return the module that maps a batch to an `Output`.
 
         Args:
             dims: modality in use → feature size.
-            classes: number of labels.
-            params: of the class `params`.
+            classes: the number of labels, C.
+            params: an instance of the class `params`.
         """
 
     def loss(self, params: Any, counts: Tensor) -> nn.Module:
-        """Return the module from an `Output` and labels [U] to {"total": scalar, and each of its terms}.
+        """Return the module that maps an `Output` and labels [U] to scalars: `total` and each of its terms.
 
         Args:
-            params: of the class `loss_params`.
-            counts: [C] labelled utterances of the train split per label.
+            params: an instance of the class `loss_params`.
+            counts: [C] number of labelled train utterances per label.
         """
         from train.models.cross_entropy import CrossEntropy
 

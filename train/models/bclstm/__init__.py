@@ -1,9 +1,11 @@
-"""BC-LSTM (Poria et al., ACL 2017): who speaks does not count, what stands around does."""
+"""BC-LSTM (Poria et al., ACL 2017): each turn with its context, without speakers."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
+
+from typing_extensions import override
 
 from pipeline.params import Size
 from train.models.declaration import Dropout, FusionModel, ModelParams
@@ -13,17 +15,23 @@ if TYPE_CHECKING:
 
 
 class Params(ModelParams):
-    """Its knobs: the size of every LSTM and dense layer, and the dropout between them."""
+    """The section `model`.
+
+    Attributes:
+        dim: the size of every LSTM and dense layer.
+        dropout: between an LSTM and its dense layer.
+    """
 
     dim: Size = 256
     dropout: Dropout = 0.0
 
 
 class Model(FusionModel):
-    """Whole dialogues of pooled features."""
+    """BC-LSTM reads whole dialogues of pooled features."""
 
     params = Params
 
+    @override
     def network(self, dims: Mapping[str, int], classes: int, params: Params) -> nn.Module:
         from train.models.bclstm.network import BCLSTM
 

@@ -1,7 +1,7 @@
-"""BC-LSTM (Poria et al., ACL 2017, doi 10.18653/v1/P17-1081): who speaks does not count, what stands around does.
+"""The network of BC-LSTM (Poria et al., ACL 2017, doi 10.18653/v1/P17-1081), in its hierarchical form.
 
-The hierarchical form: per modality a bidirectional LSTM over the dialogue and a dense layer, then one more of both
-over their concatenation. The paper trains the two levels one after the other, here they are trained as one.
+Each modality has a bidirectional LSTM over the dialogue and a dense layer. Another LSTM and dense layer read their
+concatenation. The paper trains the two levels one after the other; this network trains them together.
 """
 
 from __future__ import annotations
@@ -18,7 +18,13 @@ from train.models.contract import MODALITIES, Batch, Output
 
 
 class BCLSTM(nn.Module):
-    """dims: modality -> feature size, modalities in use only; classes: labels. Always bidirectional."""
+    """BC-LSTM.
+
+    Args:
+        dims: modality in use → feature size.
+        classes: the number of labels, C.
+        params: the section `model`.
+    """
 
     def __init__(self, dims: Mapping[str, int], classes: int, params: Params) -> None:
         super().__init__()
@@ -30,7 +36,7 @@ class BCLSTM(nn.Module):
         self.classify = nn.Linear(d, classes)
 
     def forward(self, batch: Batch) -> Output:
-        """Return the logits of the U real utterances, in dialogue-then-turn order."""
+        """Return the logits [U, C] of the U utterances, in dialogue-then-turn order."""
         alone = []
         for m in self.modalities:
             x = torch.where(batch.present[m][..., None], batch.features[m], self.missing[m])
@@ -40,7 +46,13 @@ class BCLSTM(nn.Module):
 
 
 class Context(nn.Module):
-    """A bidirectional LSTM over whole dialogues, then a dense layer: [B, T, n] -> [B, T, d]."""
+    """A bidirectional LSTM over whole dialogues, followed by a dense layer.
+
+    Args:
+        size: the size of the input, n.
+        d: the size of the LSTM in each direction, and of the output.
+        dropout: before the dense layer.
+    """
 
     def __init__(self, size: int, d: int, dropout: float) -> None:
         super().__init__()
@@ -48,7 +60,8 @@ class Context(nn.Module):
         self.dense, self.dropout = nn.Linear(2 * d, d), nn.Dropout(dropout)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
-        # Packed: the reverse direction begins at each dialogue's own last turn, not in the padding.
+        """Return [B, T, d] of the inputs `x` [B, T, n] and the dialogues' `lengths` [B]."""
+        # Packing makes the reverse direction start at the last turn of each dialogue and not in the padding.
         packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
         states, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=x.shape[1])
         return F.relu(self.dense(self.dropout(states)))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
 from pipeline.params import Size
 from train.models.declaration import Dropout, FusionModel, ModelParams
 
@@ -13,12 +15,13 @@ if TYPE_CHECKING:
 
 
 class Params(ModelParams):
-    """Its knobs.
+    """The section `model`.
 
     Attributes:
-        dim: size of every projection and state.
-        head: inner size of the classifier.
-        bidirectional: whether a turn sees what follows it.
+        dim: the size of every projection and state.
+        head: the inner size of the classifier.
+        dropout: before the classifier.
+        bidirectional: whether a turn's output depends on the turns after it.
     """
 
     dim: Size = 256
@@ -28,10 +31,11 @@ class Params(ModelParams):
 
 
 class Model(FusionModel):
-    """Whole dialogues of pooled features."""
+    """DialogueRNN reads whole dialogues of pooled features."""
 
     params = Params
 
+    @override
     def network(self, dims: Mapping[str, int], classes: int, params: Params) -> nn.Module:
         from train.models.dialoguernn.network import DialogueRNNConcat
 

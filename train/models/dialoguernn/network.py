@@ -1,6 +1,6 @@
-"""DialogueRNN with concatenation (Majumder et al., AAAI 2019): the modalities are joined first, then one recurrence.
+"""DialogueRNN (Majumder et al., AAAI 2019): one recurrence over the concatenated modalities.
 
-MultiEMO without MultiAttn concatenates too, but after a recurrence per modality.
+MultiEMO without MultiAttn also concatenates, but after one recurrence per modality.
 """
 
 from __future__ import annotations
@@ -19,7 +19,13 @@ from train.models.dialoguernn import Params
 
 
 class DialogueRNNConcat(nn.Module):
-    """dims: modality -> feature size, modalities in use only."""
+    """DialogueRNN over concatenated modalities.
+
+    Args:
+        dims: modality in use → feature size.
+        classes: the number of labels, C.
+        params: the section `model`.
+    """
 
     def __init__(self, dims: Mapping[str, int], classes: int, params: Params) -> None:
         super().__init__()
@@ -33,7 +39,7 @@ class DialogueRNNConcat(nn.Module):
         self.classify, self.dropout = nn.Linear(params.head, classes), nn.Dropout(params.dropout)
 
     def forward(self, batch: Batch) -> Output:
-        """Return the logits of the U real utterances, in dialogue-then-turn order."""
+        """Return the logits [U, C] of the U utterances, in dialogue-then-turn order."""
         on_gpu = batch.speakers.device.type != "cpu"
         layout = Layout(batch.lengths, batch.speakers, padded=False, dense=on_gpu)
         inputs = [projected(m, batch, layout, self.project, self.missing) for m in self.modalities]

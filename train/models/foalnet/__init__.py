@@ -1,4 +1,4 @@
-"""Foal-Net (Li et al., Interspeech 2024): frames of voice and video that align, match and fuse."""
+"""Foal-Net (Li et al., Interspeech 2024): alignment, matching and fusion of audio and visual frames."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
+from typing_extensions import override
 
 from pipeline.params import Size
 from pipeline.strict import Strict
@@ -18,14 +19,14 @@ PAIR = ("audio", "visual")
 
 
 class Params(ModelParams):
-    """Sizes of the network.
+    """The section `model`.
 
     Attributes:
-        compat: `published` leaves out the first layer, and `dim` with it.
-        dim: of both streams after their first layer; published: each stream's own.
-        heads: of each attention; they divide `dim`.
-        layers: blocks each way; published: two.
-        head: size of the space that AVEL compares in.
+        compat: `published` omits the first linear layer and ignores `dim`.
+        dim: the size of both streams after the first layer. With `published` each stream keeps its own size.
+        heads: the attention heads, a divisor of `dim`.
+        layers: the cross-attention blocks in each direction; 2 in the paper.
+        head: the size of the space in which AVEL compares the streams.
         dropout: on the frames and before the classifier.
     """
 
@@ -44,25 +45,32 @@ class Params(ModelParams):
 
 
 class LossParams(Strict):
-    """CE + avel·AVEL + mem·MEM."""
+    """The section `loss`: CE + avel·AVEL + mem·MEM.
+
+    Attributes:
+        avel: the weight of audio-video emotion alignment.
+        mem: the weight of cross-modal emotion label matching.
+    """
 
     avel: Annotated[float, Field(ge=0)] = 1.0
     mem: Annotated[float, Field(ge=0)] = 0.1
 
 
 class Model(FusionModel):
-    """Single utterances, the frames of voice and video; `losses` beside it."""
+    """Foal-Net reads the audio and visual frames of single utterances."""
 
     params = Params
     loss_params = LossParams
     reads = "frames"
     modalities = PAIR
 
+    @override
     def network(self, dims: Mapping[str, int], classes: int, params: Params) -> nn.Module:
         from train.models.foalnet.network import FoalNet
 
         return FoalNet(dims, classes, params)
 
+    @override
     def loss(self, params: LossParams, counts: Tensor) -> nn.Module:
         from train.models.foalnet.losses import FoalNetLoss
 

@@ -1,4 +1,4 @@
-"""Foal-Net's objective: CE + avel·AVEL + mem·MEM (Interspeech 2024)."""
+"""Foal-Net's loss, CE + avel·AVEL + mem·MEM (Li et al., Interspeech 2024)."""
 
 from __future__ import annotations
 
@@ -14,11 +14,16 @@ from train.models.foalnet.network import Pairs
 
 
 def avel(audio: Tensor, visual: Tensor, labels: Tensor, scale: Tensor) -> Tensor:
-    """Audio-video emotion alignment (Foal-Net): a contrast both ways whose positives are all of the same emotion.
+    """Return audio-video emotion alignment, a contrastive loss whose positives are all utterances of one emotion.
 
-    audio, visual [N, d] of unit length; labels [N]; scale, what similarities are multiplied by -> scalar. Summed
-    over an anchor's positives, its own pair among them; the mean over anchors and directions. A batch of one
-    emotion pulls all of it together, evenly; one without utterances gives 0.
+    The result is a scalar: the sum over an anchor's positives, which include its own pair, and the mean over anchors
+    and both directions. It is 0 without utterances. If all utterances have one emotion, all pairs attract equally.
+
+    Args:
+        audio: [N, d] of unit length.
+        visual: [N, d] of unit length.
+        labels: [N].
+        scale: the factor of the similarities, a scalar.
     """
     scores = scale * audio @ visual.T
     same = labels[:, None] == labels
@@ -27,36 +32,43 @@ def avel(audio: Tensor, visual: Tensor, labels: Tensor, scale: Tensor) -> Tensor
 
 
 def negatives(scores: Tensor, labels: Tensor) -> Tensor:
-    """[N, N] probabilities of each anchor's (row's) mismatched partner: the more similar, the likelier (Foal-Net).
+    """Return the probabilities [N, N] of each anchor's (row's) mismatched partners, a softmax of the similarities.
 
-    Nobody of the anchor's own emotion: the published code draws from those too where a batch holds no other.
+    A partner of the anchor's own emotion has probability 0, so the row of an anchor without another emotion is 0. The
+    published code draws partners of the anchor's own emotion in that case.
 
-    scores [N, N] similarities. A row without another emotion is 0.
+    Args:
+        scores: [N, N] similarities.
+        labels: [N].
     """
     other = labels[:, None] != labels
     return scores.masked_fill(~other, -torch.inf).softmax(1).nan_to_num(0.0)
 
 
 def mem(pairs: Pairs, rows: Tensor, partners: Mapping[str, Tensor]) -> Tensor:
-    """Cross-modal emotion label matching (Foal-Net): tell own pairs from mismatched ones.
+    """Return cross-modal emotion label matching: the classification of pairs as matched or mismatched.
 
-    rows [n] of the batch; partners: asking modality -> [n] rows of the other modality, of another emotion. Mean
-    cross-entropy of n matched and n mismatched pairs, averaged over the two who ask. -> scalar.
+    The result is a scalar: the mean cross-entropy of n matched and n mismatched pairs, averaged over both directions.
+
+    Args:
+        pairs: the model's output.
+        rows: [n] rows of the batch.
+        partners: querying modality → [n] rows of the other modality, with another emotion.
     """
     truth = torch.cat([torch.ones_like(rows), torch.zeros_like(rows)])
     terms = []
     for m, other in partners.items():
-        judged = torch.cat([pairs.matched[m][rows], pairs.judge(m, rows, other)])
-        terms.append(F.cross_entropy(wide(judged), truth))
+        logits = torch.cat([pairs.matched[m][rows], pairs.match(m, rows, other)])
+        terms.append(F.cross_entropy(wide(logits), truth))
     return torch.stack(terms).mean()
 
 
 class FoalNetLoss(nn.Module):
     """CE + avel·AVEL + mem·MEM.
 
-    forward: Pairs of U utterances and labels [U] -> {"total", "ce", "avel", "mem"}, scalars; a loss of weight 0 is
-    not computed. Utterances labelled -1 are left out; AVEL and MEM read those with both modalities. A batch of one
-    emotion has nothing mismatched to tell apart: its MEM is 0.
+    Args:
+        params: the section `loss`.
+        counts: [C] number of labelled train utterances per label; not used.
     """
 
     def __init__(self, params: LossParams, counts: Tensor) -> None:
@@ -64,6 +76,14 @@ class FoalNetLoss(nn.Module):
         self.params = params
 
     def forward(self, output: Pairs, labels: Tensor) -> dict[str, Tensor]:
+        """Return the scalars `total`, `ce`, `avel` and `mem`; a term of weight 0 is absent.
+
+        AVEL and MEM use only utterances with both modalities. MEM is 0 if all of them have one emotion.
+
+        Args:
+            output: the output for U utterances.
+            labels: [U] long, -1 where unlabelled.
+        """
         params, known = self.params, labels >= 0
         with torch.autocast(labels.device.type, enabled=False):
             logits = wide(output.logits)[known]

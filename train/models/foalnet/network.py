@@ -1,14 +1,14 @@
-"""Foal-Net (Li et al., Interspeech 2024, doi 10.21437/Interspeech.2024-1462): align, match, fuse frames of two streams.
+"""The network of Foal-Net (Li et al., Interspeech 2024, doi 10.21437/Interspeech.2024-1462).
 
-Each modality's frames ask the other's through a stack of cross-attention blocks; the masked means of both stacks,
-side by side, are classified. Two further outputs exist for the losses: the streams' means in one common space
-(AVEL compares them), and a judge that tells a pair that belongs together from one that does not (MEM).
+The frames of each modality attend to the frames of the other through a stack of cross-attention blocks. The classifier
+reads the concatenated masked means of both stacks. The losses read two further outputs: the mean of each stream in a
+common space (AVEL), and a classifier of matched and mismatched pairs (MEM).
 
-In the published model AVEL's gradient shapes the audio encoder. Frames from a cache have none behind them, and AVEL
-would shape nothing that the classifier reads; so a linear layer brings each stream to `dim` first, where all losses
-meet. `compat: published` leaves it out: those are the published heads over given frames.
+In the published model AVEL's gradient trains the audio encoder. Cached frames have no encoder to train, and AVEL's own
+projection heads do not affect the classifier. Therefore a linear layer, shared by all losses, first maps each stream to
+`dim`. `compat: published` omits it, which leaves the published heads on given frames.
 
-An utterance is all the model sees: what stands beside it in a batch, and how far it is padded, changes nothing.
+The output for an utterance does not depend on the rest of the batch or on padding.
 """
 
 from __future__ import annotations
@@ -28,26 +28,37 @@ from train.models.foalnet import PAIR, Params
 
 BLOCK_DROPOUT, PROJECTION_DROPOUT = 0.1, 0.5  # published
 TEMPERATURE = 0.07
-LARGEST_SCALE = 100.0  # as in CLIP: beyond it a batch's nearest wrong pair is all that is learned from
+LARGEST_SCALE = (
+    100.0  # as in CLIP; beyond it only the nearest wrong pair of a batch contributes to the gradient
+)
 
 
 @dataclass(kw_only=True)
 class Pairs(Output):
-    """What the losses read beside the logits; with one modality in use only the logits say anything."""
+    """The logits, and what the losses need besides. With one modality in use only the logits are meaningful.
 
-    both: Tensor  # [U] bool, which utterances have frames of both modalities
-    aligned: dict[str, Tensor]  # modality -> [U, d], unit length
-    scale: Tensor  # what AVEL multiplies similarities by, scalar
-    matched: dict[
-        str, Tensor
-    ]  # asking modality -> [U, 2], (mismatched, matched) logits of an utterance's own pair
-    judge: Callable[
-        [str, Tensor, Tensor], Tensor
-    ]  # (asking modality, its rows [n], the other's [n]) -> [n, 2]
+    Attributes:
+        both: [U] bool, True for utterances with frames of both modalities.
+        aligned: modality → [U, d] of unit length.
+        scale: the factor of AVEL's similarities, a scalar.
+        matched: querying modality → [U, 2], the (mismatched, matched) logits of each utterance's own pair.
+        match: from a querying modality, its rows [n] and the other modality's rows [n] to the logits [n, 2].
+    """
+
+    both: Tensor
+    aligned: dict[str, Tensor]
+    scale: Tensor
+    matched: dict[str, Tensor]
+    match: Callable[[str, Tensor, Tensor], Tensor]
 
 
 class Projection(nn.Module):
-    """LN(W1 x + dropout(W2 gelu(W1 x))), bias-free: [..., D] -> [..., d]."""
+    """LN(W1 x + dropout(W2 gelu(W1 x))) without biases.
+
+    Args:
+        size: the size of the input, D.
+        dim: the size of the output, d.
+    """
 
     def __init__(self, size: int, dim: int) -> None:
         super().__init__()
@@ -55,12 +66,14 @@ class Projection(nn.Module):
         self.norm, self.dropout = nn.LayerNorm(dim), nn.Dropout(PROJECTION_DROPOUT)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return [..., d] of `x` [..., D]."""
         x = self.enter(x)
-        return self.norm(x + self.dropout(self.change(F.gelu(x))))
+        out: Tensor = self.norm(x + self.dropout(self.change(F.gelu(x))))
+        return out
 
 
 class Block(nn.Module):
-    """One cross-attention: LN(x + dropout(W_o attention))."""
+    """One cross-attention block: LN(x + dropout(W_o attention))."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -68,24 +81,39 @@ class Block(nn.Module):
         self.norm, self.dropout = nn.LayerNorm(dim), nn.Dropout(BLOCK_DROPOUT)
 
     def forward(self, x: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        """x [B, Tq, d]; key, value [B, heads, Tk, d/heads]; mask [B, Tk] bool, None for all -> [B, Tq, d]."""
-        return self.norm(x + self.dropout(self.change(x, key, value, mask)))
+        """Return [B, Tq, d].
+
+        Args:
+            x: [B, Tq, d] queries.
+            key: [B, heads, Tk, d/heads].
+            value: [B, heads, Tk, d/heads].
+            mask: [B, Tk] bool, False where padded; None for no padding.
+        """
+        out: Tensor = self.norm(x + self.dropout(self.change(x, key, value, mask)))
+        return out
 
     def change(self, x: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
-        """What attention adds; 0 where all keys are masked."""
+        """Return W_o attention, 0 where all keys are masked. Arguments as in `forward`."""
         q = self.query(x).unflatten(-1, (key.shape[1], -1)).transpose(1, 2)
-        if mask is None:
-            return self.project(F.scaled_dot_product_attention(q, key, value).transpose(1, 2).flatten(2))
-        some = mask.any(1)[:, None, None]
-        mask = (mask[:, None] | ~some)[:, None]  # a softmax over nothing has no value
+        some = None
+        if mask is not None:
+            some = mask.any(1)[:, None, None]
+            mask = (mask[:, None] | ~some)[:, None]  # a softmax over no keys is undefined
         answer = F.scaled_dot_product_attention(q, key, value, mask).transpose(1, 2).flatten(2)
-        return self.project(answer) * some
+        out: Tensor = self.project(answer)
+        return out if some is None else out * some
 
 
 class Stack(nn.Module):
-    """One modality asks the other: `layers` blocks, every one over the other's frames as they came.
+    """The cross-attention blocks of one modality. Every block attends to the other modality's input frames.
 
-    They are projected once for all blocks, and once for matched and mismatched pairs alike.
+    Keys and values are projected once for all blocks, and once for matched and mismatched pairs.
+
+    Args:
+        asked: the size of the other modality's frames, d'.
+        dim: the size of this modality's frames, d.
+        heads: the attention heads.
+        layers: the number of blocks.
     """
 
     def __init__(self, asked: int, dim: int, heads: int, layers: int) -> None:
@@ -95,18 +123,25 @@ class Stack(nn.Module):
         self.memory = nn.Linear(asked, layers * 2 * dim)  # rows: layer, (key, value), heads
 
     def keys(self, x: Tensor) -> Tensor:
-        """[B, Tk, d'] -> [B, 2·layers, heads, Tk, d/heads]."""
-        return self.memory(x).unflatten(-1, (2 * self.layers, self.heads, -1)).permute(0, 2, 3, 1, 4)
+        """Return the keys and values [B, 2·layers, heads, Tk, d/heads] of the other modality's frames [B, Tk, d']."""
+        memory: Tensor = self.memory(x)
+        return torch.unflatten(memory, -1, (2 * self.layers, self.heads, -1)).permute(0, 2, 3, 1, 4)
 
     def forward(self, x: Tensor, keys: Tensor, mask: Tensor | None) -> Tensor:
-        """x [B, Tq, d], keys of the same B, mask [B, Tk] bool or None -> [B, Tq, d]."""
+        """Return [B, Tq, d] of the queries `x` [B, Tq, d]; `keys` as `keys()` returns them, `mask` as in `Block`."""
         for i, block in enumerate(self.blocks):
             x = block(x, keys[:, 2 * i], keys[:, 2 * i + 1], mask)
         return x
 
 
 class FoalNet(nn.Module):
-    """dims: modality -> size of a frame; with one modality its masked mean is classified, and nothing else exists."""
+    """Foal-Net. With one modality in use, the classifier reads its masked mean, and there are no other layers.
+
+    Args:
+        dims: modality in use → size of a frame.
+        classes: the number of labels, C.
+        params: the section `model`.
+    """
 
     def __init__(self, dims: Mapping[str, int], classes: int, params: Params) -> None:
         super().__init__()
@@ -118,16 +153,17 @@ class FoalNet(nn.Module):
         self.enter = nn.ModuleDict(
             {} if self.published else {m: nn.Linear(dims[m], width[m]) for m in self.modalities}
         )
-        # Asks in place of a missing stream's frames: zeros would be a frame like any other.
+        # A learned vector is the query of a missing stream, because zeros could be a real frame.
         self.missing = nn.ParameterDict({m: nn.Parameter(torch.zeros(width[m])) for m in self.modalities})
         if self.other:
             for m, d in width.items():
                 if d % params.heads:
                     raise UserError(
-                        f"model.heads={params.heads} does not divide {d}, the size of the {m} frames"
+                        f"model.heads={params.heads} does not divide {d}, the size of the {m} frames; "
+                        "set a divisor of it"
                     )
             self.align = nn.ModuleDict({m: Projection(width[m], params.head) for m in self.modalities})
-            # The published code stores the logarithm CLIP starts from and divides by it: its temperature is 2.66.
+            # CLIP's initial value. The published code divides by this logarithm, so its temperature is 2.66.
             self.temperature = nn.Parameter(torch.tensor(math.log(1 / TEMPERATURE)))
             self.match = nn.ModuleDict({m: nn.Linear(width[m], 2) for m in self.modalities})
         self.stacks = nn.ModuleDict(
@@ -136,7 +172,7 @@ class FoalNet(nn.Module):
         self.classify = nn.Linear(sum(width.values()), classes)
 
     def forward(self, batch: FrameBatch) -> Pairs:
-        """The U utterances of the batch, in its order."""
+        """Return the logits [U, C] of the U utterances, and the inputs of the losses, in the order of the batch."""
         frames = {m: self._frames(m, batch.features[m]) for m in self.modalities}
         present = {m: batch.present[m] for m in self.modalities}
         here = {m: x.any(1) for m, x in present.items()}
@@ -151,16 +187,17 @@ class FoalNet(nn.Module):
                 x = self._stack(m)(x[rows], keys[m][others], asked if asked is None else asked[others])
             return _mean(x, mask[rows])
 
-        def judge(m: str, rows: Tensor, others: Tensor) -> Tensor:
-            return self.match[m](ask(m, rows, others))
+        def match(m: str, rows: Tensor, others: Tensor) -> Tensor:
+            logits: Tensor = self.match[m](ask(m, rows, others))
+            return logits
 
         every = slice(None)
         fused = {m: ask(m, every, every) for m in self.modalities}
         logits = self.classify(self.dropout(torch.cat(list(fused.values()), -1)))
         if not self.other:
-            nobody = torch.zeros_like(here[self.modalities[0]])
+            none = torch.zeros_like(here[self.modalities[0]])
             return Pairs(
-                logits=logits, both=nobody, aligned={}, scale=logits.new_ones(()), matched={}, judge=judge
+                logits=logits, both=none, aligned={}, scale=logits.new_ones(()), matched={}, match=match
             )
         means = {m: self.align[m](_mean(x, present[m])) for m, x in frames.items()}
         return Pairs(
@@ -169,7 +206,7 @@ class FoalNet(nn.Module):
             aligned={m: F.normalize(x, dim=-1) for m, x in means.items()},
             scale=1 / self.temperature if self.published else self.temperature.exp().clamp(max=LARGEST_SCALE),
             matched={m: self.match[m](x) for m, x in fused.items()},
-            judge=judge,
+            match=match,
         )
 
     def _frames(self, m: str, x: Tensor) -> Tensor:
@@ -180,7 +217,7 @@ class FoalNet(nn.Module):
         return cast(Stack, self.stacks[m])
 
     def _asking(self, m: str, x: Tensor, present: Tensor, here: Tensor) -> tuple[Tensor, Tensor]:
-        """Frames [U, T, D] that ask, and which of them do [U, T]: of a missing stream one learned vector."""
+        """Return the queries [U, T, D] and their mask [U, T]; a missing stream has one query, the learned vector."""
         if bool(here.all()):
             return x, present
         first = torch.zeros_like(present)
@@ -189,5 +226,5 @@ class FoalNet(nn.Module):
 
 
 def _mean(x: Tensor, mask: Tensor) -> Tensor:
-    """Mean of the frames that `mask` keeps: [U, T, d], [U, T] -> [U, d]; 0 where it keeps none."""
+    """Return the mean [U, d] of the frames [U, T, d] where `mask` [U, T] is True; 0 where it never is."""
     return (x * mask[:, :, None]).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)

@@ -1,16 +1,17 @@
-"""The published Foal-Net's weights and ours, in pairs."""
+"""The correspondence between the published Foal-Net's weights and this project's."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
+import torch
 from torch import Tensor
 
 from train.models.renaming import Find, Pairs, linear
 
 
 def foalnet(find: Find, ours: Mapping[str, Tensor]) -> Pairs:
-    """Foal-Net's fusion heads. There every block projects keys and values by itself."""
+    """Yield the pairs of Foal-Net's fusion heads. In the published model every block projects keys and values."""
     for m, other, side in ("audio", "a2v", "audio"), ("visual", "v2a", "video"):
         layers = sum(name.startswith(f"stacks.{m}.blocks.") and name.endswith("norm.bias") for name in ours)
         for i in range(layers):
@@ -24,18 +25,17 @@ def foalnet(find: Find, ours: Mapping[str, Tensor]) -> Pairs:
 def foalnet_block(
     find: Find, ours: Mapping[str, Tensor], prefix: str, own: str, i: int, layers: int
 ) -> Pairs:
-    """Block i of a stack. Rows of our `memory`: layer, (key, value)."""
+    """Yield the pairs of block i of a stack. The rows of our `memory` are ordered by layer, then (key, value)."""
     for theirs, name in ("w_q", "query"), ("w_concat", "project"), ("ln", "norm"):
         yield from linear(find, f"{prefix}{theirs}", ours, f"{own}blocks.{i}.{name}")
     for kind in "weight", "bias":
-        for theirs, part in zip(
-            "kv", ours[f"{own}memory.{kind}"].unflatten(0, (layers, 2, -1))[i], strict=True
-        ):
+        memory = torch.unflatten(ours[f"{own}memory.{kind}"], 0, (layers, 2, -1))
+        for theirs, part in zip("kv", memory[i], strict=True):
             yield find(f"{prefix}w_{theirs}.{kind}", *part.shape), part
 
 
 def foalnet_projection(find: Find, ours: Mapping[str, Tensor], prefix: str, own: str) -> Pairs:
-    """One projection head."""
+    """Yield the pairs of a projection head."""
     for theirs, name in ("linear1", "enter"), ("linear2", "change"):
         part = ours[f"{own}{name}.weight"]
         yield find(f"{prefix}{theirs}.weight", *part.shape), part

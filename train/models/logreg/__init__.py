@@ -1,9 +1,11 @@
-"""Logistic regression on the concatenated features, the baseline to beat."""
+"""Logistic regression on the concatenated features of each utterance: the baseline for every other model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
+
+from typing_extensions import override
 
 from train.models.declaration import FusionModel, ModelParams
 
@@ -12,8 +14,9 @@ if TYPE_CHECKING:
 
 
 class Model(FusionModel):
-    """Pooled features, each utterance for itself."""
+    """Logistic regression reads pooled features, one utterance at a time."""
 
+    @override
     def network(self, dims: Mapping[str, int], classes: int, params: ModelParams) -> nn.Module:
         from train.models.logreg.network import LogisticRegression
 

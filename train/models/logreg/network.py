@@ -1,4 +1,4 @@
-"""Logistic regression on what the fusion models see: the baseline to beat before anything else is claimed."""
+"""Logistic regression on the same features as the fusion models."""
 
 from __future__ import annotations
 
@@ -17,9 +17,14 @@ STRENGTHS = (0.001, 0.01, 0.1, 1.0)
 
 
 class LogisticRegression(nn.Module):
-    """Multinomial logistic regression on the concatenated pooled features; it sees no context.
+    """Multinomial logistic regression on the concatenated pooled features of an utterance, without context.
 
-    dims: modality -> feature size. A missing feature is the train split's mean (zero after normalisation).
+    A missing feature is 0, the train split's mean after normalisation.
+
+    Args:
+        dims: modality in use → feature size.
+        classes: the number of labels, C.
+        params: the section `model`, which has no params here.
     """
 
     def __init__(self, dims: Mapping[str, int], classes: int, params: object) -> None:
@@ -28,30 +33,33 @@ class LogisticRegression(nn.Module):
         self.linear = nn.Linear(sum(dims[m] for m in self.modalities), classes)
 
     def forward(self, batch: Batch) -> Output:
-        """Return the logits of the U real utterances, in dialogue-then-turn order."""
+        """Return the logits [U, C] of the U utterances, in dialogue-then-turn order."""
         real = batch.real()
         x = self._concat({m: batch.features[m][real] for m in self.modalities})
         return Output(logits=self.linear(x))
 
     def solutions(self, features: Mapping[str, Tensor], labels: Tensor) -> Iterator[float]:
-        """Fit to [N, D] features and [N] labels once per inverse regularisation strength.
+        """Fit the model once for each inverse regularisation strength, and yield the strength.
+
+        Args:
+            features: modality in use → [N, D].
+            labels: [N] long.
 
         Raises:
-            UserError: all labels are one.
+            UserError: all labels are equal.
         """
-        if len(labels.unique()) < 2:
+        if len(torch.unique(labels)) < 2:
             raise UserError(
-                "model.name=logreg: the train split has a single label, so there is nothing to tell apart; check "
-                "data/labels.csv and train.fold"
+                "model.name=logreg: the train split has a single label; check data/labels.csv and train.fold"
             )
         x = self._concat(features).double().numpy()
         for strength in STRENGTHS:
             with warnings.catch_warnings():
-                # 2,000 steps are enough for any use here; the best of four strengths is what is kept.
+                # After 2,000 steps a solution is useful even if it has not converged; val selects the best strength.
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 solver = Solver(C=strength, max_iter=2000).fit(x, labels.numpy())
             with torch.no_grad():
-                # A label absent from training can never be predicted.
+                # A label that is absent from training is never predicted.
                 self.linear.weight.zero_()
                 self.linear.bias.fill_(-1e9)
                 coef, bias = torch.from_numpy(solver.coef_), torch.from_numpy(solver.intercept_)

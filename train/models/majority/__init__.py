@@ -1,9 +1,11 @@
-"""The most frequent label, the score that no model may fall below."""
+"""The most frequent label, a lower bound for the score of every model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
+
+from typing_extensions import override
 
 from train.models.declaration import FusionModel, ModelParams
 
@@ -12,8 +14,9 @@ if TYPE_CHECKING:
 
 
 class Model(FusionModel):
-    """The labels alone, of whole dialogues."""
+    """The majority baseline reads no features."""
 
+    @override
     def network(self, dims: Mapping[str, int], classes: int, params: ModelParams) -> nn.Module:
         from train.models.majority.network import Majority
 

@@ -1,4 +1,4 @@
-"""The train split's most frequent label, whatever is said: the score that no model may fall below."""
+"""A model that predicts the train split's most frequent label for every utterance."""
 
 from __future__ import annotations
 
@@ -11,19 +11,25 @@ from train.models.contract import Batch, Output
 
 
 class Majority(nn.Module):
-    """Answers every utterance with the labels' shares of the train split."""
+    """The label frequencies of the train split, for every utterance.
+
+    Args:
+        dims: modality in use → feature size; not used.
+        classes: the number of labels, C.
+        params: the section `model`, which has no params here.
+    """
 
     def __init__(self, dims: Mapping[str, int], classes: int, params: object) -> None:
         super().__init__()
         self.logits = nn.Parameter(torch.zeros(classes))
 
     def forward(self, batch: Batch) -> Output:
-        """Return the same logits for each of the U utterances."""
+        """Return the same logits [U, C] for each of the U utterances."""
         return Output(logits=self.logits.expand(len(batch.labels), -1))
 
     def solutions(self, features: Mapping[str, Tensor], labels: Tensor) -> Iterator[float]:
-        """Count [N] labels, once."""
-        # One more of each (Laplace): a label that training lacks is improbable, not impossible.
+        """Count the labels [N], and yield once."""
+        # Laplace smoothing: a label that is absent from training gets a small probability instead of 0.
         counts = torch.bincount(labels, minlength=len(self.logits)) + 1
         with torch.no_grad():
             self.logits.copy_(torch.log(counts / counts.sum()))

@@ -1,4 +1,4 @@
-"""MultiEMO (Shi and Huang, ACL 2023): recurrence per modality, attention between them, a loss of three terms."""
+"""MultiEMO (Shi and Huang, ACL 2023): a recurrence per modality, attention between modalities, three loss terms."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
+from typing_extensions import override
 
 from pipeline.params import Positive, Share, Size
 from pipeline.strict import Strict
@@ -16,18 +17,19 @@ if TYPE_CHECKING:
 
 
 class Params(ModelParams):
-    """Sizes and parts of the network.
+    """The section `model`.
 
     Attributes:
-        compat: `published` computes what the authors' code does where that is not what is wanted.
-        dim: size of every modality's vectors after their projection.
-        heads: of each attention; they divide `dim`.
-        ffn: inner size of MultiAttn's feed-forward sublayers.
-        layers: of each of MultiAttn's stacks.
-        head: inner size of the classifier.
-        bidirectional: whether a turn sees what follows it.
+        compat: `published` also reproduces the authors' code where the default corrects it.
+        dim: the size of every modality's vectors after their projection.
+        heads: the attention heads, a divisor of `dim`.
+        ffn: the inner size of MultiAttn's feed-forward sublayers.
+        layers: the number of layers of each of MultiAttn's stacks.
+        head: the inner size of the classifier.
+        dropout: in MultiAttn and after the recurrence.
+        bidirectional: whether a turn's output depends on the turns after it.
         text_rnn: whether text has a recurrence.
-        multiattn: whether the modalities ask each other; without it they are concatenated.
+        multiattn: whether modalities attend to each other. Otherwise they are concatenated.
     """
 
     compat: Literal["default", "published"] = "default"
@@ -49,14 +51,16 @@ class Params(ModelParams):
 
 
 class LossParams(Strict):
-    """mu1 SWFC + mu2 Soft-HGR + (1 - mu1 - mu2) CE.
+    """The section `loss`: mu1 SWFC + mu2 Soft-HGR + (1 - mu1 - mu2) CE.
 
     Attributes:
-        temperature: of SWFC's similarities.
-        focus: γ of equation 18, how much more a hard pair counts.
-        alpha: α of equation 19, how much more a rare label counts.
-        soft_hgr: `exact` as the paper writes it, or `scaled` as its code computes it.
-        swfc_weights: whether the labels' weights sum to 1.
+        mu1: the weight of SWFC.
+        mu2: the weight of Soft-HGR.
+        temperature: the divisor of SWFC's similarities.
+        focus: γ of equation 18. A larger value gives hard pairs more weight.
+        alpha: α of equation 19. A larger value gives rare labels more weight.
+        soft_hgr: `exact` as in the paper, or `scaled` as in its code.
+        swfc_weights: `normalised` label weights sum to 1.
     """
 
     mu1: Share = 0.3
@@ -71,23 +75,25 @@ class LossParams(Strict):
     def _weights(self) -> LossParams:
         if self.mu1 + self.mu2 > 1:
             raise ValueError(
-                f"loss.mu1={self.mu1} + loss.mu2={self.mu2} = {self.mu1 + self.mu2:g} > 1, which leaves "
-                "cross-entropy a negative weight: lower one of them"
+                f"loss.mu1={self.mu1} + loss.mu2={self.mu2} = {self.mu1 + self.mu2:g} > 1 gives cross-entropy a "
+                "negative weight; lower one of them"
             )
         return self
 
 
 class Model(FusionModel):
-    """Whole dialogues of pooled features; `losses` beside it."""
+    """MultiEMO reads whole dialogues of pooled features."""
 
     params = Params
     loss_params = LossParams
 
+    @override
     def network(self, dims: Mapping[str, int], classes: int, params: Params) -> nn.Module:
         from train.models.multiemo.network import MultiEMO
 
         return MultiEMO(dims, classes, params)
 
+    @override
     def loss(self, params: LossParams, counts: Tensor) -> nn.Module:
         from train.models.multiemo.losses import MultiEMOLoss
 

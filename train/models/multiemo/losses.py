@@ -1,12 +1,13 @@
-"""MultiEMO's objective: mu1 SWFC + mu2 Soft-HGR + (1 - mu1 - mu2) CE, equations 18–22 of the paper.
+"""MultiEMO's loss, mu1 SWFC + mu2 Soft-HGR + (1 - mu1 - mu2) CE, equations 18–22 of the paper.
 
-The λ‖θ‖² of equation 22 is the optimiser's weight decay.
+λ‖θ‖² of equation 22 is the weight decay of the optimiser.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import combinations
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,14 +18,19 @@ from train.models.cross_entropy import wide
 from train.models.multiemo import LossParams
 from train.models.multiemo.network import Fused
 
-BLOCK = 2**20  # numbers of the N x N similarities that exist at a time
-NO_DIRECTION = 1e-6  # a z shorter than this is not normalised: its gradient would be its noise times 1e6
+BLOCK = 2**20  # the number of similarities, out of N x N, that are in memory at a time
+NO_DIRECTION = (
+    1e-6  # a shorter z counts as 0, because normalising it multiplies the noise of its gradient by 1e6
+)
 
 
 def class_weights(counts: Tensor, alpha: float, kind: str) -> Tensor:
-    """(N / n_c)^α of equation 19 from the train split's counts: [C] -> [C] float64.
+    """Return the label weights (N / n_c)^α of equation 19, [C] float64.
 
-    `normalised` makes their sum 1, as the published code does. A label absent from the train split weighs 0.
+    Args:
+        counts: [C] number of labelled train utterances per label. A label with count 0 has weight 0.
+        alpha: α.
+        kind: `normalised` divides the weights by their sum, as the published code does; `raw` does not.
     """
     counts = counts.double()
     weights = torch.where(counts > 0, (counts.sum() / counts.clamp(min=1)) ** alpha, 0.0)
@@ -32,10 +38,17 @@ def class_weights(counts: Tensor, alpha: float, kind: str) -> Tensor:
 
 
 def swfc(z: Tensor, labels: Tensor, weights: Tensor, temperature: float, focus: float) -> Tensor:
-    """Sample-weighted focal contrastive loss, equations 18 and 19, over the utterances of a batch.
+    """Return the sample-weighted focal contrastive loss of a batch, equations 18 and 19, a scalar: the mean over N.
 
-    z [N, d]; labels [N] in 0 … C - 1; weights [C] -> scalar, the mean over N. z is L2-normalised, as published
-    and not in the paper: otherwise the temperature means nothing. An utterance without positives adds 0.
+    z is L2-normalised as in the published code, but not in the paper; otherwise the temperature has no fixed scale. An
+    utterance without positives adds 0.
+
+    Args:
+        z: [N, d].
+        labels: [N] in 0 … C - 1.
+        weights: [C].
+        temperature: the divisor of the similarities.
+        focus: γ.
     """
     if len(z) == 0:
         return z.sum()
@@ -44,18 +57,21 @@ def swfc(z: Tensor, labels: Tensor, weights: Tensor, temperature: float, focus: 
     labels, order = torch.sort(labels, stable=True)
     kinds, runs = torch.unique_consecutive(labels, return_counts=True)
     shares = weights.to(z)[kinds] / (runs - 1).clamp(min=1)
-    return -_Contrast.apply(unit[order], shares.tolist(), runs.tolist(), temperature, focus) / len(z)
+    total: Tensor = _Contrast.apply(unit[order], shares.tolist(), runs.tolist(), temperature, focus)
+    return -total / len(z)
 
 
 class _Contrast(torch.autograd.Function):
-    """Σ_j share_j Σ_{g ∈ R_j} (1 - s_jg)^γ log s_jg, with its gradient made along the way.
+    """Σ_j share_j Σ_{g ∈ R_j} (1 - s_jg)^γ log s_jg. The forward pass also computes the gradient.
 
-    Rows are sorted by label, which makes the positives of a block of rows a block of columns. Of the N x N
-    similarities BLOCK numbers exist at a time, and the backward pass needs none of them: memory O(N · block).
+    Rows are sorted by label, so the positives of a block of rows are a block of columns. At most BLOCK similarities (or
+    one row of N) are in memory at a time, and none is kept for the backward pass.
     """
 
     @staticmethod
-    def forward(ctx, unit, shares, runs, temperature, focus):
+    def forward(
+        ctx: Any, unit: Tensor, shares: list[float], runs: list[int], temperature: float, focus: float
+    ) -> Tensor:
         total, gradient = unit.new_zeros(()), torch.zeros_like(unit)
         step, stop = max(1, BLOCK // len(unit)), 0
         for share, run in zip(shares, runs, strict=True):
@@ -74,21 +90,21 @@ class _Contrast(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad):
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         return ctx.saved_tensors[0] * grad, None, None, None, None
 
 
 def _block(unit: Tensor, rows: slice, own: slice, temperature: float, focus: float) -> tuple[Tensor, Tensor]:
-    """Σ (1 - s)^γ log s over some anchors' positives, and its derivative by their scores [rows, N]."""
+    """Return Σ (1 - s)^γ log s over the positives of some anchors, and its derivative by their scores [rows, N]."""
     scores = (unit[rows] / temperature) @ unit.T
-    scores.diagonal(rows.start).fill_(-torch.inf)  # an anchor is not its own partner
+    scores.diagonal(rows.start).fill_(-torch.inf)  # exclude each anchor's pair with itself
     logs = F.log_softmax(scores, -1)
     log_s = logs[:, own].clone()
     log_s.diagonal(rows.start - own.start).fill_(0.0)
-    rest = -torch.expm1(log_s)  # 1 - s, exact where s is nearly 1
+    rest = -torch.expm1(log_s)  # 1 - s, accurate where s is close to 1
     focal = rest**focus
     value = torch.sum(focal * log_s)
-    # d/dlog s [(1 - s)^γ log s] = (1 - s)^γ + γ s (1 - s)^γ · (-log s / (1 - s)), the last factor being 1 at s = 1.
+    # d/dlog s [(1 - s)^γ log s] = (1 - s)^γ + γ s (1 - s)^γ · (-log s / (1 - s)). The last factor is 1 at s = 1.
     ratio = torch.where(rest > 0, -log_s / rest.clamp(min=torch.finfo(rest.dtype).tiny), 1.0)
     slope = focal.mul_(ratio.mul_(1 - rest).mul_(focus).add_(1))
     slope.diagonal(rows.start - own.start).fill_(0.0)
@@ -99,19 +115,24 @@ def _block(unit: Tensor, rows: slice, own: slice, temperature: float, focus: flo
 
 
 def soft_hgr(fused: Mapping[str, Tensor], present: Mapping[str, Tensor], kind: str) -> Tensor:
-    """Soft-HGR, equation 20, over the pairs of modalities: [N, d] each -> scalar.
+    """Return Soft-HGR over the pairs of modalities, equation 20, a scalar.
 
-    A pair counts the utterances that have both. `exact` is the equation: covariances [d, d] over centred
-    utterances, every ordered pair. `scaled` is what the published code does: each pair once, covariances [N, N]
-    between the utterances over the d features, and another division by N. Its trace costs O(N d²) all the same:
+    A pair uses the utterances that have both modalities. `exact` is the equation: every ordered pair, with covariances
+    [d, d] over centred utterances. `scaled` is the published code: each pair once, with covariances [N, N] between
+    utterances over the d features, and another division by N. Its trace costs only O(N d²), because
     tr(X Xᵀ Y Yᵀ) = ‖Xᵀ Y‖².
+
+    Args:
+        fused: modality → [N, d].
+        present: modality → [N] bool, False where missing.
+        kind: `exact` or `scaled`.
     """
-    terms = [0 * x.sum() for x in fused.values()]  # where no utterance has two modalities
+    terms = [0 * x.sum() for x in fused.values()]  # the result if no utterance has two modalities
     for a, b in combinations(fused, 2):
         both = present[a] & present[b]
         x, y = (fused[m] if bool(both.all()) else fused[m][both] for m in (a, b))
         n, d = x.shape
-        if n < 2:  # nothing to correlate
+        if n < 2:  # one utterance has no covariance
             continue
         if kind == "exact":
             x, y = x - x.mean(0), y - y.mean(0)
@@ -125,13 +146,17 @@ def soft_hgr(fused: Mapping[str, Tensor], present: Mapping[str, Tensor], kind: s
 
 
 class MultiEMOLoss(nn.Module):
-    """Equation 22. counts: [C] utterances per label in the train split.
+    """The loss of equation 22.
 
-    forward: Fused of N utterances and labels [N] -> {"total", "swfc", "hgr", "ce"}, scalars. Utterances labelled
-    -1 are left out. Where one modality is in use there is no "hgr", and the weights are mu1 and 1 - mu1.
+    Args:
+        params: the section `loss`.
+        counts: [C] number of labelled train utterances per label.
+
+    Attributes:
+        weights: [C] the label weights of SWFC.
     """
 
-    weights: Tensor  # [C]
+    weights: Tensor
 
     def __init__(self, params: LossParams, counts: Tensor) -> None:
         super().__init__()
@@ -140,6 +165,14 @@ class MultiEMOLoss(nn.Module):
         self.register_buffer("weights", weights.to(torch.get_default_dtype()), persistent=False)
 
     def forward(self, output: Fused, labels: Tensor) -> dict[str, Tensor]:
+        """Return the scalars `total`, `swfc`, `hgr` and `ce`.
+
+        With one modality in use there is no `hgr`, and the weights are mu1 and 1 - mu1.
+
+        Args:
+            output: the output for U utterances.
+            labels: [U] long, -1 where unlabelled.
+        """
         params, known = self.params, labels >= 0
 
         def labelled(x: Tensor) -> Tensor:
@@ -154,7 +187,7 @@ class MultiEMOLoss(nn.Module):
             if len(fused) > 1:
                 fused, present = ({m: labelled(x) for m, x in y.items()} for y in (fused, output.present))
                 terms["hgr"], shares["hgr"] = soft_hgr(fused, present, params.soft_hgr), params.mu2
-            # Not the mean, which is NaN where no utterance is labelled.
+            # `mean` would be NaN if no utterance is labelled.
             terms["ce"] = F.cross_entropy(logits, labels, reduction="sum") / max(1, len(labels))
             shares["ce"] = 1 - sum(shares.values())
             return {

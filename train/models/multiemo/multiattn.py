@@ -1,7 +1,7 @@
-"""MultiAttn: each modality's stack asks the two others, layer by layer (equations 2–12).
+"""MultiAttn: each modality's stack attends to the two other modalities in every layer (equations 2–12).
 
-Keys and values are the unimodal inputs in every layer, so a modality's are projected once, for all layers of all
-stacks that ask it, in one product.
+Every layer takes keys and values from the unimodal inputs, so one product projects a modality's keys and values for all
+layers of all stacks.
 """
 
 from __future__ import annotations
@@ -17,18 +17,20 @@ from train.models.contract import MODALITIES
 
 
 class AddNorm(nn.Module):
-    """LayerNorm(x + dropout(sublayer's output)), equations 5, 9 and 12."""
+    """LayerNorm(x + dropout(change)), equations 5, 9 and 12."""
 
     def __init__(self, dim: int, dropout: float) -> None:
         super().__init__()
         self.norm, self.dropout = nn.LayerNorm(dim), nn.Dropout(dropout)
 
     def forward(self, x: Tensor, change: Tensor) -> Tensor:
-        return self.norm(x + self.dropout(change))
+        """Return [Q, d] of a sublayer's input `x` and output `change`, both [Q, d]."""
+        out: Tensor = self.norm(x + self.dropout(change))
+        return out
 
 
 class CrossAttention(nn.Module):
-    """The query's side of one cross-attention sublayer, equations 2–4; all heads in one product."""
+    """The query and output projections of a cross-attention sublayer, equations 2–4; one product for all heads."""
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -36,67 +38,80 @@ class CrossAttention(nn.Module):
         self.query, self.project = nn.Linear(dim, dim), nn.Linear(dim, dim)
 
     def forward(self, x: Tensor, keys: Keys, key: Tensor, value: Tensor) -> Tensor:
-        """x [Q, d], key and value [R, d] -> [Q, d]."""
-        return keys.answered(self.project(keys.attend(self.query(x), key, value, self.heads)))
+        """Return [Q, d] of the queries `x` [Q, d], for `key` and `value` [R, d]."""
+        return keys.masked(self.project(keys.attend(self.query(x), key, value, self.heads)))
 
     def weights(self, x: Tensor, keys: Keys, key: Tensor) -> Tensor:
-        """x [T, d], key [T, d] of one dialogue -> [T, T], the mean over the heads; 0 where nothing can be heard."""
+        """Return the attention weights [T, T] of one dialogue, averaged over the heads; 0 where all keys are masked.
+
+        Args:
+            x: [T, d] queries.
+            keys: the mask of the keys.
+            key: [T, d].
+        """
         q, k = (y.unflatten(-1, (self.heads, -1)).transpose(0, 1) for y in (self.query(x), key))
         scores = q @ k.transpose(1, 2) / q.shape[-1] ** 0.5
         (mask,) = keys.masks
         if mask is not None:
             scores = scores.masked_fill(~mask[0], -torch.inf)
-        return keys.answered(scores.softmax(-1).mean(0))
+        return keys.masked(scores.softmax(-1).mean(0))
 
 
 class Keys:
-    """Which of a modality's rows may be attended to, and by whom.
+    """The key rows of a modality: their grouping by dialogue, and their mask.
 
-    present: [R] bool of the key rows, or None where all are.
+    Args:
+        layout: the layout of the batch.
+        present: [R] bool, False for masked rows; None for no mask.
     """
 
     def __init__(self, layout: Layout, present: Tensor | None) -> None:
         self.groups = layout.groups
         self.masks: list[Tensor | None] = [None] * len(self.groups)
-        self.heard = None
+        self.some = None  # [Q, 1] bool, whether a query has any key
         if present is not None:
-            self.masks, heard = [], []
+            self.masks, has_key = [], []
             for (n, length, turns), mask in zip(
-                self.groups, present.split([n * t for n, _, t in self.groups]), strict=True
+                self.groups, torch.split(present, [n * t for n, _, t in self.groups]), strict=True
             ):
                 mask = mask.view(n, turns)
                 some = mask.any(1, keepdim=True)
-                self.masks.append((mask | ~some)[:, None, None])  # a softmax over nothing has no value
-                heard.append(some.expand(n, length).reshape(-1, 1))
-            self.heard = torch.cat(heard)
+                self.masks.append((mask | ~some)[:, None, None])  # a softmax over no keys is undefined
+                has_key.append(some.expand(n, length).reshape(-1, 1))
+            self.some = torch.cat(has_key)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
-        """query [Q, d], key and value [R, d] -> [Q, d], every dialogue for itself."""
+        """Return the attention [Q, d] of `query` [Q, d] to `key` and `value` [R, d], within each dialogue."""
         if query.device.type == "cpu":
-            # In bfloat16 the CPU's kernel goes back through attentions as small as these ten times as slowly.
+            # For attention this small, the backward pass of the CPU's bfloat16 kernel is ten times slower.
             query, key, value = (
                 x.to(torch.promote_types(x.dtype, torch.float32)) for x in (query, key, value)
             )
         asking = [n * length for n, length, _ in self.groups]
         asked = [n * turns for n, _, turns in self.groups]
         parts = zip(
-            self.groups, self.masks, query.split(asking), key.split(asked), value.split(asked), strict=True
+            self.groups,
+            self.masks,
+            torch.split(query, asking),
+            torch.split(key, asked),
+            torch.split(value, asked),
+            strict=True,
         )
         answers = []
         with torch.autocast("cpu", enabled=False):
             for (n, _, _), mask, *qkv in parts:
-                q, k, v = (x.unflatten(0, (n, -1)).unflatten(-1, (heads, -1)).transpose(1, 2) for x in qkv)
+                q, k, v = (x.view(n, -1, heads, x.shape[-1] // heads).transpose(1, 2) for x in qkv)
                 answer = F.scaled_dot_product_attention(q, k, v, mask)
                 answers.append(answer.transpose(1, 2).flatten(2).flatten(0, 1))
         return torch.cat(answers)
 
-    def answered(self, change: Tensor) -> Tensor:
-        """Where all keys are masked attention adds 0."""
-        return change if self.heard is None else change * self.heard
+    def masked(self, change: Tensor) -> Tensor:
+        """Return `change` [Q, d], set to 0 where all keys are masked."""
+        return change if self.some is None else change * self.some
 
 
 class Layer(nn.Module):
-    """One layer of one modality's stack: a cross-attention for each other modality, then the FFN."""
+    """One layer of a modality's stack: cross-attention to each other modality, then the feed-forward sublayer."""
 
     def __init__(self, dim: int, heads: int, ffn: int, others: int, dropout: float) -> None:
         super().__init__()
@@ -106,15 +121,16 @@ class Layer(nn.Module):
         self.norms = nn.ModuleList(AddNorm(dim, dropout) for _ in range(others + 1))
 
     def forward(self, x: Tensor, asked: list[tuple[Keys, Tensor, Tensor]]) -> Tensor:
-        """x [Q, d]; for each other modality its mask, keys and values [R, d] -> [Q, d]."""
+        """Return [Q, d] of `x` [Q, d]; `asked` holds (mask, keys [R, d], values [R, d]) of each other modality."""
         for attend, norm, (keys, key, value) in zip(self.attend, self.norms, asked, strict=False):
             x = norm(x, attend(x, keys, key, value))
         hidden = F.relu(self.expand(x), inplace=True)
-        return self.norms[-1](x, self.dropout(self.contract(hidden)))
+        out: Tensor = self.norms[-1](x, self.dropout(self.contract(hidden)))
+        return out
 
 
 class MultiAttn(nn.Module):
-    """The stacks of the modalities in use; with one modality only the FFN sublayers are left."""
+    """The stacks of the modalities in use. With one modality they have only feed-forward sublayers."""
 
     def __init__(
         self, modalities: list[str], dim: int, heads: int, ffn: int, layers: int, dropout: float
@@ -129,7 +145,7 @@ class MultiAttn(nn.Module):
                 for m in modalities
             }
         )
-        # Rows of the weight: asking modality, layer, (key, value), heads.
+        # The rows of the weight are ordered by querying modality, layer, (key, value), head.
         self.keys = nn.ModuleDict(
             {m: nn.Linear(dim, others * layers * 2 * dim) for m in modalities if others}
         )
@@ -137,7 +153,13 @@ class MultiAttn(nn.Module):
     def forward(
         self, context: dict[str, Tensor], present: dict[str, Tensor | None], layout: Layout
     ) -> dict[str, Tensor]:
-        """context: modality -> [R, d]; present: modality -> [R] bool or None for all -> modality -> [Q, d]."""
+        """Return modality → [Q, d].
+
+        Args:
+            context: modality → [R, d].
+            present: modality → [R] bool, False for masked rows; None for no mask.
+            layout: the layout of the batch.
+        """
         keys = {m: Keys(layout, present[m]) for m in self.modalities}
         projected = {}
         for asked, project in self.keys.items():
@@ -153,7 +175,7 @@ class MultiAttn(nn.Module):
         return fused
 
     def last(self) -> dict[tuple[str, str], CrossAttention]:
-        """The last layer's sublayers: (asking, asked) modality -> cross-attention."""
+        """Return the cross-attention sublayers of the last layer by (querying, queried) modality."""
         layers = {m: cast(Layer, cast(nn.ModuleList, stack)[-1]) for m, stack in self.stacks.items()}
         return {
             (m, o): cast(CrossAttention, attend)

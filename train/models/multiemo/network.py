@@ -1,7 +1,7 @@
-"""MultiEMO (Shi and Huang, ACL 2023, doi 10.18653/v1/2023.acl-long.824): equations 1–17.
+"""The network of MultiEMO (Shi and Huang, ACL 2023, doi 10.18653/v1/2023.acl-long.824), equations 1–17.
 
-Per modality: a projection to `dim`, DialogueRNN for context; MultiAttn across modalities; concatenation and head.
-`compat: published` computes what the authors' code does where that is not what is wanted; each place says why.
+Each modality has a projection to `dim` and a DialogueRNN for context. MultiAttn fuses the modalities; their
+concatenation is classified. `compat: published` also reproduces the authors' code where the default corrects it.
 """
 
 from __future__ import annotations
@@ -24,15 +24,27 @@ from train.models.multiemo.multiattn import CrossAttention, Keys, MultiAttn
 
 @dataclass(kw_only=True)
 class Fused(Output):
-    """What the loss reads beside the logits, of the same U utterances."""
+    """The logits, and what the loss needs besides.
 
-    z: Tensor  # [U, d], the joint representation (equation 14), which SWFC reads
-    fused: dict[str, Tensor]  # modality -> [U, d], which Soft-HGR reads
-    present: dict[str, Tensor]  # modality -> [U] bool
+    Attributes:
+        z: [U, d] the joint representation (equation 14), which SWFC reads.
+        fused: modality → [U, d], which Soft-HGR reads.
+        present: modality → [U] bool, False where missing.
+    """
+
+    z: Tensor
+    fused: dict[str, Tensor]
+    present: dict[str, Tensor]
 
 
 class MultiEMO(nn.Module):
-    """dims: modality -> feature size, modalities in use only."""
+    """MultiEMO.
+
+    Args:
+        dims: modality in use → feature size.
+        classes: the number of labels, C.
+        params: the section `model`.
+    """
 
     def __init__(self, dims: Mapping[str, int], classes: int, params: Params) -> None:
         super().__init__()
@@ -40,7 +52,7 @@ class MultiEMO(nn.Module):
         self.modalities = [m for m in MODALITIES if m in dims]
         d = params.dim
         self.project = nn.ModuleDict({m: nn.Linear(dims[m], d) for m in self.modalities})
-        # Enters recurrence and query where the feature is missing: zeros would be a feature like any other.
+        # A learned vector replaces a missing feature, because zeros could be a real feature.
         self.missing = nn.ParameterDict({m: nn.Parameter(torch.zeros(d)) for m in self.modalities})
         self.recurrent = [m for m in self.modalities if m != "text" or params.text_rnn]
         self.rnn = DialogueRNN(len(self.recurrent), d, params.bidirectional) if self.recurrent else None
@@ -55,7 +67,7 @@ class MultiEMO(nn.Module):
         self.dropout = nn.Dropout(params.dropout)
 
     def forward(self, batch: Batch) -> Fused:
-        """Return logits, z and fused features of the U real utterances, in dialogue-then-turn order."""
+        """Return logits, z and fused features of the U utterances, in dialogue-then-turn order."""
         on_gpu = batch.speakers.device.type != "cpu"
         layout = Layout(batch.lengths, batch.speakers, padded=self.published, dense=on_gpu)
         context = self.context(batch, layout)
@@ -68,13 +80,16 @@ class MultiEMO(nn.Module):
         z = self.joint(torch.cat(list(fused.values()), -1))
         logits = self.classify(F.relu(self.hidden(z)))
         if self.published:
-            logits = self.dropout(logits)  # drops whole classes from the loss: not wanted, but published
+            logits = self.dropout(logits)  # removes whole classes from the loss, so the default omits it
         here = {m: batch.present[m].flatten()[layout.outputs] for m in self.modalities}
         return Fused(logits=logits, z=z, fused=fused, present=here)
 
     @torch.no_grad()
     def attention(self, batch: Batch) -> dict[tuple[str, str], Tensor]:
-        """(asking, asked) modality -> [T, T] of a one-dialogue batch: the last layer's weights, mean over heads."""
+        """Return the last layer's attention weights in a batch of one dialogue.
+
+        The result maps (querying, queried) modality to [T, T], averaged over the heads. It is empty without MultiAttn.
+        """
         if self.multiattn is None:
             return {}
         seen: dict[tuple[str, str], Tensor] = {}
@@ -95,7 +110,7 @@ class MultiEMO(nn.Module):
         return seen
 
     def context(self, batch: Batch, layout: Layout) -> dict[str, Tensor]:
-        """C^m of equation 1: modality -> [R, d] in dialogue-major order."""
+        """Return C^m of equation 1: modality → [R, d] in dialogue-major order."""
         inputs = {m: projected(m, batch, layout, self.project, self.missing) for m in self.modalities}
         context = {}
         if self.rnn is not None:
@@ -106,14 +121,14 @@ class MultiEMO(nn.Module):
         for m in self.modalities:
             if m not in context:
                 x = layout.place(inputs[m])
-                if self.published:  # padded turns are keys: the projection of zeros
+                if self.published:  # padded turns are keys there, with the projection of zeros
                     nothing = cast(Tensor, self.project[m].bias).to(x.dtype)
                     x = torch.where(layout.padding[:, None], nothing, x)
                 context[m] = x
         return {m: context[m] for m in self.modalities}
 
     def _keys(self, m: str, batch: Batch, layout: Layout) -> Tensor | None:
-        """[R] bool, which rows may be attended to; None for all."""
+        """Return [R] bool, False for masked key rows; None for no mask."""
         present = batch.present[m].flatten()[layout.keys]
         if self.published:
             present = present | layout.padding  # published attention sees padded turns

@@ -1,7 +1,7 @@
-"""A published MultiEMO checkpoint's weights and ours, both ways.
+"""Conversion of MultiEMO weights between the published code and this project, in both directions.
 
-There every head and every gate is a tensor of its own; here they lie side by side, so that the map pairs parts of
-tensors. It runs in either direction, over weights as over gradients.
+The published code has a tensor for every head and every gate. This project concatenates them, so the conversion pairs
+parts of tensors. It works for weights and for gradients.
 """
 
 from __future__ import annotations
@@ -17,22 +17,30 @@ from train.models.renaming import Find, Pairs, linear
 
 
 def from_published(state: Mapping[str, Tensor], ours: Mapping[str, Tensor], heads: int) -> dict[str, Tensor]:
-    """A published MultiEMO's state_dict as one of ours.
+    """Convert a published MultiEMO's state_dict to ours.
 
-    ours: state_dict of a model of the same sizes with all three modalities and MultiAttn; only shapes are read.
-    What published MELD models hold and never use (text DialogueRNN, reverse directions) is left out.
+    Tensors that published MELD models hold and never use (text DialogueRNN, reverse directions) are dropped.
+
+    Args:
+        state: the published state_dict.
+        ours: the state_dict of a model of the same sizes, with all three modalities and MultiAttn. Only its shapes are
+            read.
+        heads: the attention heads.
 
     Raises:
-        UserError: a tensor is missing, has another shape, or has no place.
+        UserError: a tensor is missing, has another shape, or is not part of the model.
     """
     unread = dict(state)
 
     def find(name: str, *shape: int) -> Tensor:
         if name not in state:
-            raise UserError(f"published checkpoint: no tensor {name}; is it a MultiEMO state_dict?")
+            raise UserError(f"published checkpoint: no tensor {name}; use the state_dict of a MultiEMO model")
         if state[name].shape != shape:
             found = list(state[name].shape)
-            raise UserError(f"published checkpoint: {name} is {found}, this model needs {list(shape)}")
+            raise UserError(
+                f"published checkpoint: {name} is {found}, but this model needs {list(shape)}; change the section "
+                "`model` of params.yaml"
+            )
         return unread.pop(name, state[name])
 
     converted = {name: torch.zeros_like(x) for name, x in ours.items()}
@@ -40,15 +48,23 @@ def from_published(state: Mapping[str, Tensor], ours: Mapping[str, Tensor], head
         part.copy_(theirs)
     if unread:
         raise UserError(
-            f"published checkpoint: {len(unread)} tensors have no place, the first is {min(unread)}"
+            f"published checkpoint: {len(unread)} tensors are not part of this model, such as {min(unread)}; change "
+            "the section `model` of params.yaml"
         )
-    for m in MODALITIES:  # there a missing feature is a vector of zeros
+    for m in MODALITIES:  # the published code replaces a missing feature by zeros before the projection
         converted[f"missing.{m}"] = converted[f"project.{m}.bias"].clone()
     return converted
 
 
 def to_published(ours: Mapping[str, Tensor], heads: int) -> dict[str, Tensor]:
-    """Our state_dict (or gradients by its names) under the published names; zeros for what only they hold."""
+    """Convert our state_dict, or gradients by its names, to the published names.
+
+    Tensors that only the published code has are zeros.
+
+    Args:
+        ours: our tensors by name.
+        heads: the attention heads.
+    """
     state: dict[str, Tensor] = {}
     like = next(iter(ours.values()))
 
@@ -61,11 +77,13 @@ def to_published(ours: Mapping[str, Tensor], heads: int) -> dict[str, Tensor]:
 
 
 def multiemo(find: Find, ours: Mapping[str, Tensor], heads: int) -> Pairs:
-    """The whole model."""
+    """Yield the pairs of the whole model."""
     d = len(ours["joint.weight"])
     bidirectional = any(name.startswith("join.") for name in ours)
     chains = len(ours["rnn.score"]) // (2 if bidirectional else 1)
-    recurrent = MODALITIES if chains == len(MODALITIES) else MODALITIES[1:]  # published MELD: text has none
+    recurrent = (
+        MODALITIES if chains == len(MODALITIES) else MODALITIES[1:]
+    )  # text has none in published MELD models
     for m in MODALITIES:
         yield from linear(find, f"{m}_fc", ours, f"project.{m}")
         chain = recurrent.index(m) if m in recurrent else None
@@ -78,7 +96,7 @@ def multiemo(find: Find, ours: Mapping[str, Tensor], heads: int) -> Pairs:
 def _dialogue_rnn(
     find: Find, ours: Mapping[str, Tensor], prefix: str, m: str, chain: int | None, chains: int, d: int
 ) -> Pairs:
-    """One modality: its forward chain is row `chain` of `rnn.*`, its reverse one row `chain + chains`."""
+    """Yield the pairs of a modality: row `chain` of `rnn.*` is its forward chain, row `chain + chains` its reverse."""
     rnn = {name.removeprefix("rnn."): x for name, x in ours.items() if name.startswith("rnn.")}
     unused = {name: torch.zeros_like(x[:1]) for name, x in rnn.items()}
     both = f"join.{m}.weight" in ours
@@ -94,11 +112,14 @@ def _dialogue_rnn(
 
 
 def dialogue_chain(find: Find, prefix: str, rnn: Mapping[str, Tensor], k: int) -> Pairs:
-    """Chain k of a DialogueRNN. GRU gates: published (r, z, n); ours (r, z, n) of the input, (h, r, z) of the state."""
+    """Yield the pairs of chain k of a DialogueRNN.
+
+    The published order of GRU gates is (r, z, n). Ours is (r, z, n) for the input and (h, r, z) for the state.
+    """
     w = {name: x[k] for name, x in rnn.items()}
     d = len(w["score"])
     (input_to_g, input_to_p), (party_to_g, party_to_p) = (
-        w[name].split(3 * d, 1) for name in ("of_input", "of_party")
+        torch.split(w[name], 3 * d, 1) for name in ("of_input", "of_party")
     )
     (g_input_bias, p_input_bias), (g_hidden_bias, p_hidden_bias) = w["input_bias"], w["hidden_bias"]
     (e_input_bias,), (e_hidden_bias,) = w["emotion_input_bias"], w["emotion_hidden_bias"]
@@ -123,7 +144,10 @@ def dialogue_chain(find: Find, prefix: str, rnn: Mapping[str, Tensor], k: int) -
 
 
 def multiattn(find: Find, ours: Mapping[str, Tensor], heads: int, prefix: str = "", own: str = "") -> Pairs:
-    """The three stacks. Rows of our key projections: asking modality, layer, (key, value), head."""
+    """Yield the pairs of the three stacks.
+
+    The rows of our key projections are ordered by querying modality, layer, (key, value), head.
+    """
     d = len(ours[f"{own}stacks.text.0.contract.bias"])
     layers = sum(name.startswith(f"{own}stacks.text.") and name.endswith("contract.bias") for name in ours)
     for m in MODALITIES:
@@ -134,8 +158,9 @@ def multiattn(find: Find, ours: Mapping[str, Tensor], heads: int, prefix: str = 
                 attend = f"{there}attn_{j + 1}."
                 slot = [o for o in MODALITIES if o != asked].index(m)
                 for kind, shape in ("weight", (d // heads, d)), ("bias", (d // heads,)):
-                    query = ours[f"{here}attend.{j}.query.{kind}"].unflatten(0, (heads, -1))
-                    keys = ours[f"{own}keys.{asked}.{kind}"].unflatten(0, (2, layers, 2, heads, -1))[slot, i]
+                    query = torch.unflatten(ours[f"{here}attend.{j}.query.{kind}"], 0, (heads, -1))
+                    memory = torch.unflatten(ours[f"{own}keys.{asked}.{kind}"], 0, (2, layers, 2, heads, -1))
+                    keys = memory[slot, i]
                     for h in range(heads):
                         for name, part in ("query", query), ("key", keys[0]), ("value", keys[1]):
                             yield find(f"{attend}attention_heads.{h}.{name}_matrix.{kind}", *shape), part[h]

@@ -1,8 +1,7 @@
 """MultiEMO and its losses as equations: one dialogue, one turn, one head, one pair at a time.
 
-Read this to know the model. Each function is its equation and nothing else, and slow for it; no stage imports it. The
-fast code beside it, whose gradients are written by hand, is held to these values and to their gradients
-(tests/train/test_multiemo.py).
+Read this file to learn the model. Each function is one equation, without optimisation, and no stage imports it.
+tests/train/test_multiemo.py compares the fast code, and its hand-written gradients, with these values.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from train.models.multiemo import Params
 
 
 def gru(x: Tensor, h: Tensor, w: dict[str, Tensor]) -> Tensor:
-    """One GRU cell: x [n], h [d] -> [d]."""
+    """Return a GRU's new state [d] of the input `x` [n] and the state `h` [d]."""
     r = torch.sigmoid(w["xr"].T @ x + w["bxr"] + w["hr"].T @ h + w["bhr"])
     z = torch.sigmoid(w["xz"].T @ x + w["bxz"] + w["hz"].T @ h + w["bhz"])
     n = torch.tanh(w["xn"].T @ x + w["bxn"] + r * (w["hn"].T @ h + w["bhn"]))
@@ -28,16 +27,16 @@ def gru(x: Tensor, h: Tensor, w: dict[str, Tensor]) -> Tensor:
 
 
 def chain_weights(rnn: dict[str, Tensor], k: int) -> dict[str, Any]:
-    """Chain k's three cells and its attention, gate by gate."""
+    """Return the weights of chain k: its three cells gate by gate, and its attention."""
     w = {name: x[k] for name, x in rnn.items()}
     d = len(w["score"])
 
     def cell(
         inputs: list[Tensor], state: Tensor, input_bias: Tensor, hidden_bias: Tensor
     ) -> dict[str, Tensor]:
-        x = torch.cat(inputs)  # [inputs' size, (r, z, n)]
-        xr, xz, xn = x.split(d, 1)
-        hn, hr, hz = state.split(d, 1)
+        x = torch.cat(inputs)  # [size of all inputs, (r, z, n)]
+        xr, xz, xn = torch.split(x, d, 1)
+        hn, hr, hz = torch.split(state, d, 1)
         biases = dict(zip(("bxr", "bxz", "bxn"), input_bias, strict=True))
         biases |= dict(zip(("bhn", "bhr", "bhz"), hidden_bias, strict=True))
         return {"xr": xr, "xz": xz, "xn": xn, "hn": hn, "hr": hr, "hz": hz, **biases}
@@ -67,7 +66,17 @@ def chain_weights(rnn: dict[str, Tensor], k: int) -> dict[str, Any]:
 
 
 def dialogue_rnn(inputs: list[Tensor], speakers: list[int], w: dict[str, Any], idle: int = 0) -> list[Tensor]:
-    """One dialogue, one direction: inputs of [d] -> emotion states of [d], and `idle` more after the last turn."""
+    """Return the emotion states of one dialogue in one direction.
+
+    Args:
+        inputs: [d] for each turn.
+        speakers: the number of the party of each turn.
+        w: the weights of the chain.
+        idle: the number of steps after the last turn.
+
+    Returns:
+        A state [d] for each turn and for each idle step.
+    """
     zeros = torch.zeros_like(w["score"])
     parties: dict[int, Tensor] = {}
     past: list[Tensor] = []
@@ -92,16 +101,18 @@ def dialogue_rnn(inputs: list[Tensor], speakers: list[int], w: dict[str, Any], i
 
 
 def linear(w: dict[str, Tensor], name: str, x: Tensor) -> Tensor:
+    """Return W x + b."""
     return w[f"{name}.weight"] @ x + w[f"{name}.bias"]
 
 
 def layer_norm(w: dict[str, Tensor], name: str, x: Tensor) -> Tensor:
+    """Return the layer normalisation of `x` [d]."""
     spread = torch.sqrt(((x - x.mean()) ** 2).mean() + 1e-5)
     return (x - x.mean()) / spread * w[f"{name}.weight"] + w[f"{name}.bias"]
 
 
 def attend(query: Tensor, keys: list[Tensor], values: list[Tensor], heads: int) -> Tensor:
-    """One query [d], its dialogue's keys and values of [d] -> [d]."""
+    """Return the attention [d] of one query [d] to the keys and values, each [d], of its dialogue."""
     answers = []
     for h in range(heads):
         size = len(query) // heads
@@ -119,7 +130,18 @@ def multiattn(
     turns: int,
     p: Params,
 ) -> dict[str, list[Tensor]]:
-    """One dialogue: modality -> keys' contexts of [d], of which `keep` may be attended to -> `turns` fused of [d]."""
+    """Fuse the modalities of one dialogue.
+
+    Args:
+        w: the weights of the model.
+        contexts: modality → a vector [d] for each key.
+        keep: modality → whether each key is not masked.
+        turns: the number of turns.
+        p: the section `model`.
+
+    Returns:
+        Modality → a vector [d] for each turn.
+    """
     used = [m for m in MODALITIES if m in contexts]
     fused = {}
     for m in used:
@@ -129,18 +151,17 @@ def multiattn(
             layer = f"multiattn.stacks.{m}.{i}."
             for j, other in enumerate(others):
                 asking = [o for o in used if o != other]
-                place = (
-                    asking.index(m) * p.layers + i
-                ) * 2  # rows of the key projection: asking, layer, key or value
+                # The rows of the key projection are ordered by querying modality, layer, key or value.
+                place = (asking.index(m) * p.layers + i) * 2
                 weight, bias = w[f"multiattn.keys.{other}.weight"], w[f"multiattn.keys.{other}.bias"]
                 rows = [slice((place + n) * p.dim, (place + n + 1) * p.dim) for n in (0, 1)]
-                heard = [c for c, kept in zip(contexts[other], keep[other], strict=True) if kept]
-                keys = [weight[rows[0]] @ c + bias[rows[0]] for c in heard]
-                values = [weight[rows[1]] @ c + bias[rows[1]] for c in heard]
+                inputs = [c for c, kept in zip(contexts[other], keep[other], strict=True) if kept]
+                keys = [weight[rows[0]] @ c + bias[rows[0]] for c in inputs]
+                values = [weight[rows[1]] @ c + bias[rows[1]] for c in inputs]
                 changed = []
                 for x in states:
                     change = torch.zeros_like(x)
-                    if heard:
+                    if inputs:
                         answer = attend(linear(w, f"{layer}attend.{j}.query", x), keys, values, p.heads)
                         change = linear(w, f"{layer}attend.{j}.project", answer)
                     changed.append(layer_norm(w, f"{layer}norms.{j}.norm", x + change))
@@ -159,7 +180,7 @@ def multiattn(
 
 
 def multiemo(w: dict[str, Tensor], batch: Batch, p: Params) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
-    """Logits [U, C], z [U, d] and fused features [U, d], dialogue by dialogue."""
+    """Return logits [U, C], z [U, d], and modality → fused features [U, d]."""
     published = p.compat == "published"
     used = [m for m in MODALITIES if m in batch.features]
     recurrent = [m for m in used if m != "text" or p.text_rnn]
@@ -209,12 +230,13 @@ def multiemo(w: dict[str, Tensor], batch: Batch, p: Params) -> tuple[Tensor, Ten
 
 
 def class_weights(counts: list[int], alpha: float, kind: str) -> list[float]:
+    """Return the label weights of equation 19."""
     weights = [(sum(counts) / n) ** alpha if n else 0.0 for n in counts]
     return [x / sum(weights) for x in weights] if kind == "normalised" else weights
 
 
 def swfc(z: Tensor, labels: list[int], weights: list[float], temperature: float, focus: float) -> Tensor:
-    """Equations 18 and 19 on the normalised z, divided by the number of utterances."""
+    """Return SWFC of z [N, d], equations 18 and 19 on the normalised z, divided by N."""
     unit = [x / torch.sqrt((x**2).sum()) for x in z]
     total = torch.zeros((), dtype=z.dtype)
     for j, anchor in enumerate(unit):
@@ -232,13 +254,13 @@ def swfc(z: Tensor, labels: list[int], weights: list[float], temperature: float,
 
 
 def covariance(columns: list[Tensor]) -> Tensor:
-    """[n, n] of n vectors of observations, with n - 1 below."""
+    """Return the unbiased covariance [n, n] of n variables, each a vector of observations."""
     centred = [x - x.mean() for x in columns]
     return torch.stack([torch.stack([(a * b).sum() / (len(a) - 1) for b in centred]) for a in centred])
 
 
 def soft_hgr_exact(fused: dict[str, Tensor], present: dict[str, Tensor]) -> Tensor:
-    """Equation 20: every ordered pair, features centred, covariances between features."""
+    """Return Soft-HGR of equation 20: every ordered pair, centred features, covariances between features."""
     total = torch.zeros((), dtype=torch.float64)
     for q in fused:
         for v in fused:
@@ -253,7 +275,10 @@ def soft_hgr_exact(fused: dict[str, Tensor], present: dict[str, Tensor]) -> Tens
 
 
 def soft_hgr_scaled(fused: dict[str, Tensor], present: dict[str, Tensor]) -> Tensor:
-    """As published: each pair once, nothing centred, covariances between utterances, divided by N twice."""
+    """Return Soft-HGR of the published code.
+
+    It counts each pair once, does not centre features, uses covariances between utterances, and divides by N twice.
+    """
     total = torch.zeros((), dtype=torch.float64)
     names = list(fused)
     for i, q in enumerate(names):
