@@ -87,9 +87,9 @@ def write_model(folder: Path, weights: dict[str, torch.Tensor], record: Record) 
     """Write model.safetensors and model.json, which holds a digest of itself and the sha256 of the weights."""
     path = folder / "model.safetensors"
     write_weights(path, weights)
-    said = {"schema": SCHEMA, "sha256": _sha256(path), **record.model_dump(mode="json")}
+    fields = {"schema": SCHEMA, "sha256": _sha256(path), **record.model_dump(mode="json")}
     text = json.dumps(
-        {**said, "digest": _digest(said)}, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False
+        {**fields, "digest": _digest(fields)}, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False
     )
     write_text(folder / "model.json", text + "\n")
 
@@ -109,23 +109,23 @@ def read_model(folder: Path) -> tuple[dict[str, torch.Tensor], Record]:
     """
     path = folder / "model.json"
     try:
-        said = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(said, dict):
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(fields, dict):
             raise ValueError("not a JSON object")
-        if said.get("schema") != SCHEMA:
+        if fields.get("schema") != SCHEMA:
             raise UserError(
-                f"{path}: schema={str(said.get('schema'))[:80]}, but this version reads {SCHEMA}; "
+                f"{path}: schema={str(fields.get('schema'))[:80]}, but this version reads {SCHEMA}; "
                 "run `dvc repro train`"
             )
-        if said.pop("digest", None) != _digest(said):
+        if fields.pop("digest", None) != _digest(fields):
             raise ValueError("its digest does not fit its content; it was changed after training")
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; run `dvc repro train` to make it") from None
     except (OSError, ValueError, RecursionError) as error:
         raise _damaged(path, error) from None
-    expected = said.pop("sha256", None)
-    del said["schema"]
-    record = validate(Record, said, path)
+    expected = fields.pop("sha256", None)
+    del fields["schema"]
+    record = validate(Record, fields, path)
     path = folder / "model.safetensors"
     weights = read_weights(path)
     if _sha256(path) != expected:
@@ -155,8 +155,8 @@ def _damaged(path: Path, why: object) -> UserError:
     return UserError(f"{path}: damaged ({str(why)[:300]}); run `dvc repro --force train` or `dvc pull train`")
 
 
-def _digest(said: dict[str, Any]) -> str:
-    text = json.dumps(said, sort_keys=True, separators=(",", ":"), allow_nan=False)
+def _digest(fields: dict[str, Any]) -> str:
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

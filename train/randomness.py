@@ -19,8 +19,8 @@ def seed_everything(seed: int, threads: int) -> torch.Generator:
             a sum among threads changes its last digits.
     """
     torch.set_num_threads(threads)
-    # torch's deterministic mode requires this setting, which fixes cuBLAS's order of summation. It takes effect
-    # before the first matrix product on a GPU.
+    # torch's deterministic mode requires this setting, which fixes the order of summation in cuBLAS. cuBLAS reads it
+    # at the first matrix product.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     random.seed(seed)
     np.random.seed(seed)

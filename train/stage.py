@@ -104,7 +104,7 @@ def _follow(epochs: Iterator[Trained], folder: Path) -> Trained:
 
 
 def _record(params: Params, chosen: Fusion, data: Corpus, seed: int, done: Trained) -> Record:
-    said = {
+    fields = {
         "seed": seed,
         "params": {"train": params.train.model_dump(mode="json"), **chosen.record()},
         "labels": data.label_names,
@@ -117,4 +117,4 @@ def _record(params: Params, chosen: Fusion, data: Corpus, seed: int, done: Train
         "packages": {"torch": torch.__version__},
         "code": model_code(chosen.model.name),
     }
-    return validate(Record, said, MODELS / f"seed{seed}/model.json")
+    return validate(Record, fields, MODELS / f"seed{seed}/model.json")

@@ -95,7 +95,7 @@ def test_a_changed_record_is_refused_whatever_was_changed(here):
     changed = said()
     changed["labels"] = ["anger", "joy", "neutral"]
     (FOLDER / "model.json").write_text(json.dumps(changed))
-    with pytest.raises(UserError, match=r"model.json: damaged \(its digest does not fit its content; it was changed after training\)"):
+    with pytest.raises(UserError, match=r"model.json: damaged \(its digest does not fit its content; .*\)"):
         load_run(load())
 
 

@@ -21,6 +21,14 @@ LARGEST_F2 = float(np.finfo(np.float16).max)
 class Frames:
     """One stream's frames: `frames[i]` is [T, D] of row i of utterances.csv, normalised; T = 0 where missing.
 
+    Args:
+        cache: the open cache.
+        kept: [N] number of frames to use of each row.
+        train: [N] bool, True for rows of the train split.
+        speakers: the speaker of each row, whose own statistics normalise it. None uses the train split's for every row.
+        dtype: `f2` or `f4`.
+        known: a trained model's statistics. With None they are computed on the train split.
+
     Attributes:
         meta: the cache's metadata.
         kept: [N] number of frames of each row after the cut.

@@ -28,9 +28,8 @@ from train.models.foalnet import PAIR, Params
 
 BLOCK_DROPOUT, PROJECTION_DROPOUT = 0.1, 0.5  # published
 TEMPERATURE = 0.07
-LARGEST_SCALE = (
-    100.0  # as in CLIP; beyond it only the nearest wrong pair of a batch contributes to the gradient
-)
+# As in CLIP. With a larger factor only the nearest wrong pair of a batch contributes to the gradient.
+LARGEST_SCALE = 100.0
 
 
 @dataclass(kw_only=True)

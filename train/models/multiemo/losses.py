@@ -19,9 +19,8 @@ from train.models.multiemo import LossParams
 from train.models.multiemo.network import Fused
 
 BLOCK = 2**20  # the number of similarities, out of N x N, that are in memory at a time
-NO_DIRECTION = (
-    1e-6  # a shorter z counts as 0, because normalising it multiplies the noise of its gradient by 1e6
-)
+# A shorter z counts as 0, because normalisation would multiply its rounding error by 1e6.
+NO_DIRECTION = 1e-6
 
 
 def class_weights(counts: Tensor, alpha: float, kind: str) -> Tensor:

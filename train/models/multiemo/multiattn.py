@@ -30,7 +30,12 @@ class AddNorm(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """The query and output projections of a cross-attention sublayer, equations 2–4; one product for all heads."""
+    """The query and output projections of a cross-attention sublayer, equations 2–4; one product for all heads.
+
+    Args:
+        dim: the size of queries, keys and values, d.
+        heads: the attention heads, a divisor of `dim`.
+    """
 
     def __init__(self, dim: int, heads: int) -> None:
         super().__init__()
@@ -111,7 +116,15 @@ class Keys:
 
 
 class Layer(nn.Module):
-    """One layer of a modality's stack: cross-attention to each other modality, then the feed-forward sublayer."""
+    """One layer of a modality's stack: cross-attention to each other modality, then the feed-forward sublayer.
+
+    Args:
+        dim: the size of a vector, d.
+        heads: the attention heads, a divisor of `dim`.
+        ffn: the inner size of the feed-forward sublayer.
+        others: the number of other modalities.
+        dropout: in each sublayer.
+    """
 
     def __init__(self, dim: int, heads: int, ffn: int, others: int, dropout: float) -> None:
         super().__init__()
@@ -130,7 +143,16 @@ class Layer(nn.Module):
 
 
 class MultiAttn(nn.Module):
-    """The stacks of the modalities in use. With one modality they have only feed-forward sublayers."""
+    """The stacks of the modalities in use. With one modality they have only feed-forward sublayers.
+
+    Args:
+        modalities: the modalities in use.
+        dim: the size of a vector, d.
+        heads: the attention heads, a divisor of `dim`.
+        ffn: the inner size of the feed-forward sublayers.
+        layers: the number of layers of each stack.
+        dropout: in each sublayer.
+    """
 
     def __init__(
         self, modalities: list[str], dim: int, heads: int, ffn: int, layers: int, dropout: float

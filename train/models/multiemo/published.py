@@ -81,9 +81,8 @@ def multiemo(find: Find, ours: Mapping[str, Tensor], heads: int) -> Pairs:
     d = len(ours["joint.weight"])
     bidirectional = any(name.startswith("join.") for name in ours)
     chains = len(ours["rnn.score"]) // (2 if bidirectional else 1)
-    recurrent = (
-        MODALITIES if chains == len(MODALITIES) else MODALITIES[1:]
-    )  # text has none in published MELD models
+    # In published MELD models text has no recurrence.
+    recurrent = MODALITIES if chains == len(MODALITIES) else MODALITIES[1:]
     for m in MODALITIES:
         yield from linear(find, f"{m}_fc", ours, f"project.{m}")
         chain = recurrent.index(m) if m in recurrent else None
