@@ -25,7 +25,8 @@ class Frames:
         cache: the open cache.
         kept: [N] number of frames to use of each row.
         train: [N] bool, True for rows of the train split.
-        speakers: the speaker of each row, whose own statistics normalise it. None uses the train split's for every row.
+        speakers: the speaker of each row; the speaker's own statistics normalise it. None uses the train split's
+            statistics for every row.
         dtype: `f2` or `f4`.
         known: a trained model's statistics. With None they are computed on the train split.
 

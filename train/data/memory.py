@@ -1,4 +1,4 @@
-"""Hold frames in memory if they fit into a share of it; otherwise leave them on disk."""
+"""Decide whether frames are held in memory or stay on disk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limi
 
 
 def hold_what_fits(streams: Collection[Frames]) -> None:
-    """Read all streams into memory if they fit into EMOFUSE_FRAMES_SHARE of it; otherwise print that they stay on disk.
+    """Read all streams into memory if they fit into a share of it; otherwise print that they stay on disk.
+
+    The environment variable EMOFUSE_FRAMES_SHARE sets the share, 0.5 by default.
 
     Raises:
         UserError: EMOFUSE_FRAMES_SHARE is not a number from 0 to 1.

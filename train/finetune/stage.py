@@ -145,7 +145,7 @@ def _record(
 
 
 def _write(folder: Path, encoder: Any, done: Trained, record: dict[str, Any]) -> None:
-    """Write the folder under a temporary name, and rename it when it is complete."""
+    """Write the folder under a temporary name and rename it when it is complete, so that no partial folder is read."""
     network = encoder.network()
     network.load_state_dict(done.weights)
     text = json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)

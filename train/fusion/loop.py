@@ -1,9 +1,10 @@
 """One training run: epochs, selection on val, resume.
 
-Scored and saved is an exponential average of the weights over the last steps (`train.ema_epochs`), because a single
-step's weights vary by chance, most of all on a small corpus. The epoch with the best weighted F1 on val is chosen. The
-test split is not read. The state is saved atomically after an epoch, at least `SAVE_EVERY` seconds apart. A killed run
-resumes from it and, on the CPU, ends with the same bytes as an uninterrupted run.
+The loop scores and saves an exponential average of the weights over the last epochs (`train.ema_epochs`), because the
+weights of a single step vary by chance, most of all on a small corpus. It chooses the epoch with the best weighted F1
+on val, and does not read the test split. It saves its state atomically after an epoch, at least `SAVE_EVERY` seconds
+after the previous save. A killed run resumes from the state and, on the CPU, ends with the same bytes as an
+uninterrupted run.
 """
 
 from __future__ import annotations

@@ -18,7 +18,8 @@ class DialogueRNN(nn.Module):
     """DialogueRNNs of M modalities: M forward chains, then M reverse chains if bidirectional; K chains in all.
 
     The weights of each product are [K, in, out]. Every GRU has two biases, (r, z, n) and (h, r, z), in the order of
-    recurrence.py. The biases of r and z have equal gradients, but a single bias would get half of Adam's step.
+    recurrence.py. The two biases of r and z have equal gradients, but a single bias would move half as far in each step
+    of Adam.
 
     Args:
         modalities: the number of modalities, M.

@@ -18,7 +18,7 @@ from train.models.contract import MODALITIES, Batch, Output
 
 
 class BCLSTM(nn.Module):
-    """BC-LSTM.
+    """The BC-LSTM network.
 
     Args:
         dims: modality in use → feature size.

@@ -134,7 +134,7 @@ class Stack(nn.Module):
 
 
 class FoalNet(nn.Module):
-    """Foal-Net. With one modality in use, the classifier reads its masked mean, and there are no other layers.
+    """The Foal-Net network. With one modality in use, it only classifies the masked mean of its frames.
 
     Args:
         dims: modality in use → size of a frame.

@@ -38,7 +38,7 @@ class Fused(Output):
 
 
 class MultiEMO(nn.Module):
-    """MultiEMO.
+    """The MultiEMO network.
 
     Args:
         dims: modality in use → feature size.
