@@ -1,8 +1,10 @@
-"""Raw corpora → the two tables. One module per layout that people have on disk, each with
+"""Importers of raw corpora: one module for each layout on disk.
 
-    read(root, corpus) -> (utterances, labels)     # what raw.tables makes of its rows
+Each module has one function, which passes its rows through `raw.tables`:
 
-A new corpus is one file here and one line in REGISTRY (name in `corpus.name` → module).
+    read(root, corpus) -> (utterances, labels)
+
+To add a corpus, add a module here and a line in REGISTRY, which maps `corpus.name` to the module.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Your own recordings, described by one csv file in `corpus.root`: a header, one row per utterance.
+"""Import your own recordings from one csv file in `corpus.root`: a header, then one row per utterance.
 
     utterance,dialogue,turn,speaker,text,media,start,end,split,emotion
     a1,anna,0,Anna,Good morning!,anna.mp4,0.4,1.9,train,joy
@@ -11,9 +11,10 @@
     c2,call,1,,,call.wav,1.5,4,test,
     c3,call,2,Anna,Ben?,call.wav,4,4.6,test,surprise
 
-`utterance`, `dialogue`, `turn` and `split` are needed; the other columns, and a `session`, where you have them.
-`media` is relative to corpus.root, `start` and `end` are seconds in it (empty: the whole file), an empty
-`emotion` means unlabelled. Spreadsheets' ways are read: UTF-8 or UTF-16, semicolons or tabs, empty rows and columns.
+`utterance`, `dialogue`, `turn` and `split` are required; the other columns and `session` are optional.
+`media` is relative to corpus.root. `start` and `end` are seconds in that file; empty means the whole file. An empty
+`emotion` means unlabelled. The file may come from a spreadsheet: UTF-8 or UTF-16, commas, semicolons or tabs, empty
+rows and columns.
 """
 
 from __future__ import annotations
@@ -33,39 +34,46 @@ COLUMNS = (*NEEDED, "speaker", "session", "text", "media", "start", "end", "emot
 
 
 def read(root: Path, corpus: CorpusParams) -> raw.Tables:
-    """The rows of the one csv file in `root`.
+    """Read the only csv file in `root`.
 
     Raises:
-        UserError: no csv file or several, unknown columns, or bad rows.
+        UserError: if there is no csv file or more than one, a column is unknown, or a row is invalid.
     """
     files = folders.files(root, ".csv", below=False)
     if not files:
         raise raw.NoAnnotation(f"{root}: no .csv file here")
     if len(files) > 1:
-        raise UserError(f"{root}: {', '.join(path.name for path in files)}: keep one csv file there")
+        raise UserError(f"{root}: {', '.join(path.name for path in files)}: more than one csv file; keep one")
     problems = Problems()
     return raw.tables(rows(files[0], NEEDED, problems), corpus, problems)
 
 
 def rows(path: Path, needed: Sequence[str], problems: Problems) -> list[raw.Row]:
-    """The utterances of a file that has at least the `needed` columns; a value absent from it is empty.
+    """Return the utterances of a csv file; columns that the file lacks are empty.
+
+    Args:
+        path: the csv file.
+        needed: the columns that it must have.
+        problems: receives the invalid values.
 
     Raises:
-        UserError: a needed column is missing, another is unknown, or a row has too few values or too many.
+        UserError: if a needed column is missing, a column is unknown, or a row has too few or too many values.
     """
     found: list[raw.Row] = []
     turns: dict[tuple[str, int], str] = {}
     for place, row in raw.csv_rows(path, needed, [name for name in COLUMNS if name not in needed]):
         row = {name: value if name == "text" else value.strip() for name, value in row.items()}
         try:
-            # A column of whole numbers with a gap leaves pandas as 0.0, 1.0, …
+            # pandas writes a column of whole numbers with a gap as 0.0, 1.0, …
             number = whole(row["turn"].removesuffix(".0"))
         except ValueError:
-            problems.add(place, "turn", row["turn"], "must be a whole number from 0 up")
+            problems.add(place, "turn", row["turn"], "must be a whole number, 0 or more")
             continue
         turn = (row["dialogue"], number)
         if turns.setdefault(turn, place) != place:
-            problems.add(place, "turn", row["turn"], f"of dialogue {turn[0]} is at {turns[turn]} already")
+            problems.add(
+                place, "turn", row["turn"], f"duplicate turn of dialogue {turn[0]}; first at {turns[turn]}"
+            )
         found.append(
             raw.Row(
                 place=place,

@@ -1,7 +1,7 @@
-"""Subtitles as programs write them → cues. SubRip and WebVTT, with or without numbers and blank lines.
+"""Parse subtitles into cues: SubRip and WebVTT, with or without numbers and blank lines.
 
-A line of two times begins a cue; all below it, up to the next such line and the number or name above that, are words. A
-line that is nearly one is a mistake that is named: taken for words it would make two turns one.
+A line with two times begins a cue. The lines below it are its words, up to the number or name above the next cue.
+A malformed line of times is reported, because reading it as words would merge two turns.
 """
 
 from __future__ import annotations
@@ -26,13 +26,19 @@ _VOICE = re.compile(r"<v(?:\.[^\s<>]*)?\s+([^\s<>][^<>]*)>")
 _MARKUP = re.compile(r"</?[a-zA-Z][^<>]*>|</?[0-9:.]*>|\{\\[^{}]*\}")
 _WORD = re.compile(r"<[0-9:]+\.[0-9]+>")
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,30});")
-# Marks of writing direction, and byte order marks where files were joined: nothing that is said.
+# Marks of writing direction, and byte order marks left where files were concatenated: nobody says them.
 _UNSAID = dict.fromkeys(map(ord, "\ufeff\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"))
 
 
 @dataclass(frozen=True, slots=True)
 class Cue:
-    """One subtitle: seconds, its lines without markup (none is empty), and where the file says so (`FILE:LINE`)."""
+    """One subtitle.
+
+    Attributes:
+        start, end: seconds.
+        lines: its lines without markup; no line is empty.
+        place: where it is in the file, `FILE:LINE`.
+    """
 
     start: float
     end: float
@@ -41,10 +47,12 @@ class Cue:
 
 
 def read_cues(path: Path, problems: Problems) -> list[Cue]:
-    """The cues of a subtitle file in time order, those without text left out.
+    """Return the cues of a subtitle file in time order, without cues that have no text.
+
+    Invalid lines are added to `problems`.
 
     Raises:
-        UserError: no text file (bad lines are added to `problems` instead).
+        UserError: if the file is not a text file.
     """
     places, lines = [], []
     for place, line in raw.text_lines(path):
@@ -65,19 +73,23 @@ def read_cues(path: Path, problems: Problems) -> list[Cue]:
         if span is None:
             _expected(places, lines, at, problems)
         elif span[0] < 0:
-            problems.add(places[at], "line", lines[at], "the cue begins before the recording does")
+            why = "the cue begins before the recording; its start must be 0 or later"
+            problems.add(places[at], "line", lines[at], why)
         elif span[1] <= span[0]:
-            why = f"the cue ends at {span[1]:g} s, not after its start at {span[0]:g} s"
+            why = f"the cue ends at {span[1]:g} s; it must end after its start at {span[0]:g} s"
             problems.add(places[at], "line", lines[at], why)
         elif words := clean(lines[at + 1 : end]):
             cues.append(Cue(*span, words, places[at]))
-    # Python's sort keeps the file's order where times are equal.
+    # Python's sort is stable: cues with equal times keep the file's order.
     cues.sort(key=lambda cue: (cue.start, cue.end))
     return list(_unrolled(cues)) if vtt and any(map(_WORD.search, lines)) else cues
 
 
 def clean(lines: Sequence[str]) -> tuple[str, ...]:
-    r"""Lines without tags, ASS overrides and entities; `\N` ends a line, and WebVTT's `<v NAME>` becomes `[NAME]:`."""
+    r"""Return lines without tags, ASS overrides and entities.
+
+    `\N` ends a line. WebVTT's `<v NAME>` becomes `[NAME]:`.
+    """
     text = _VOICE.sub(r"\n[\1]: ", "\n".join(filter(None, lines)))
     text = _MARKUP.sub("", text).replace("\\N", "\n").replace("\\n", "\n").replace("\\h", " ")
     text = _ENTITY.sub(lambda match: html.unescape(match[0]), text).translate(_UNSAID)
@@ -86,7 +98,7 @@ def clean(lines: Sequence[str]) -> tuple[str, ...]:
 
 
 def seconds(clock: str) -> float | None:
-    """Return the seconds of a time such as 00:16:16,059; None where it is none."""
+    """Parse a time such as 00:16:16,059 into seconds; return None if `clock` is not a time."""
     match = re.fullmatch(_CLOCK, clock.strip())
     return _seconds(*match.groups()) if match else None
 
@@ -102,7 +114,10 @@ def _seconds(sign: str, hours: str | None, minutes: str, seconds: str, fraction:
 
 
 def _unrolled(cues: Sequence[Cue]) -> Iterator[Cue]:
-    """Captions of words with times of their own roll: a cue begins with the line that the one before it ended with."""
+    """Yield cues of rolling captions without repeated lines.
+
+    In captions whose words have their own times, a cue repeats the previous cue's last line.
+    """
     last = ""
     for cue in cues:
         new = cue.lines[1:] if cue.lines[0] == last else cue.lines
@@ -120,7 +135,7 @@ def _without_asides(lines: Sequence[str]) -> Iterator[str]:
 
 
 def _heads(lines: Sequence[str], times: Sequence[int], vtt: bool) -> list[int]:
-    """Where each cue begins: the line of its number (or its name, in WebVTT), or that of its times."""
+    """Return the first line of each cue: its number, its name (WebVTT), or its times."""
     numbered = bool(times) and _above(lines, times[0]) is not None
     heads = []
     for at in times:
@@ -134,7 +149,7 @@ def _heads(lines: Sequence[str], times: Sequence[int], vtt: bool) -> list[int]:
 
 
 def _above(lines: Sequence[str], at: int) -> int | None:
-    """The number above a line of times, blank lines between or not."""
+    """Return the line of the number above a line of times, past blank lines; None if there is no number."""
     above = next((i for i in range(at - 1, -1, -1) if lines[i]), -1)
     return above if above >= 0 and _NUMBER.fullmatch(lines[above]) else None
 
@@ -142,7 +157,7 @@ def _above(lines: Sequence[str], at: int) -> int | None:
 def _check_numbers(
     places: Sequence[str], lines: Sequence[str], cue: tuple[int, int, int], problems: Problems
 ) -> None:
-    """Below a cue and a blank line the next number promises times: where they are lost, two turns would be one."""
+    """Report the next number without its times: a missing line of times would merge two turns."""
     head, at, end = cue
     if not _NUMBER.fullmatch(lines[head]):
         return

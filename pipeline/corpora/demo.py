@@ -1,4 +1,4 @@
-"""The tables of the built-in corpus, which `python -m pipeline.demo` makes (pipeline/demo)."""
+"""Import the built-in corpus, which `python -m pipeline.demo` generates."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ COLUMNS = ("utterance", "dialogue", "turn", "speaker", "session", "text", "media
 
 
 def read(root: Path, corpus: CorpusParams) -> raw.Tables:
-    """The corpus in `root` as utterances (all columns but media_hash) and labels.
+    """Read the corpus in `root`: utterances (all columns except media_hash) and labels.
 
     Raises:
-        UserError: no annotations.csv, or bad rows in it.
+        UserError: if annotations.csv is missing or has invalid rows.
     """
     problems = Problems()
-    path = raw.find(root, [ANNOTATIONS], "demo corpus (`python -m pipeline.demo` makes it)")
+    path = raw.find(root, [ANNOTATIONS], "demo corpus (run `python -m pipeline.demo` to generate it)")
     rows = []
     for place, row in raw.csv_rows(path, COLUMNS):
         if not row["turn"].isdecimal():
-            problems.add(place, "turn", row["turn"], "must be a whole number from 0")
+            problems.add(place, "turn", row["turn"], "must be a whole number, 0 or more")
             continue
         rows.append(
             raw.Row(

@@ -1,14 +1,14 @@
-"""IEMOCAP as distributed: `corpus.root` is IEMOCAP_full_release, or the folder that holds it.
+"""Import IEMOCAP as distributed: `corpus.root` is IEMOCAP_full_release or its parent folder.
 
     SessionN/dialog/EmoEvaluation/Ses01F_impro01.txt      spans and majority labels
     SessionN/dialog/transcriptions/Ses01F_impro01.txt     texts
-    SessionN/dialog/avi/DivX/Ses01F_impro01.avi           both actors side by side, with sound
+    SessionN/dialog/avi/DivX/Ses01F_impro01.avi           both actors side by side, with audio
     SessionN/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav
 
 Busso et al., "IEMOCAP: interactive emotional dyadic motion capture database", LREC 2008. `corpus.labels`
-decides which utterances there are: with `excitement` it is the 6-way set, without it excitement counts as
-happiness (the 4-way set). Where the release has videos, sound and picture come from the .avi, cut by time and
-to the speaker's half; the release without videos gives the sound of `sentences/wav`.
+selects the utterances: with `excitement` it is the 6-way set; without it, excitement counts as happiness (the
+4-way set). If the release has videos, audio and picture come from the .avi, cut to the utterance's time and the
+speaker's half. If it has none, audio comes from `sentences/wav`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ CODES = {
     "dis": "disgust",
 }
 UNLABELLED = {"xxx", "oth"}
-# Majority labels of the five sessions' evaluation files.
+# Counts of the majority labels in the five sessions' evaluation files.
 MAJORITY = {
     "happiness": 595,
     "sadness": 1084,
@@ -50,19 +50,19 @@ MAJORITY = {
 }
 TEST_SESSION = "5"
 VAL_EVERY = 10
-# Possessive quantifiers: a line of spaces must not take quadratic time.
+# Possessive quantifiers, so that a line of spaces does not take quadratic time.
 _EVALUATION = re.compile(r"\[([^\] ]*+) - ([^\] ]*+)\]\t([^\t]*+)\t([^\t]*+)\t\[.*\]\s*")
 _TRANSCRIPT = re.compile(r"(Ses\w++)\s*+(?:\[[^\]]*+\])?\s*+:(.*)")
 _TAG = re.compile(r"\[[A-Z_ ]+\]|\+\+[A-Z_ ]+\+\+")
 
 
 def read(root: Path, corpus: CorpusParams) -> raw.Tables:
-    """Utterances whose majority label is one of `corpus.labels`; 7,380 of 6 emotions, 5,531 of 4.
+    """Read the utterances whose majority label is in `corpus.labels`: 7,380 with 6 emotions, 5,531 with 4.
 
-    Session 5 is `test`; every tenth dialogue of the others is `val`. `session` is filled, for `train.fold`.
+    Session 5 is `test`; every tenth dialogue of the other sessions is `val`. `session` is set for `train.fold`.
 
     Raises:
-        UserError: no evaluation files, or lines in them that are not as documented.
+        UserError: if there are no evaluation files or their lines do not have the documented form.
     """
     problems = Problems()
     files = _evaluations(root)
@@ -86,7 +86,7 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
                 continue
             speaker = name.removeprefix(f"{path.stem}_")[:1]
             if not re.fullmatch(rf"{re.escape(path.stem)}_[FM]\w{{1,9}}", name, re.ASCII):
-                problems.add(place, "turn name", name, f"is no utterance of {path.stem}")
+                problems.add(place, "turn name", name, f"must be an utterance of {path.stem}")
                 continue
             rows.append(
                 raw.Row(
@@ -106,7 +106,7 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
 
 
 def label(code: str, labels: list[str]) -> str | None:
-    """A majority label's name among `labels`; None where the utterance is left out."""
+    """Return the name in `labels` of a majority label's code; None if `labels` excludes it."""
     name = CODES.get(code)
     if name == "excitement" and name not in labels:
         name = "happiness"
@@ -114,17 +114,17 @@ def label(code: str, labels: list[str]) -> str | None:
 
 
 def is_dialogue(name: str) -> bool:
-    """Whether a name is one of IEMOCAP's dialogues, such as Ses01F_impro01."""
+    """Return whether `name` has the form of an IEMOCAP dialogue, such as Ses01F_impro01."""
     return re.fullmatch(r"Ses\d\d[FM]_\w+", name, re.ASCII) is not None
 
 
 def session(dialogue: str) -> str:
-    """The session of a dialogue, "1" to "5"."""
+    """Return the session of a dialogue, "1" to "5"."""
     return str(int(dialogue[3:5]))
 
 
 def published(corpus: CorpusParams) -> dict[str, dict[str, int]]:
-    """{"all": {emotion: utterances}} by the majority labels of the five sessions."""
+    """Return {"all": {emotion: utterances}}, the majority labels of the five sessions."""
     counts: Counter[str] = Counter()
     for code, name in CODES.items():
         if (found := label(code, corpus.labels)) is not None and name in MAJORITY:
@@ -133,12 +133,12 @@ def published(corpus: CorpusParams) -> dict[str, dict[str, int]]:
 
 
 def notes(corpus: CorpusParams) -> list[str]:
-    """The difference to the circulating feature files."""
+    """Return a note on the difference from the circulating feature files (6 emotions only)."""
     if "excitement" not in corpus.labels:
         return []
     return [
-        "by the majority labels of the evaluation files; the circulating feature files have 7,433 utterances "
-        "with happiness 648 where these have 7,380 with happiness 595"
+        "counts follow the majority labels of the evaluation files: 7,380 utterances, 595 of them happiness; the "
+        "circulating feature files have 7,433, 648 of them happiness"
     ]
 
 
@@ -155,7 +155,7 @@ def _evaluations(root: Path) -> list[Path]:
 
 
 def _lines(path: Path, problems: Problems) -> Iterator[tuple[str, str, float, float, str]]:
-    """(place, name, start, end, code) of every summary line; the annotators' own lines between are skipped."""
+    """Yield (place, name, start, end, code) of every summary line; skip the individual annotators' lines."""
     for place, line in raw.text_lines(path):
         if not line.startswith("["):
             continue
@@ -169,7 +169,7 @@ def _lines(path: Path, problems: Problems) -> Iterator[tuple[str, str, float, fl
             start, end = decimal(match[1]), decimal(match[2])
         except ValueError:
             start = end = math.nan
-        # Checked here, since a sentence's own file needs no span.
+        # Checked here because rows of `sentences/wav` carry no span that `raw.tables` could check.
         if not 0 <= start < end < math.inf:
             problems.add(place, "span", f"{match[1]} - {match[2]}", "must be seconds, 0 ≤ start < end")
             continue
@@ -190,6 +190,6 @@ def _texts(path: Path, keep_tags: bool) -> dict[str, str]:
 def _media(folder: str, dialogue: str, name: str, start: float, end: float) -> dict[str, Any]:
     if folder.endswith("wav"):
         return {"media": f"{folder}/{dialogue}/{name}.wav"}
-    # The dialogue's letter says who wears the markers, and that actor is filmed on the left.
+    # The dialogue's letter (F or M) names the actor with the markers, who is in the left half of the picture.
     half = fragments.LEFT if name[len(dialogue) + 1] == dialogue[5] else fragments.RIGHT
     return {"media": fragments.join(f"{folder}/{dialogue}.avi", half), "start": start, "end": end}

@@ -1,4 +1,4 @@
-"""MELD as distributed: three csv files and, for audio and faces, the media folders of MELD.Raw.
+"""Import MELD as distributed: three csv files and, for audio and faces, the media folders of MELD.Raw.
 
     {train,dev,test}_sent_emo.csv       also found in train/, data/MELD/ (as in the repository), MELD.Raw/ …
     train_splits/dia0_utt0.mp4          also found in train/train_splits/ …
@@ -22,7 +22,7 @@ from pipeline.messages import Problems
 from pipeline.params import CorpusParams
 
 COLUMNS = ("Utterance", "Speaker", "Emotion", "Dialogue_ID", "Utterance_ID")
-# MELD's name of the split → ours, and the folder of its clips.
+# MELD's split → our split, and the folder of its clips.
 SPLITS = {
     "train": ("train", "train_splits"),
     "dev": ("val", "dev_splits_complete"),
@@ -38,10 +38,10 @@ _C1 = re.compile("[\x80-\x9f]")
 
 
 def read(root: Path, corpus: CorpusParams) -> raw.Tables:
-    """MELD's 13,708 utterances; a clip that is not there keeps its path.
+    """Read MELD's 13,708 utterances; a missing clip keeps its path.
 
     Raises:
-        UserError: an annotation file is missing or has bad rows.
+        UserError: if an annotation file is missing or has invalid rows.
     """
     problems = Problems()
     rows = [row for split in SPLITS for row in _split(root, split, media_root(corpus.root), problems)]
@@ -49,12 +49,12 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
 
 
 def published(corpus: CorpusParams) -> dict[str, dict[str, int]]:
-    """{split: {emotion: utterances}} as the paper counts them."""
+    """Return the paper's counts, {split: {emotion: utterances}}."""
     return {split: dict(zip(EMOTIONS, counts, strict=True)) for split, counts in PUBLISHED.items()}
 
 
 def repair(text: str) -> str:
-    """Text with C1 control characters put right: they are cp1252 punctuation that was read as Latin-1."""
+    """Return text with C1 control characters replaced: they are cp1252 punctuation that was decoded as Latin-1."""
     return _C1.sub(lambda match: match[0].encode("latin-1").decode("cp1252", "ignore") or match[0], text)
 
 
@@ -68,7 +68,7 @@ def _split(root: Path, split: str, media: Path, problems: Problems) -> Iterator[
         ids = [row["Dialogue_ID"], row["Utterance_ID"]]
         for field, value in zip(("Dialogue_ID", "Utterance_ID"), ids, strict=True):
             if not re.fullmatch("[0-9]{1,6}", value):
-                problems.add(place, field, value, "must be a whole number from 0 up")
+                problems.add(place, field, value, "must be a whole number, 0 or more")
         if not all(re.fullmatch("[0-9]{1,6}", value) for value in ids):
             continue
         dialogue, utterance = map(int, ids)
@@ -87,7 +87,7 @@ def _split(root: Path, split: str, media: Path, problems: Problems) -> Iterator[
 
 
 def _length(row: dict[str, str]) -> float | None:
-    """Seconds from StartTime to EndTime, in the episode's time; None in a copy without them."""
+    """Return the seconds from StartTime to EndTime of the episode; None if the file lacks these columns."""
     start, end = (seconds(row.get(name, "")) for name in ("StartTime", "EndTime"))
     return None if start is None or end is None else end - start
 

@@ -1,8 +1,8 @@
-"""What every importer needs: raw text files read strictly, and rows that remember where they come from.
+"""Shared code of the importers: strict reading of raw text files, and rows that keep their file and line.
 
-Raw files come from elsewhere. They are decoded as UTF-8 (UTF-16 where their first two bytes say so) or refused with the
-line, only regular files are opened (a named pipe would wait for ever), and no path that a row contains is followed out
-of its folder. A link inside the folder is followed, since its owner put it there.
+Raw files are untrusted. A file is decoded as UTF-8, or as UTF-16 if it begins with that byte order mark; otherwise the
+error names the line. Only regular files are opened, because reading a named pipe could block forever. A path in a row
+may not leave its folder. Links inside the folder are followed, because its owner created them.
 """
 
 from __future__ import annotations
@@ -28,29 +28,29 @@ from pipeline.params import CorpusParams
 from pipeline.tables.schema import LABEL_COLUMNS, SPLITS
 
 MAX_TEXT, MAX_NAME, MAX_FILE_NAME = 20_000, 200, 255
-# What people call the splits in names of files and folders.
+# Names of the splits in file and folder names.
 SPLIT_WORDS = {
     "train": "train", "val": "val", "valid": "val", "dev": "val", "test": "test", "eval": "test",
 }  # fmt: skip
 Tables = tuple[pd.DataFrame, pd.DataFrame]
 CsvRow = tuple[str, dict[str, str]]
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
-_SEPARATOR = re.compile(r'"?sep=([,;\t])"?[^\r\n]*(?:\r\n?|\n)')  # a line that Excel reads and writes
+_SEPARATOR = re.compile(r'"?sep=([,;\t])"?[^\r\n]*(?:\r\n?|\n)')  # Excel's first line
 _COLUMNS = ("utterance", "dialogue", "speaker", "session", "text", "media", "start", "end", "place", "stated")
 
 
 class NoAnnotation(UserError):
-    """The folder holds none of a corpus's annotation files; another one may."""
+    """The folder contains no annotation files of the corpus."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One utterance as a raw file gives it.
+    """One utterance of a raw file.
 
     Attributes:
         place: `FILE:LINE`.
-        order: sorts it within its dialogue.
-        stated: seconds that the file says its own media last, or None.
+        order: the sort key within the dialogue.
+        stated: the media's duration in seconds according to the raw file, or None.
     """
 
     place: str
@@ -69,10 +69,15 @@ class Row:
 
 
 def find(root: Path, candidates: Iterable[str], what: str) -> Path:
-    """The first of `candidates` (relative paths) that is a file under `root`.
+    """Return the first of `candidates` (relative paths) that is a file under `root`.
+
+    Args:
+        root: the folder.
+        candidates: the paths to try.
+        what: the name of the file in the error message.
 
     Raises:
-        NoAnnotation: there is none.
+        NoAnnotation: if none of them exists.
     """
     candidates = list(candidates)
     for name in candidates:
@@ -82,10 +87,11 @@ def find(root: Path, candidates: Iterable[str], what: str) -> Path:
 
 
 def read_text(path: Path) -> str:
-    """A text file, with or without a byte order mark, its line ends as they are.
+    """Read a text file, with or without a byte order mark; line ends are kept.
 
     Raises:
-        UserError: not a regular file, unreadable, not UTF-8 or marked UTF-16, or binary (names the line).
+        UserError: if it is not a regular file, is unreadable, or is neither UTF-8 nor UTF-16 with a byte order mark.
+            For invalid text, the message names the line.
     """
     try:
         if not path.is_file():
@@ -105,22 +111,22 @@ def read_text(path: Path) -> str:
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise UserError(
-            f"{path}:{line}: holds a zero byte, so it is no text, or UTF-16 without its mark; convert the file, for "
-            "instance with `iconv -f utf-16le -t utf-8`"
+            f"{path}:{line}: contains a zero byte: a binary file, or UTF-16 without a byte order mark; convert the "
+            "file, for instance with `iconv -f utf-16le -t utf-8`"
         )
     return text
 
 
 def media_path(cell: str) -> str:
-    """A `media` cell with `/` between its parts, also where Windows wrote `\\`, and without `./`."""
+    """Return a `media` cell with `/` instead of Windows' `\\` and without `./`."""
     return PurePosixPath(cell.replace("\\", "/")).as_posix() if cell else ""
 
 
 def text_lines(path: Path) -> Iterator[tuple[str, str]]:
-    """(place, line) of a text file, without line ends (LF, CRLF or CR).
+    """Yield (place, line) of a text file, without line ends (LF, CRLF or CR).
 
     Raises:
-        UserError: as `read_text`, or a line that is too long to be one.
+        UserError: see `read_text`; also if a line is longer than MAX_TEXT.
     """
     for number, line in enumerate(read_text(path).replace("\r\n", "\n").replace("\r", "\n").split("\n"), 1):
         if len(line) > MAX_TEXT:
@@ -129,21 +135,26 @@ def text_lines(path: Path) -> Iterator[tuple[str, str]]:
 
 
 def csv_rows(path: Path, needed: Sequence[str], optional: Sequence[str] | None = None) -> Iterator[CsvRow]:
-    """(place, row) of a csv file with a header, as spreadsheets write it: commas, semicolons or tabs between the
-    values, a line `sep=;` before the header, empty rows, and empty columns at the right.
+    """Yield (place, row) of a csv file with a header, in any form that spreadsheets write.
 
-    With `optional` those columns are empty where the file lacks them, and others are errors; without it,
-    columns beyond the needed ones are ignored.
+    Values may be separated by commas, semicolons or tabs. A line `sep=;` may precede the header. Empty rows, and empty
+    columns at the right, are skipped.
+
+    Args:
+        path: the csv file.
+        needed: the columns that it must have.
+        optional: columns that are empty if the file lacks them; any other column is an error. None: ignore other
+            columns.
 
     Raises:
-        UserError: a column is missing, unknown or there twice, a row has more or fewer values than the
-            header, or is badly quoted.
+        UserError: if a column is missing, unknown or duplicated, or a row is badly quoted or has more or fewer values
+            than the header.
     """
     csv.field_size_limit(sys.maxsize)
     text = read_text(path)
     said = _SEPARATOR.match(text)
-    delimiter = said[1] if said else max(",;\t", key=re.match(r"[^\r\n]*", text)[0].count)  # type: ignore[index]
-    # Not splitlines(), which also cuts at U+2028, U+0085 and others that are text here.
+    delimiter = said[1] if said else max(",;\t", key=re.split(r"[\r\n]", text, maxsplit=1)[0].count)
+    # splitlines() would also split at U+2028 and U+0085, which may occur inside a text.
     table = io.StringIO(text[said.end() if said else 0 :], newline="")
     reader = csv.reader(table, strict=True, delimiter=delimiter)
     above = line = 1 if said else 0
@@ -161,8 +172,8 @@ def csv_rows(path: Path, needed: Sequence[str], optional: Sequence[str] | None =
                     yield place, {**defaults, **dict(zip(header, values, strict=True))}
             elif values:
                 raise UserError(
-                    f"{place}: {len(values)} values, but the header has {len(header)} columns; a text that holds a "
-                    f"{_DELIMITERS[delimiter]} needs quotes around it"
+                    f"{place}: {len(values)} values, but the header has {len(header)} columns; put quotes around a "
+                    f"text that contains a {_DELIMITERS[delimiter]}"
                 )
     except csv.Error as error:
         raise UserError(f"{path}:{line + 1}: not a well-formed csv row: {error}") from None
@@ -175,24 +186,25 @@ def _header(names: list[str], needed: Sequence[str], optional: Sequence[str] | N
         header.pop()
     if missing := [name for name in needed if name not in header]:
         raise UserError(
-            f"{place}: no column {', '.join(missing)}; there are {', '.join(header)[:200] or 'none'}"
+            f"{place}: missing column {', '.join(missing)}; found {', '.join(header)[:200] or 'none'}"
         )
     known = {*needed, *(header if optional is None else optional)}
     if unknown := [name or "(no name)" for name in header if name not in known]:
         named = ", ".join(unknown)[:200]
-        raise UserError(f"{place}: unknown columns {named}; known are {', '.join(sorted(known))}")
+        raise UserError(f"{place}: unknown columns {named}; known: {', '.join(sorted(known))}")
     if len(set(header)) < len(header):
-        raise UserError(f"{place}: a column is there twice: {', '.join(header)[:200]}")
+        raise UserError(f"{place}: duplicate column in {', '.join(header)[:200]}")
     return header
 
 
 def tables(rows: Iterable[Row], corpus: CorpusParams, problems: Problems) -> Tables:
-    """Utterances and labels, sorted by dialogue, then `order`.
+    """Return utterances and labels, sorted by dialogue, then `order`.
 
-    Utterances have all columns but `media_hash`, `media` as spelt on disk, and `place` and `stated` of their rows.
+    Utterances have all columns except `media_hash`, and `place` and `stated` of their rows. `media` is spelt as on
+    disk.
 
     Raises:
-        UserError: every problem there is, those the importer found and those found here.
+        UserError: if a value is invalid. The message lists the importer's `problems` and those found here.
     """
     rows = sorted(rows, key=lambda row: (row.dialogue, row.order, row.utterance))
     utterances: dict[str, str] = {}
@@ -200,23 +212,25 @@ def tables(rows: Iterable[Row], corpus: CorpusParams, problems: Problems) -> Tab
     for row in rows:
         known = utterances.setdefault(row.utterance, row.place)
         if known != row.place:
-            problems.add(row.place, "utterance", row.utterance, f"is at {known} already")
+            problems.add(row.place, "utterance", row.utterance, f"duplicate utterance id; first at {known}")
         first = dialogues.setdefault(row.dialogue, row)
         if first.split != row.split:
-            why = f"dialogue {row.dialogue} is in {first.split} by {first.place}"
+            why = f"dialogue {row.dialogue} is in {first.split} at {first.place}"
             problems.add(row.place, "split", row.split, why)
         if first.session != row.session:
-            why = f"dialogue {row.dialogue} is of session {first.session!r} by {first.place}"
+            why = f"dialogue {row.dialogue} is in session {first.session!r} at {first.place}"
             problems.add(row.place, "session", row.session, why)
         _check(row, corpus, problems)
     problems.stop()
     if not rows:
-        raise UserError(f"{corpus.root}: the annotation files hold no utterance of corpus.labels")
+        raise UserError(
+            f"{corpus.root}: the annotation files contain no utterance whose emotion is in corpus.labels"
+        )
     frame = pd.DataFrame([{name: getattr(row, name) for name in _COLUMNS} for row in rows])
     frame = frame.astype({"start": float, "end": float, "stated": float})
     frame["media"] = frame["media"].map(folders.spelt(frame["media"].unique(), media_root(corpus.root)))
     frame.insert(2, "turn", frame.groupby("dialogue", sort=False).cumcount())
-    # A carriage return alone would end the row for every csv reader.
+    # csv readers treat a lone carriage return as the end of the row.
     frame["text"] = [row.text.replace("\r\n", "\n").replace("\r", "\n") for row in rows]
     return frame, pd.DataFrame([{name: getattr(row, name) for name in LABEL_COLUMNS} for row in rows])
 
@@ -226,7 +240,10 @@ def _check(row: Row, corpus: CorpusParams, problems: Problems) -> None:
         value = getattr(row, field)
         if value != value.strip() or not value.isprintable() or len(value) > MAX_NAME:
             problems.add(
-                row.place, field, value, f"must be printable, ≤ {MAX_NAME} long, no spaces around it"
+                row.place,
+                field,
+                value,
+                f"must be printable, at most {MAX_NAME} characters, without spaces around it",
             )
     for field in ("utterance", "dialogue"):
         if not getattr(row, field):
@@ -242,12 +259,14 @@ def _check(row: Row, corpus: CorpusParams, problems: Problems) -> None:
         problems.add(row.place, "media", row.media, "must be a relative path that stays inside corpus.root")
     try:
         if max(len(part.encode()) for part in row.media.split("/")) > MAX_FILE_NAME:
-            problems.add(row.place, "media", row.media, "is longer than a file's name can be")
+            problems.add(
+                row.place, "media", row.media, f"a file's name must be at most {MAX_FILE_NAME} bytes"
+            )
     except UnicodeEncodeError:
-        problems.add(row.place, "media", row.media, "has a name that is no text in UTF-8; rename the file")
+        problems.add(row.place, "media", row.media, "the file's name is not valid UTF-8; rename the file")
     for field in ("start", "end"):
         seconds = getattr(row, field)
         if seconds is not None and not (math.isfinite(seconds) and seconds >= 0):
-            problems.add(row.place, field, str(seconds), "must be seconds from 0 up")
+            problems.add(row.place, field, str(seconds), "must be seconds, 0 or more")
     if row.start is not None and row.end is not None and row.end <= row.start:
-        problems.add(row.place, "end", str(row.end), f"is not after start={row.start}")
+        problems.add(row.place, "end", str(row.end), f"must be after start={row.start}")

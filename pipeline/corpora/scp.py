@@ -1,11 +1,11 @@
-"""`.scp` lists, as Foal-Net and many speech toolkits use them: one file a split, `id path label` on each line.
+"""Import `.scp` lists, as used by Foal-Net and many speech toolkits: one file per split, one `id path label` per line.
 
     Ses03F_impro01_F002 Session3/sentences/wav/Ses03F_impro01/Ses03F_impro01_F002.wav neu
 
-The split is a word of the file's name: `train`, `val` (or valid, dev) or `test` (or eval). The id is the first
-word and the label the last, so a path may hold spaces. A path is relative to corpus.root, or absolute and
-inside it. The dialogue is the id without its last `_` part, its turns in the order of the lines; ids of IEMOCAP
-also give session and speaker, and its three-letter labels are understood. There is no text.
+The file's name contains the split: `train`, `val` (or valid, dev) or `test` (or eval). The id is the first word and
+the label is the last, so a path may contain spaces. A path is relative to corpus.root, or absolute and inside it.
+The dialogue is the id without its last `_` part. Turns follow the order of the lines. IEMOCAP ids also give session
+and speaker, and IEMOCAP's three-letter labels are accepted. The utterances have no text.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ _IEMOCAP = re.compile(r"Ses(\d\d)[FM]_\w+_([FM])\w*")
 
 
 def read(root: Path, corpus: CorpusParams) -> raw.Tables:
-    """One utterance a line of the lists in `root`.
+    """Read one utterance from each line of the lists in `root`.
 
     Raises:
-        UserError: no list, two lists for a split, or bad lines.
+        UserError: if there is no list, a split has two lists, or a line is invalid.
     """
     problems = Problems()
     lists = _lists(root)
@@ -47,11 +47,11 @@ def _lists(root: Path) -> dict[str, Path]:
         ]
         if len(set(names)) != 1:
             raise UserError(
-                f"{path}: the name must hold one of {', '.join(raw.SPLIT_WORDS)}, to say which split it is"
+                f"{path}: split unknown; the file's name must contain one of {', '.join(raw.SPLIT_WORDS)}"
             )
         if names[0] in found:
             raise UserError(
-                f"{path}: {found[names[0]].name} is the list of {names[0]} already; keep one a split"
+                f"{path}: second list for the split {names[0]}, after {found[names[0]].name}; keep one list per split"
             )
         found[names[0]] = path
     if not found:

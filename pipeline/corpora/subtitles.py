@@ -1,10 +1,10 @@
-"""A folder of recordings with subtitles (`.srt`, `.vtt`): one dialogue a file, one utterance a turn, nothing labelled.
+"""Import recordings with subtitles (`.srt`, `.vtt`): one dialogue per file, one utterance per turn, no labels.
 
-    corpus.root/train/kitchen.mp4, kitchen.srt      a folder train, val (dev) or test says the split; otherwise test
+    corpus.root/train/kitchen.mp4, kitchen.srt      a folder train, val (dev) or test sets the split; default: test
     corpus.root/call.mkv, call.en.sdh.srt
 
-A cue that several people speak in gives each of them its whole span, since the file does not say who begins when.
-pipeline/corpora/turns.py says what a speaker's name is. Cues of sounds alone (`[laughs]`, `♪ …`) are no utterances
+If several people speak in one cue, each turn gets the whole span, because the file does not give their own times.
+pipeline/corpora/turns.py defines speakers' names. Cues that contain only sounds (`[laughs]`, `♪ …`) are skipped
 unless `corpus.keep_tags` is true.
 """
 
@@ -28,10 +28,10 @@ SUFFIXES = (
 
 
 def read(root: Path, corpus: CorpusParams) -> raw.Tables:
-    """One utterance a turn of every subtitle file under `root`, without emotions.
+    """Read one utterance from each turn of every subtitle file under `root`, without emotions.
 
     Raises:
-        UserError: no subtitles, or bad lines in them (all in one message).
+        UserError: if there are no subtitles or they contain invalid lines; one message lists all lines.
     """
     files = {path.relative_to(root): path for path in _files(root)}
     if not files:
@@ -47,7 +47,10 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
         dialogue = "_".join(below.with_suffix("").parts)
         if (other := dialogues.setdefault(dialogue, path)) != path:
             problems.add(
-                str(path), "dialogue", dialogue, f"is that of {other} already; keep one of the two files"
+                str(path),
+                "dialogue",
+                dialogue,
+                f"duplicate of the dialogue in {other}; keep one of the two files",
             )
         recording = below.parent / _recording(below.name, beside[below.parent])
         rows += utterances(path, dialogue, recording.as_posix(), split, corpus.keep_tags, problems)
@@ -57,10 +60,18 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
 def utterances(
     path: Path, dialogue: str, media: str, split: str, keep_tags: bool, problems: Problems
 ) -> list[raw.Row]:
-    """One utterance a turn of a subtitle file, all of one dialogue.
+    """Return one utterance for each turn of a subtitle file, all in one dialogue.
+
+    Args:
+        path: the subtitle file.
+        dialogue: the dialogue's name.
+        media: the recording, relative to the media root.
+        split: the dialogue's split.
+        keep_tags: whether sounds such as `[laughs]` stay in the text.
+        problems: receives the invalid lines.
 
     Raises:
-        UserError: no text file (bad lines are added to `problems` instead).
+        UserError: if the file is not a text file.
     """
     return [
         raw.Row(
@@ -81,14 +92,14 @@ def utterances(
 
 
 def notes(corpus: CorpusParams) -> list[str]:
-    """How many cues are no utterances."""
+    """Return a note with the number of skipped cues; empty if there are none."""
     roots = (Path(corpus.root), media_root(corpus.root))
     files = next(filter(None, map(_files, roots)), [])
     left = 0
     for path in files:
         cues = read_cues(path, Problems())
         left += len(cues) - len({turn.place for turn in turns(cues, corpus.keep_tags)})
-    return [f"{left:,} cues hold sounds alone and are no utterances; corpus.keep_tags=true keeps them"] * (
+    return [f"{left:,} cues contain only sounds and were skipped; corpus.keep_tags=true keeps them"] * (
         left > 0
     )
 
@@ -98,13 +109,19 @@ def _files(root: Path) -> list[Path]:
 
 
 def _recordings(folder: Path) -> dict[tuple[str, str], str]:
-    """{(name without suffix, suffix): name on disk} of the recordings in a folder, in one spelling."""
+    """Map (name without suffix, suffix) of each recording in a folder to its name on disk.
+
+    Keys use one Unicode form (NFC) and lower-case suffixes.
+    """
     found = folders.files(folder, *SUFFIXES, below=False)
     return {(normalize("NFC", path.stem), path.suffix.lower()): path.name for path in found}
 
 
 def _recording(subtitles: str, beside: dict[tuple[str, str], str]) -> str:
-    """The recording of a subtitle file; `talk.en.sdh.srt` belongs to `talk.mp4` where there is no nearer name."""
+    """Return the recording of a subtitle file.
+
+    `talk.en.sdh.srt` belongs to `talk.en.sdh.mp4`, else `talk.en.mp4`, else `talk.mp4`.
+    """
     stem = subtitles
     while "." in stem:
         stem = stem.rpartition(".")[0]

@@ -1,11 +1,12 @@
-"""Who says what in a cue: its speakers' names, turns that share it, and sounds that nobody says.
+"""Split cues into turns: find speakers' names, turns that share a cue, and sounds that are not speech.
 
     ANNA: Good morning!      [SPEAKER_00]: Good morning!      >> ANNA: Good morning!      安娜：早上好！
     - Good morning!
-    - Morning. (yawns)       two turns of one cue's span
+    - Morning. (yawns)       two turns with the span of one cue
 
-A name is what stands before a colon, in brackets or with a capital at each word's head. Words without capitals
-(`anna:`, `安娜：`) may be a sentence's (`look: it works`); they are names where half of the file's cues open with one.
+A name precedes a colon. It is in brackets, or each of its words begins with a capital. Words without capitals
+(`anna:`, `安娜：`) may also be part of a sentence (`look: it works`). They count as names if at least half of the
+file's cues begin with a name.
 """
 
 from __future__ import annotations
@@ -31,14 +32,21 @@ _BRACKETED = re.compile(
 )
 _PLAIN = re.compile(rf"({_TAGS})([^:：\[\]()［］（）]{{1,40}}?)\s*({_TAGS})(?:：|:(?=\s|$|[^\W\d_]))\s*")
 LONGEST, LONGEST_UNSURE = 4, 2  # words of a name
-# Letters of any script with their accents, digits, and what stands between the parts of a name.
+# Unicode categories of a name's characters (letters, accents, digits of any script), and separators of its parts.
 _OF_NAMES = ("L", "M", "N")
 _BETWEEN = " .'’&#/-_·・"
 
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """What one speaker (empty: not named) says in a cue's span; seconds, and the cue's `FILE:LINE`."""
+    """One speaker's words in a cue.
+
+    Attributes:
+        start, end: the cue's span in seconds.
+        speaker: the name; empty if unknown.
+        text: the words.
+        place: the cue's `FILE:LINE`.
+    """
 
     start: float
     end: float
@@ -49,7 +57,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class _Name:
-    """A name in front of words; `sure` where it is one in any file."""
+    """A name in front of words; `sure` if it counts as a name in every file."""
 
     speaker: str
     words: str
@@ -57,9 +65,9 @@ class _Name:
 
 
 def turns(cues: Sequence[Cue], keep_tags: bool) -> list[Turn]:
-    """The turns of a file's cues, in the cues' order.
+    """Return the turns of a file's cues, in the cues' order.
 
-    Without `keep_tags` sounds (`[laughs]`, `(door slams)`, `♪ …`) are no words, and a cue of sounds alone is no turn.
+    Without `keep_tags`, sounds (`[laughs]`, `(door slams)`, `♪ …`) are removed, and turns without words are skipped.
     """
     opening = [_name(_MARK.sub("", cue.lines[0], count=1)) for cue in cues]
     trusted = 2 * sum(found is not None for found in opening) >= len(cues)
@@ -72,14 +80,14 @@ def turns(cues: Sequence[Cue], keep_tags: bool) -> list[Turn]:
 
 
 def _parts(lines: Sequence[str], trusted: bool) -> list[tuple[str, str]]:
-    """(speaker, words) of each turn in a cue."""
+    """Return (speaker, words) of each turn in a cue."""
     marked = _MARK.match(lines[0]) is not None
     if marked:
         lines = [part for line in lines for part in _JOINED.split(line)]
     found: list[tuple[str, list[str]]] = []
     for line in lines:
         mark = _MARK.match(line)
-        # In the middle of a cue a dash right before a word may be a pause.
+        # In the middle of a cue, a dash directly before a word may mark a pause.
         begins = mark is not None and (marked or mark[0].startswith(">") or mark[0].endswith(" "))
         bare = line[mark.end() :] if mark and begins else line
         name = _name(bare)

@@ -114,7 +114,11 @@ def test_val_is_every_tenth_dialogue_whatever_the_labels(tmp_path):
         ("[6.2901 - 8.2357]", "[six - 8.2357]", "Ses01F_impro01.txt:3: span='six - 8.2357'"),
         ("Ses01F_impro01_F000\t", "Ses01F_impro02_F000\t", "Ses01F_impro01.txt:3: turn name"),
         ("Ses01F_impro01_F000\t", "../../../secret\t", "Ses01F_impro01.txt:3: turn name"),
-        ("Ses01F_impro01_M000\t", "Ses01F_impro01_F000\t", "utterance='Ses01F_impro01_F000': is at"),
+        (
+            "Ses01F_impro01_M000\t",
+            "Ses01F_impro01_F000\t",
+            "utterance='Ses01F_impro01_F000': duplicate utterance id",
+        ),
         ("\tneu\t", " neu ", "Ses01F_impro01.txt:3: line="),
     ],
 )

@@ -140,7 +140,7 @@ def _attempt(
         assert str(folder / "raw") in message
         if (
             kind not in {"empty", "header only", "delete line", "truncated", "cr"}
-            and "hold no utterance" not in message
+            and "contain no utterance" not in message
         ):
             assert re.search(r"\.\w+:\d+", message), message
     assert not [path for path in opened if SECRET in path or path.startswith("/etc/passwd")]

@@ -61,8 +61,12 @@ def test_scp_ids_of_another_corpus(tmp_path):
         ),
         ("train.scp", "a b.wav", r"train.scp:1: line='a b.wav': must be: id path label"),
         ("train.scp", "a b.wav bored", r"train.scp:1: emotion='bored': is not in corpus.labels"),
-        ("list.scp", "a b.wav neutral", r"list.scp: the name must hold one of train, val"),
-        ("training_test.scp", "", r"no utterance"),
+        (
+            "list.scp",
+            "a b.wav neutral",
+            r"list.scp: split unknown; the file's name must contain one of train, val",
+        ),
+        ("training_test.scp", "", r"contain no utterance"),
     ],
 )
 def test_bad_scp(tmp_path, name, line, expected):
@@ -75,7 +79,7 @@ def test_two_lists_for_one_split(tmp_path):
     for session in "12":
         (tmp_path / f"session{session}_train.scp").write_text("a b.wav neutral\n")
     with pytest.raises(
-        UserError, match=r"session2_train.scp: session1_train.scp is the list of train already"
+        UserError, match=r"session2_train.scp: second list for the split train, after session1_train.scp"
     ):
         scp.read(tmp_path, raw_folders.corpus("scp", tmp_path))
 
@@ -95,19 +99,19 @@ def test_the_example_of_the_documentation(tmp_path):
     ("old", "new", "expected"),
     [
         ("a2,anna,1", "a2,anna,one", "own.csv:3: turn='one': must be a whole number"),
-        ("a2,anna,1", "a1,anna,1", "own.csv:3: utterance='a1': is at "),
+        ("a2,anna,1", "a1,anna,1", "own.csv:3: utterance='a1': duplicate utterance id; first at "),
         (",2.1,", ",soon,", "own.csv:3: start='soon': must be seconds, such as 0.4 or 83, or empty"),
-        (",2.1,3.0", ",3.0,2.1", "own.csv:3: end='2.1': is not after start=3.0"),
-        (",2.1,3.0", ",-1,3.0", "own.csv:3: start='-1.0': must be seconds from 0 up"),
+        (",2.1,3.0", ",3.0,2.1", "own.csv:3: end='2.1': must be after start=3.0"),
+        (",2.1,3.0", ",-1,3.0", "own.csv:3: start='-1.0': must be seconds, 0 or more"),
         (",2.1,3.0", ",nan,3.0", "own.csv:3: start='nan': must be seconds, such as"),
         ("anna.mp4,2.1", "../x.mp4,2.1", "own.csv:3: media='../x.mp4': must be a relative path"),
         ("3.0,train", "3.0,dev", "own.csv:3: split='dev': must be one of train, val, test"),
-        ("3.0,train", "3.0,val", "own.csv:3: split='val': dialogue anna is in train by "),
+        ("3.0,train", "3.0,val", "own.csv:3: split='val': dialogue anna is in train at "),
         ("train,neutral", "train,calm", "own.csv:3: emotion='calm': is not in corpus.labels"),
         ('"Morning, Anna."', '"Morning, Anna.', "own.csv:3: not a well-formed csv row"),
-        (",split,", ",part,", "own.csv:1: no column split"),
+        (",split,", ",part,", "own.csv:1: missing column split"),
         (",start,", ",begin,", "own.csv:1: unknown columns begin"),
-        (",start,", ",end,", "own.csv:1: a column is there twice"),
+        (",start,", ",end,", "own.csv:1: duplicate column in"),
         ("a2,anna,1", "a2,anna,1,2", "own.csv:3: 11 values, but the header has 10 columns"),
     ],
 )
@@ -125,7 +129,7 @@ def test_bad_csv(tmp_path, old, new, expected):
 def test_two_csv_files(tmp_path):
     corpus = raw_folders.csv(tmp_path)
     (tmp_path / "more.csv").write_text("")
-    with pytest.raises(UserError, match=r"more.csv, own.csv: keep one csv file there"):
+    with pytest.raises(UserError, match=r"more.csv, own.csv: more than one csv file; keep one"):
         csv.read(tmp_path, corpus)
 
 
@@ -163,7 +167,7 @@ def test_subtitles_as_other_programs_write_them(tmp_path):
         (
             "00:00:03,000 -->",
             "00:00:05,000 -->",
-            "call.srt:7: line='00:00:05,000 --> 00:00:04,000': the cue ends at 4 s, not after its start at 5 s",
+            "call.srt:7: line='00:00:05,000 --> 00:00:04,000': the cue ends at 4 s; it must end after its start at 5 s",
         ),
         (
             "00:00:03,000 -->",

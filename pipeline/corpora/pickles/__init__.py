@@ -1,0 +1,1 @@
+"""Published feature pickles, read without running their code."""

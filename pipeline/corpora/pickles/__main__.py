@@ -1,17 +1,17 @@
-"""Feature files as papers publish them, converted once into tables and feature caches.
+"""Convert the feature pickles that papers publish into tables and feature caches.
 
     python -m pipeline.corpora.pickles IEMOCAP_features.pkl --to data/          # DialogueRNN's, MMGCN's
     python -m pipeline.corpora.pickles Speakers.pkl TextFeatures.pkl AudioFeatures.pkl VisualFeatures.pkl \\
         --to data/                                                                # MultiEMO's
 
-writes data/utterances.csv, data/labels.csv and data/features/STREAM.h5 (text, audio, visual; text2 … where a file
-has several). In a copy of presets/meld.yaml or iemocap.yaml with `extract: {}`, `finetune: {}` and these names under
-`train.streams`, the pipeline goes on from there:
+This writes data/utterances.csv, data/labels.csv and data/features/STREAM.h5 (text, audio, visual; text2 … if a file
+has several). To train on them, copy presets/meld.yaml or iemocap.yaml, set `extract: {}` and `finetune: {}`, name
+these streams under `train.streams`, and run:
 
     dvc commit -f prepare && dvc add data/features/{text,audio,visual}.h5 && dvc repro
 
-The pickles are read by `unpickle`, which runs nothing.
-A vector that is all zeros stands for "nothing found" in these files and becomes `no_text`, `no_audio` or `no_face`.
+The pickles are read as data; no code in them runs.
+In these files, a vector of zeros means "nothing found"; its status becomes `no_text`, `no_audio` or `no_face`.
 """
 
 from __future__ import annotations
@@ -43,13 +43,15 @@ NOTHING = {"text": "no_text", "audio": "no_audio", "visual": "no_face"}
 
 
 def convert(files: Sequence[Path], to: Path, labels: Sequence[str] = ()) -> str:
-    """Write the tables and one cache a stream into `to`; returns a summary.
+    """Write the tables and one cache per stream, and return a summary.
 
     Args:
-        labels: the names of labels 0, 1, …; by default those of IEMOCAP or MELD, by the dialogues' ids.
+        files: the pickles.
+        to: the folder to write to.
+        labels: the names of labels 0, 1, …; by default those of IEMOCAP or MELD, depending on the dialogues' ids.
 
     Raises:
-        UserError: a pickle that is refused or no known layout, or entries that do not fit together.
+        UserError: if a pickle is refused or has an unknown layout, or its entries are inconsistent.
     """
     found = read(files)
     name = "iemocap" if all(iemocap.is_dialogue(d) for d in found.labels) else "meld"
@@ -83,7 +85,7 @@ def _rows(found: Published, names: Sequence[str], source: Path) -> Iterator[raw.
     for dialogue, labels in found.labels.items():
         if max(labels, default=0) >= len(names):
             raise UserError(
-                f"{source}: dialogue {dialogue} has label {max(labels)}; name them all with --labels"
+                f"{source}: dialogue {dialogue} has label {max(labels)}; name all labels with --labels"
             )
         texts = found.sentences.get(dialogue, [""] * len(labels))
         ids = found.ids.get(dialogue, [f"{dialogue}_utt{turn:03}" for turn in range(len(labels))])
@@ -131,12 +133,13 @@ def _meta(stream: Stream, corpus: str, dim: int) -> features.Meta:
 
 
 def main() -> None:
+    """Run `python -m pipeline.corpora.pickles`."""
     words = parser("pipeline.corpora.pickles", __doc__)
     words.add_argument("files", nargs="+", type=Path, metavar="FILE")
     words.add_argument(
-        "--to", type=Path, required=True, metavar="FOLDER", help="where tables and features go"
+        "--to", type=Path, required=True, metavar="FOLDER", help="folder for tables and features"
     )
-    words.add_argument("--labels", default="", help="names of labels 0, 1, …, with commas between")
+    words.add_argument("--labels", default="", help="names of labels 0, 1, …, separated by commas")
     asked = words.parse_args()
     os.makedirs(asked.to, exist_ok=True)
     print(convert(asked.files, asked.to, [name for name in asked.labels.split(",") if name]))

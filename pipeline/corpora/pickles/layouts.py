@@ -1,6 +1,6 @@
-"""What the circulating feature pickles hold, by dialogue.
+"""Interpret the circulating feature pickles.
 
-Their tuples have no names: which entry is what is known by their number and checked by content.
+Their tuples have no field names. The number of entries identifies the layout, and the content is checked.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pipeline.corpora.raw import MAX_NAME, MAX_TEXT
 from pipeline.errors import UserError
 from pipeline.params import MODALITIES
 
-# What each entry of a tuple is; `-` is not used. The first layout that fits is taken.
+# The role of each entry of a tuple; `-` is ignored. The first layout that fits is used.
 LAYOUTS = (
     "ids speakers labels text audio visual sentences train test",  # DialogueRNN, IEMOCAP
     "ids speakers labels text audio sentences train test -",  # DialogueRNN, MELD
@@ -29,13 +29,13 @@ LAYOUTS = (
     "ids speakers labels text text2 text3 text4 audio visual sentences train test -",  # MMGCN, MELD
 )
 VAL_SEED, VAL_SHARE = 2023, 0.05
-MAX_LABELS = 1000  # and of a dialogue's parties
-SHARED = 4  # characters of text a byte: a pickle may hold "Yes." once for all who say it
+MAX_LABELS = 1000  # also the maximum number of a dialogue's parties
+SHARED = 4  # characters of text per byte: a pickle may store a repeated text such as "Yes." once
 
 
 @dataclass(frozen=True)
 class Stream:
-    """One kind of features: {dialogue: one [P] f4 a turn} and the file it comes from."""
+    """One kind of features: {dialogue: one [P] f4 per turn} and the source file."""
 
     name: str
     modality: str
@@ -45,7 +45,7 @@ class Stream:
 
 @dataclass(frozen=True)
 class Published:
-    """What the pickles hold, by dialogue; `ids` (of utterances) and `sentences` are empty where they have none."""
+    """The pickles' content by dialogue; `ids` (of utterances) and `sentences` are empty if the pickles lack them."""
 
     ids: dict[str, list[str]]
     speakers: dict[str, list[str]]
@@ -56,10 +56,10 @@ class Published:
 
 
 def read(files: Sequence[Path]) -> Published:
-    """What the pickles hold together: one tuple, and any number of {dialogue: vectors} files.
+    """Read one pickle with a tuple, and any number of pickles with {dialogue: vectors}.
 
     Raises:
-        UserError: a pickle that is refused or no known layout, or entries that do not fit together.
+        UserError: if a pickle is refused or has an unknown layout, or the entries are inconsistent.
     """
     roles: dict[str, Any] = {}
     streams: dict[str, Stream] = {}
@@ -69,10 +69,12 @@ def read(files: Sequence[Path]) -> Published:
         if isinstance(value, dict):
             modality = next((m for m in MODALITIES if m in path.stem.lower()), None)
             if modality is None:
-                raise UserError(f"{path}: features of what? its name must hold {', '.join(MODALITIES)}")
+                raise UserError(
+                    f"{path}: modality unknown; the file's name must contain one of {', '.join(MODALITIES)}"
+                )
             if modality in streams:
                 raise UserError(
-                    f"{streams[modality].source} and {path}: both hold {modality}; name one of them"
+                    f"{streams[modality].source} and {path}: both contain {modality} features; give one of them"
                 )
             streams[modality] = Stream(modality, modality, path, value)
         else:
@@ -80,26 +82,28 @@ def read(files: Sequence[Path]) -> Published:
             tuples.append(path)
     if len(tuples) != 1:
         raise UserError(
-            f"{', '.join(map(str, files))}: one file must hold speakers and labels; {len(tuples)} do"
+            f"{', '.join(map(str, files))}: exactly one file must contain speakers and labels; {len(tuples)} do"
         )
     for role, value in roles.items():
         modality = role.rstrip("234")
         if modality in MODALITIES and _is_features(value):
             streams.setdefault(role, Stream(role, modality, tuples[0], value))
     if not streams:
-        raise UserError(f"{tuples[0]}: holds no features; name the feature files too")
+        raise UserError(f"{tuples[0]}: contains no features; give the feature files too")
     path = tuples[0]
     keys = [key for role in ("train", "val", "test") for key in _ordered(roles.get(role, ()))]
     if twice := [key for key, count in Counter(keys).items() if count > 1]:
-        raise UserError(f"{path}: dialogue {twice[0]} is in two splits, or twice in one")
+        raise UserError(f"{path}: dialogue {twice[0]} occurs twice in the splits")
     lists = {key: _list(roles["labels"], key, path) for key in keys}
     if sum(map(len, lists.values())) > path.stat().st_size:
-        raise UserError(f"{path}: refused: more labels than bytes: the same list again and again")
+        raise UserError(f"{path}: refused: it has more labels than bytes, because it repeats one list")
     labels = {key: [_whole(x, key, path) for x in found] for key, found in lists.items()}
     turns = {key: len(found) for key, found in labels.items()}
     names = {key: _name(key) for key in keys}
     if endless := [name for name in names.values() if len(name) > MAX_NAME]:
-        raise UserError(f"{path}: dialogue {endless[0][:40]!r}…: a name of {len(endless[0]):,} characters")
+        raise UserError(
+            f"{path}: dialogue {endless[0][:40]!r}…: the name has {len(endless[0]):,} characters, more than {MAX_NAME}"
+        )
     return Published(
         ids=_texts(roles.get("ids"), turns, names, path) or {},
         speakers={
@@ -122,11 +126,11 @@ def _roles(value: Any, path: Path) -> dict[str, Any]:
             roles = layout.split()
             if len(roles) == len(value) and _fits(found := dict(zip(roles, value, strict=True))):
                 return found
-        kind = f"a {type(value).__name__} of {len(value)}"
+        kind = f"a {type(value).__name__} of {len(value)} entries"
     else:
         kind = f"a {type(value).__name__}"
     raise UserError(
-        f"{path}: {kind} entries of no known layout; known are DialogueRNN's, MMGCN's, COSMIC's and MultiEMO's"
+        f"{path}: unknown layout ({kind}); known layouts: DialogueRNN's, MMGCN's, COSMIC's and MultiEMO's"
     )
 
 
@@ -150,38 +154,42 @@ def _is_features(value: Any) -> bool:
 
 
 def _vectors(stream: Stream, turns: dict[Any, int]) -> Iterator[tuple[Any, list[np.ndarray]]]:
-    """(dialogue, [P] f4 a turn), checked: as many as there are labels, all of one length."""
+    """Yield (dialogue, [P] f4 per turn).
+
+    Raises:
+        UserError: if a dialogue has not one vector per label, or vectors differ in length.
+    """
     width = None
     room = stream.source.stat().st_size
     for key, count in turns.items():
         where = f"{stream.source}: {stream.name} features of dialogue {key}"
         try:
-            # What does not fit becomes infinite, and is told by the row's status.
+            # Values beyond f4 become infinite, which the row's status reports.
             vectors = []
             with np.errstate(over="ignore"):
                 for value in stream.vectors[key]:
-                    # Before the copy: one vector may stand there for every turn.
+                    # Counted before the copy: the pickle may store one vector for every turn.
                     room -= np.size(value) if isinstance(value, np.ndarray) else len(value)
                     if room < 0:
                         raise UserError(
-                            f"{stream.source}: refused: more numbers than bytes: the same vectors again and again"
+                            f"{stream.source}: refused: it has more numbers than bytes, because it repeats vectors"
                         )
                     vectors.append(_vector(value))
         except KeyError:
             raise UserError(f"{where}: missing") from None
         except (TypeError, ValueError, OverflowError):
-            raise UserError(f"{where}: not lists of numbers") from None
+            raise UserError(f"{where}: expected lists of numbers") from None
         if len(vectors) != count:
             raise UserError(f"{where}: {len(vectors)} vectors for {count} labels")
         for vector in vectors:
             width = vector.shape if width is None else width
             if vector.ndim != 1 or vector.shape != width or not vector.size:
-                raise UserError(f"{where}: a vector of shape {vector.shape} where others have {width}")
+                raise UserError(f"{where}: a vector has the shape {vector.shape}, others {width}")
         yield key, vectors
 
 
 def _vector(value: Any) -> np.ndarray:
-    """[P] f4 of an array or a flat list of numbers: lists that hold one another would have no end."""
+    """Convert an array or a flat list of numbers to [P] f4; nested lists are refused because they may be recursive."""
     if isinstance(value, list | tuple) and not all(isinstance(x, int | float | np.number) for x in value):
         raise TypeError("not a list of numbers")
     found = np.asarray(value)
@@ -193,17 +201,17 @@ def _vector(value: Any) -> np.ndarray:
 def _list(values: dict[Any, Any], key: Any, path: Path, count: int | None = None) -> list[Any]:
     found = values[key]
     if not isinstance(found, list | tuple | np.ndarray) or (count is not None and len(found) != count):
-        raise UserError(f"{path}: dialogue {key}: labels and speakers are no lists of one length")
+        raise UserError(f"{path}: dialogue {key}: labels and speakers must be lists of the same length")
     return list(found)
 
 
 def _texts(
     values: Any, turns: dict[Any, int], names: dict[Any, str], path: Path
 ) -> dict[str, list[str]] | None:
-    """{dialogue: strings} where that is what `values` holds, for every dialogue and turn.
+    """Return {dialogue: strings}; None if `values` lacks a string for some dialogue or turn.
 
     Raises:
-        UserError: one is longer than any sentence, or few stand there for many: each turn has a copy.
+        UserError: if a string is longer than MAX_TEXT, or repeated strings exceed SHARED times the file's size.
     """
     if not isinstance(values, dict):
         return None
@@ -216,11 +224,13 @@ def _texts(
         if not all(isinstance(text, str) for text in texts):
             return None
         if (longest := max(map(len, texts), default=0)) > MAX_TEXT:
-            raise UserError(f"{path}: dialogue {names[key]}: a sentence of {longest:,} characters")
+            raise UserError(
+                f"{path}: dialogue {names[key]}: a sentence has {longest:,} characters, more than {MAX_TEXT:,}"
+            )
         room -= sum(map(len, texts))
         if room < 0:
-            raise UserError(f"{path}: refused: more text than bytes: the same sentence again and again")
-        # Half of a character pair, which Python can hold and no file can.
+            raise UserError(f"{path}: refused: it has more text than bytes, because it repeats sentences")
+        # Lone surrogates, which are valid in Python but not in UTF-8.
         found[names[key]] = [text.encode("utf-8", "replace").decode() for text in texts]
     return found
 
@@ -228,7 +238,7 @@ def _texts(
 def _whole(value: Any, key: Any, path: Path) -> int:
     if isinstance(value, int | np.integer) and 0 <= value < MAX_LABELS:
         return int(value)
-    raise UserError(f"{path}: dialogue {key}: a label that is no whole number from 0 to {MAX_LABELS - 1}")
+    raise UserError(f"{path}: dialogue {key}: a label is not a whole number from 0 to {MAX_LABELS - 1}")
 
 
 def _name(key: Any) -> str:
@@ -236,7 +246,11 @@ def _name(key: Any) -> str:
 
 
 def _speaker(key: Any, value: Any, path: Path) -> str:
-    """IEMOCAP's M and F become Ses01M, …; one-hot vectors dia0012P0, dia0012P1, …: parties, named in their dialogue."""
+    """Return a speaker's name.
+
+    IEMOCAP's M and F become Ses01M, …. Numbers and one-hot vectors become dia0012P0, dia0012P1, …, names within the
+    dialogue.
+    """
     if isinstance(value, str) and len(value) <= MAX_NAME:
         return f"{key[:5]}{value}" if iemocap.is_dialogue(str(key)) else value
     if isinstance(value, int | np.integer):
@@ -246,20 +260,18 @@ def _speaker(key: Any, value: Any, path: Path) -> str:
             raise ValueError("a very long name, or more parties than a dialogue has")
         return f"{_name(key)}P{int(np.argmax(_vector(value)))}"
     except (TypeError, ValueError):
-        raise UserError(
-            f"{path}: dialogue {key}: a speaker that is neither a name nor a one-hot vector"
-        ) from None
+        raise UserError(f"{path}: dialogue {key}: a speaker is neither a name nor a one-hot vector") from None
 
 
 def _ordered(ids: Iterable[Any]) -> list[Any]:
-    """IEMOCAP's ids sorted, as MultiEMO does (and a set has no order of its own); MELD's as the file has them."""
+    """Return IEMOCAP's ids sorted, as MultiEMO does, because a set has no order; MELD's in the file's order."""
     found = list(ids)
     named = isinstance(ids, set) or all(isinstance(key, str) for key in found)
     return sorted(found, key=_name) if named else found
 
 
 def _split(roles: dict[str, Any], names: dict[Any, str]) -> dict[str, str]:
-    """The file's own split; without a val list MultiEMO's: 5% of the train ids, shuffled with seed 2023."""
+    """Return the file's split; if it has no val list, MultiEMO's: 5% of the train ids, shuffled with seed 2023."""
     split = {names[key]: "train" for key in roles["train"]}
     split |= {names[key]: "test" for key in roles["test"]}
     if "val" in roles:

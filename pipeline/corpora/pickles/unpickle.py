@@ -1,11 +1,12 @@
-"""Read a pickle as data: numpy arrays, lists, dicts, tuples, sets, str, bytes and numbers, nothing else.
+"""Read a pickle as data: only numpy arrays, lists, dicts, tuples, sets, str, bytes and numbers.
 
-A pickle is a program. This is its machine without the parts that run anything: a global is a name, and the few
-names in `unpickle_known` are answered by functions of ours. Python's own unpickler, even with `find_class`
-overridden, would still hash tuples nested a million deep (a crash), grow its memo to any index and let numpy
-allocate any shape; here a key is flat and short, the memo is a dict, an array is as large as its bytes, and what is
-copied and what is built are bounded by the file's size (and 512 MiB of objects). Python 2 strings are read as
-Latin-1, as numpy needs.
+A pickle is a program. This interpreter omits the opcodes that run code. A global is only a name; our own functions in
+`unpickle_known` replace the few permitted ones.
+
+Python's unpickler is unsafe even with `find_class` overridden: it crashes on tuples nested a million deep, grows its
+memo to any index, and lets numpy allocate any shape. Here, keys are flat and short, the memo is a dict, and an array is
+as large as its bytes. The file's size bounds the bytes copied and, plus 512 MiB, the objects built. Python 2 strings
+are decoded as Latin-1, as numpy requires.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from typing import Any
 from pipeline.corpora.pickles.unpickle_known import KNOWN, Global, Pending, Refused, array, byte_order, key_of
 from pipeline.errors import UserError
 
-# Bytes copied while building, as a multiple of the file's size; honest files stay below 2.
+# Limit of bytes copied, as a multiple of the file's size; regular files stay below 2.
 COPIES = 4
-# Bytes for what Python puts around values: one byte of a pickle can ask for an empty set of 216, or be remembered.
+# Limit of bytes for Python's objects: one byte of a pickle can create an empty set of 216 bytes or a memo entry.
 OBJECTS = 1 << 29
 SET, CONTAINER, VALUE = 256, 128, 64
 COSTS = {"EMPTY_SET": SET, "FROZENSET": SET} | dict.fromkeys(
@@ -34,13 +35,13 @@ COSTS = {"EMPTY_SET": SET, "FROZENSET": SET} | dict.fromkeys(
 
 
 def load(path: Path) -> Any:
-    """The value a pickle file holds.
+    """Return the value in a pickle file.
 
     Raises:
-        UserError: the file cannot be read, is no pickle, or is one that would do more than hold data.
+        UserError: if the file cannot be read, is not a pickle, or contains anything except plain data.
     """
     try:
-        if not path.is_file():  # a named pipe would wait for ever
+        if not path.is_file():  # reading a named pipe could block forever
             raise UserError(f"{path}: no such file")
         data = path.read_bytes()
     except OSError as error:
@@ -64,7 +65,7 @@ def load(path: Path) -> Any:
 
 
 class _Machine:
-    """The pickle machine's stack and memo; one method per kind of opcode."""
+    """The stack and memo of the pickle interpreter; one method per kind of opcode."""
 
     def __init__(self, size: int) -> None:
         self.copied = COPIES * size + 65536
@@ -78,7 +79,7 @@ class _Machine:
             name = opcode.name
             self.objects -= COSTS.get(name, VALUE)
             if self.objects < 0:
-                raise Refused("it builds far more than the file's size (a memory bomb)")
+                raise Refused("its objects need far more memory than the file's size (a memory bomb)")
             if name == "STOP":
                 return self.settled(self.stack.pop())
             if name in _CONSTANTS:
@@ -94,7 +95,7 @@ class _Machine:
     def spend(self, size: int) -> None:
         self.copied -= size
         if self.copied < 0:
-            raise Refused("it unfolds to far more than the file's size (a memory bomb)")
+            raise Refused("its values need far more memory than the file's size (a memory bomb)")
 
     def to_mark(self) -> list[Any]:
         items, self.stack = self.stack, self.marks.pop()
@@ -116,24 +117,24 @@ class _Machine:
     def append(self, items: list[Any]) -> None:
         target = self.stack[-1]
         if type(target) is not list:
-            raise Refused("items are appended to something that is no list")
+            raise Refused("it appends items to something that is not a list")
         target.extend(map(self.settled, items))
 
     def update(self, items: list[Any]) -> None:
         target = self.stack[-1]
         if type(target) is not dict:
-            raise Refused("items are set in something that is no dict")
+            raise Refused("it sets items in something that is not a dict")
         for key, value in zip(items[::2], items[1::2], strict=True):
             target[key_of(key)] = self.settled(value)
 
     def add(self, items: list[Any]) -> None:
         target = self.stack[-1]
         if type(target) is not set:
-            raise Refused("items are added to something that is no set")
+            raise Refused("it adds items to something that is not a set")
         target.update(map(key_of, items))
 
     def pack(self, items: list[Any]) -> None:
-        # Tuples also carry the arguments of constructors, so they may hold names.
+        # No `settled` here: tuples also carry the arguments of constructors, which may be names.
         self.stack.append(tuple(items))
 
     def new(self, empty: Any, items: list[Any], fill: Callable[[_Machine, list[Any]], None]) -> None:
@@ -149,25 +150,25 @@ class _Machine:
 
     def named(self, module: Any, name: Any) -> None:
         if not isinstance(module, str) or not isinstance(name, str):
-            raise Refused("it wants a global whose name is no string")
+            raise Refused("it imports a global whose name is not a string")
         full = f"{module}.{name}"
         if full not in KNOWN:
-            raise Refused(f"it wants {full[:200]}, which is no plain data")
+            raise Refused(f"it imports {full[:200]}, which is not plain data")
         self.stack.append(Global(full))
 
     def instance(self, names: str) -> None:
-        raise Refused(f"it wants an instance of {names[:200].replace(' ', '.')}")
+        raise Refused(f"it creates an instance of {names[:200].replace(' ', '.')}")
 
     def reduce(self, _: Any) -> None:
         function, arguments = self.take(2)
         if not isinstance(function, Global) or type(arguments) is not tuple:
-            raise Refused("it calls something that is no known constructor")
+            raise Refused("it calls an unknown constructor")
         self.stack.append(KNOWN[function.name](self, *arguments))
 
     def build(self, _: Any) -> None:
         pending, state = self.take(2)
         if not isinstance(pending, Pending):
-            raise Refused("it sets the state of something that is no array")
+            raise Refused("it sets the state of something that is not an array")
         value = array(self, state) if pending.dtype is None else byte_order(pending.dtype, state)
         for index in pending.memo:
             self.memo[index] = value
@@ -176,7 +177,7 @@ class _Machine:
     def settled(self, value: Any) -> Any:
         if isinstance(value, Global | Pending):
             raise Refused(
-                f"it holds {value.name if isinstance(value, Global) else 'half an array'} as a value"
+                f"it has {value.name if isinstance(value, Global) else 'an incomplete array'} as a value"
             )
         return value
 

@@ -1,6 +1,6 @@
-"""The names that a pickle of plain data may use, and what answers them in place of the real ones.
+"""The globals that a pickle of plain data may use, and the functions that replace them.
 
-Each function gets the machine (for its budget) and the arguments that the pickle gives.
+Each function receives the machine, for its memory limits, and the pickle's arguments.
 """
 
 from __future__ import annotations
@@ -14,48 +14,61 @@ from typing import Any, Protocol
 import numpy as np
 
 MAX_DIMS = 8
-MAX_KEY, MAX_SCALAR = 8, 1024  # parts of a key, bytes of a scalar in it
+MAX_KEY, MAX_SCALAR = 8, 1024  # parts of a key, bytes of a numpy scalar in a key
 _DTYPE = re.compile(r"[<>=|]?(f[248]|i[1248]|u[1248]|b1|[SU]\d{1,6}|O8?)")
 
 
 class Refused(Exception):
-    """The pickle asks for something that plain data does not need."""
+    """The pickle contains something that is not plain data."""
 
 
 @dataclass(frozen=True)
 class Global:
-    """A name that the pickle wants imported; nothing is."""
+    """The name of a global; it is never imported."""
 
     name: str
 
 
 @dataclass(eq=False)
 class Pending:
-    """An array or dtype between its creation and its state, and the memo entries that stand for it."""
+    """An array or dtype whose state is not set yet, and the memo entries that refer to it."""
 
     dtype: np.dtype | None = None
     memo: list[int] = field(default_factory=list)
 
 
 class Machine(Protocol):
-    """What the constructors need of the pickle machine."""
+    """The part of the pickle interpreter that the constructors use."""
 
     def spend(self, size: int) -> None:
-        """Count bytes that are copied; raises `Refused` when they exceed the budget."""
+        """Count copied bytes.
+
+        Raises:
+            Refused: if they exceed the limit.
+        """
 
     def settled(self, value: Any) -> Any:
-        """`value`, unless it is a name or half an array: raises `Refused`."""
+        """Return `value`.
+
+        Raises:
+            Refused: if it is a name or an incomplete array.
+        """
 
 
 def key_of(value: Any) -> Any:
+    """Return `value` if it may be a key of a dict or an element of a set.
+
+    Raises:
+        Refused: if it is not a string, a number or a short flat tuple of them.
+    """
     flat = value if type(value) is tuple else (value,)
     if len(flat) > MAX_KEY or not all(map(_hashed_at_once, flat)):
-        raise Refused("a key or a set's element that is no string or number, or a very long one")
+        raise Refused("a key or a set's element is not a string or number, or is too long")
     return value
 
 
 def _hashed_at_once(part: Any) -> bool:
-    # Python keeps the hash of a string, but works that of a number out again wherever it is a key.
+    # Python caches the hash of a string, but recomputes that of a number at every use as a key.
     if isinstance(part, int):
         return part.bit_length() <= 64
     return isinstance(part, str | bytes | float | None) or (
@@ -66,7 +79,7 @@ def _hashed_at_once(part: Any) -> bool:
 def _bytes(machine: Machine, value: Any) -> bytes:
     data = value.encode("latin-1") if isinstance(value, str) else value
     if not isinstance(data, bytes | bytearray):
-        raise Refused("an array's data is no bytes")
+        raise Refused("an array's data are not bytes")
     machine.spend(len(data))
     return bytes(data)
 
@@ -78,14 +91,24 @@ def _dtype(machine: Machine, spec: Any, *_: Any) -> Pending:
 
 
 def byte_order(dtype: np.dtype, state: Any) -> np.dtype:
+    """Return `dtype` with the byte order of a pickled state.
+
+    Raises:
+        Refused: if the state is not that of a plain dtype.
+    """
     if type(state) is not tuple or len(state) < 2 or state[1] not in ("<", ">", "=", "|"):
         raise Refused("an array type with fields or an unknown byte order")
     return dtype.newbyteorder(state[1])
 
 
 def array(machine: Machine, state: Any) -> np.ndarray:
+    """Build an array from its pickled state.
+
+    Raises:
+        Refused: if the state is invalid or exceeds the machine's limits.
+    """
     if type(state) is not tuple or len(state) not in (4, 5):
-        raise Refused("an array whose state is no array's")
+        raise Refused("an array whose state is invalid")
     shape, dtype, fortran, data = state[-4:]
     return _shaped(machine, data, dtype, shape, "F" if fortran else "C")
 
@@ -107,7 +130,7 @@ def _shaped(machine: Machine, data: Any, dtype: Any, shape: Any, order: Any) -> 
         return array.reshape(shape, order=order)
     raw = _bytes(machine, data)
     if size * dtype.itemsize != len(raw):
-        raise Refused(f"an array of shape {str(shape)[:60]} whose data are {len(raw):,} bytes")
+        raise Refused(f"an array of shape {str(shape)[:60]} whose data have {len(raw):,} bytes")
     flat = np.frombuffer(raw, dtype) if raw else np.empty(0, dtype)
     return flat.astype(dtype.newbyteorder("="), copy=False).reshape(shape, order=order)
 
@@ -124,7 +147,7 @@ def _reconstruct(machine: Machine, kind: Any, *_: Any) -> Pending:
 
 def _set(machine: Machine, items: Any = ()) -> set[Any]:
     if type(items) not in (list, tuple):
-        raise Refused("a set of something that is no list")
+        raise Refused("a set whose items are not a list")
     machine.spend(8 * len(items))
     return {key_of(item) for item in items}
 
