@@ -1,12 +1,12 @@
-"""Feature caches: one HDF5 file per stream, its writer, reader and checker.
+"""Feature caches: one HDF5 file per stream, with its writer, reader and checks.
 
-    python -m pipeline.features info FILE          # what is inside and where it comes from
+    python -m pipeline.features info FILE          # content and provenance
     python -m pipeline.features verify FILE        # structure, checksums, digest
-    python -m pipeline.features diff A B           # which utterances differ, by how much
+    python -m pipeline.features diff A B           # utterances that differ, and by how much
     python -m pipeline.features export FILE --to npz|csv
-    python -m pipeline.features import FOLDER …    # arrays made elsewhere
+    python -m pipeline.features import FOLDER …    # arrays from other tools
 
-`schema` says what a file holds, `writer` writes it, `structure` distrusts it, `cache` reads it.
+`schema` defines the file, `writer` writes it, `structure` checks it, and `cache` reads it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Look into feature files, compare them, and take them from and to other formats.
+"""Inspect, verify, compare, export and import feature files.
 
     python -m pipeline.features info data/features/text.h5
     python -m pipeline.features verify data/features/*.h5
@@ -6,7 +6,7 @@
     python -m pipeline.features export data/features/text.h5 --to npz
     python -m pipeline.features import FOLDER --stream NAME --modality audio --corpus C --licence L --encoder E
 
-Each command's `--help` says more.
+Add `--help` to a command to list its options.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from pipeline.tables import schema as tables
 
 
 def main() -> None:
+    """Run `python -m pipeline.features`."""
     args = _parser().parse_args()
     args.run(args)
 
@@ -41,7 +42,7 @@ def _verify(args: argparse.Namespace) -> None:
     for path in args.file:
         with FeatureCache(path) as cache:
             cache.verify()
-            print(f"{path}: sound; {len(cache)} rows, digest {cache.digest}")
+            print(f"{path}: ok; {len(cache)} rows, digest {cache.digest}")
 
 
 def _diff(args: argparse.Namespace) -> None:
@@ -54,7 +55,7 @@ def _diff(args: argparse.Namespace) -> None:
 def _export(args: argparse.Namespace) -> None:
     to = args.out or args.file.with_suffix(f".{args.to}")
     if to.exists():
-        raise UserError(f"{to}: exists; move it away, or name another file with --out")
+        raise UserError(f"{to}: file exists; move it, or choose another file with --out")
     with FeatureCache(args.file) as cache:
         if args.to == "npz":
             export.to_npz(cache, to)
@@ -73,10 +74,10 @@ def _import(args: argparse.Namespace) -> None:
     made = read_yaml(PARAMS) if PARAMS.exists() else {}
     if args.out is None and any(args.stream in (made.get(kind) or {}) for kind in ("extract", "finetune")):
         raise UserError(
-            f"--stream {args.stream}: {PARAMS} has a stream of that name, which makes the same file"
+            f"--stream {args.stream}: {PARAMS} has a stream of that name, which writes the same file; choose another"
         )
     if args.rate is not None and not 0 < args.rate < math.inf:
-        raise UserError(f"--rate {args.rate:g}: must be frames per second, more than 0")
+        raise UserError(f"--rate {args.rate:g}: must be a number of frames per second above 0")
     utterances = [u.utterance for u in tables.read_utterances(args.utterances)]
     source = Source(args.source, args.array, args.ids, args.names)
     about = About(args.stream, args.modality, args.corpus, args.licence, args.encoder, args.frames, args.rate)
@@ -85,54 +86,59 @@ def _import(args: argparse.Namespace) -> None:
         print(note)
     with FeatureCache(to) as cache:
         print(report.info(cache))
-    print(
-        f"dvc add {to} && git add {to}.dvc    # so that queued experiments, `dvc push` and whoever pulls have it"
-    )
+    print(f"dvc add {to} && git add {to}.dvc    # queued experiments and `dvc push` need this")
 
 
 def _parser() -> argparse.ArgumentParser:
     line = parser("pipeline.features", __doc__)
     commands = line.add_subparsers(required=True, metavar="COMMAND")
 
-    info = commands.add_parser("info", help="what is inside and where it comes from")
+    info = commands.add_parser("info", help="show content and provenance")
     info.add_argument("file", type=Path)
     info.set_defaults(run=_info)
 
-    verify = commands.add_parser("verify", help="read everything; check structure, checksums and digest")
+    verify = commands.add_parser("verify", help="check structure, values, checksums and digest")
     verify.add_argument("file", type=Path, nargs="+")
     verify.set_defaults(run=_verify)
 
-    diff = commands.add_parser("diff", help="which utterances differ, by how much; exit code 1 if any do")
+    diff = commands.add_parser(
+        "diff", help="list the utterances that differ, and by how much; exit code 1 if any do"
+    )
     diff.add_argument("a", type=Path)
     diff.add_argument("b", type=Path)
     diff.set_defaults(run=_diff)
 
-    export_ = commands.add_parser("export", help="plain arrays or a table")
+    export_ = commands.add_parser("export", help="write plain arrays or a table")
     export_.add_argument("file", type=Path)
     export_.add_argument("--to", choices=("npz", "csv"), required=True)
-    export_.add_argument("--out", type=Path, help="default: beside FILE, by the format's suffix")
+    export_.add_argument("--out", type=Path, help="default: FILE with the format's suffix")
     export_.set_defaults(run=_export)
 
-    import_ = commands.add_parser("import", help="a cache of .npy or .npz made elsewhere")
+    import_ = commands.add_parser("import", help="make a cache from .npy or .npz files of other tools")
     import_.add_argument(
-        "source", type=Path, help="a folder, one .npy or .npz an utterance; or one .npz of matrices"
+        "source", type=Path, help="a folder with one .npy or .npz per utterance, or one .npz with matrices"
     )
     import_.add_argument("--stream", required=True, help="the name to use in train.streams")
     import_.add_argument("--modality", required=True, choices=MODALITIES)
     import_.add_argument("--corpus", required=True)
-    import_.add_argument("--licence", required=True, help="who may use it for what")
-    import_.add_argument("--encoder", required=True, help="what made it: model, layer, pooling, version")
+    import_.add_argument("--licence", required=True, help="who may use the features, and for what")
     import_.add_argument(
-        "--frames", choices=("none", "f2", "f4"), default="none", help="keep [T, D] arrays whole"
-    )
-    import_.add_argument("--rate", type=float, help="frames per second, where frames are kept")
-    import_.add_argument("--array", default="", help="the array's name in the .npz")
-    import_.add_argument("--ids", default="utterance", help="the ids' name in a single .npz")
-    import_.add_argument(
-        "--names", type=Path, help="csv file,utterance where files are not named by utterance"
+        "--encoder", required=True, help="how the features were computed: model, layer, pooling, version"
     )
     import_.add_argument(
-        "--partial", action="store_true", help="accept ids that do not match: they are listed"
+        "--frames",
+        choices=("none", "f2", "f4"),
+        default="none",
+        help="type to store [T, D] frames in; none: store only their mean",
+    )
+    import_.add_argument("--rate", type=float, help="frames per second, if frames are stored")
+    import_.add_argument("--array", default="", help="name of the array in the .npz")
+    import_.add_argument("--ids", default="utterance", help="name of the array of ids in a single .npz")
+    import_.add_argument(
+        "--names", type=Path, help="csv with columns file,utterance, if files are not named by utterance"
+    )
+    import_.add_argument(
+        "--partial", action="store_true", help="accept missing and unknown ids, and list them"
     )
     import_.add_argument("--utterances", type=Path, default=tables.UTTERANCES)
     import_.add_argument("--out", type=Path, help="default: data/features/STREAM.h5")

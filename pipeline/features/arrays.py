@@ -1,4 +1,4 @@
-"""Read `.npy` and `.npz` made elsewhere, without unpickling and without believing their claimed sizes."""
+"""Read untrusted `.npy` and `.npz` files, without unpickling and without trusting the sizes that they claim."""
 
 from __future__ import annotations
 
@@ -15,19 +15,23 @@ from numpy.lib import format as npy
 from pipeline.errors import UserError
 
 MAX_ARRAY_BYTES = 4 << 30
-# What a compressed array may unfold to: this at least, and this many times the bytes it takes in the file.
+# A compressed array may expand to this many bytes, or to this many times its compressed size if that is more.
 ALWAYS_BYTES, UNFOLDS = 256 << 20, 20
 
 
 class ArrayError(UserError):
-    """An array file that cannot be used; says why."""
+    """An array file that cannot be read, with the reason."""
 
 
 def read_npy(data: bytes, source: str) -> np.ndarray:
-    """The array in the bytes of a `.npy` file, read-only and without a copy.
+    """Return the array in the bytes of a `.npy` file, read-only and without a copy.
+
+    Args:
+        data: the file's bytes.
+        source: the file's name in error messages.
 
     Raises:
-        ArrayError: no `.npy`, Python objects inside, or fewer bytes than its shape claims.
+        ArrayError: if the bytes are not a `.npy` file, contain Python objects, or do not fit the shape.
     """
     stream = io.BytesIO(data)
     try:
@@ -50,7 +54,8 @@ class Npz:
     """The arrays of a `.npz` file, by name.
 
     Raises:
-        ArrayError: no `.npz`; in `[]`: no such array, damaged, larger than MAX_ARRAY_BYTES, or a bomb.
+        ArrayError: if the file is not a `.npz`. `[name]` raises it if the array is missing, damaged, larger than
+            MAX_ARRAY_BYTES, or compressed more than UNFOLDS times.
     """
 
     def __init__(self, data: bytes | Path, source: str) -> None:

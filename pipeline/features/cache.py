@@ -1,10 +1,10 @@
-"""Read a feature cache, trusting nothing in it.
+"""Read a feature cache as an untrusted file.
 
     with FeatureCache(Path("data/features/text.h5")) as cache:
         pooled = cache.pooled()      # [N, P] f4, NaN rows where cache.status != 0
 
-Opening checks the structure; every read compares whole chunks with their sums and checks the values; `verify` reads
-all and recomputes the digest. A file of the first format has no sums, so that opening it verifies it.
+Opening checks the structure. Every read compares whole chunks with their sums and checks the values. `verify` reads
+everything and recomputes the digest. A file of the first format has no sums, so opening it verifies it.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from pipeline.features import schema
 from pipeline.features.schema import OK, STATUSES, CacheError
 from pipeline.features.structure import Structure
 
-# Rows without features take no space in a file, but space in memory: beyond so many bytes, and so many times the
-# file's size, they are an attack on the reader.
+# Rows without features take memory but no space in the file. More than this many bytes plus this many times the
+# file's size are refused as an attack.
 MISSING_BYTES, MISSING_SHARE = 1 << 30, 64
 
 
@@ -32,14 +32,15 @@ class FeatureCache:
     """One stream's features, open for reading.
 
     Attributes:
-        meta: where they come from.
-        digest, rows_hash: sha256 (hex) over all values, and over utterances and item keys in order.
+        meta: the provenance.
+        digest: sha256 (hex) over all values.
+        rows_hash: sha256 (hex) over utterances and item keys in order.
         utterances: [N] ids, in row order.
         status: [N] u1, positions in `STATUSES`.
         offsets: [N+1] i8, the first frame of each row; None without frames.
 
     Raises:
-        CacheError: the file is missing, damaged, or no feature cache; names the file and the item.
+        CacheError: if the file is missing, damaged, or not a feature cache; names the file and the item.
     """
 
     def __init__(self, path: Path) -> None:
@@ -69,6 +70,7 @@ class FeatureCache:
         self.close()
 
     def close(self) -> None:
+        """Close the file."""
         self._structure.close()
 
     def __len__(self) -> int:
@@ -76,32 +78,35 @@ class FeatureCache:
 
     @property
     def has_frames(self) -> bool:
+        """Whether frames are stored."""
         return self.meta.frames != "none"
 
     @cached_property
     def errors(self) -> list[str]:
-        """[N] reasons, or remarks on rows that are ok; empty where there is none."""
+        """[N] reasons, or remarks on `ok` rows; empty strings for the others."""
         return self._structure.texts("error")
 
     def about(self) -> dict[str, Any]:
-        """Where the features come from, JSON-able: `meta`, `rows_hash` and `digest`."""
+        """Return the provenance, JSON-serialisable: `meta`, `rows_hash` and `digest`."""
         return {**asdict(self.meta), "rows_hash": self.rows_hash, "digest": self.digest}
 
     def counts(self) -> dict[str, int]:
-        """Rows per status, those that occur."""
+        """Return the number of rows of each status that occurs."""
         counts = np.bincount(self.status, minlength=len(STATUSES))
         return {name: int(count) for name, count in zip(STATUSES, counts, strict=True) if count}
 
     def pooled(self) -> np.ndarray:
-        """[N, P] f4, a NaN row where status is not ok.
+        """Return the pooled features, [N, P] f4; a row whose status is not ok is NaN.
 
         Raises:
-            CacheError: a checksum fails, or a row's values and its status disagree.
+            CacheError: if a checksum fails or a row's values contradict its status.
         """
         shape = (len(self), self.meta.pooled_dim)
         missing = 4 * (shape[0] - len(self._rows)) * shape[1]
         if missing > MISSING_BYTES + MISSING_SHARE * self._structure.size:
-            raise self._wrong("pooled", f"{missing} bytes of rows without features in so small a file")
+            raise self._wrong(
+                "pooled", f"{missing} bytes of rows without features, too many for the file's size"
+            )
         pooled = np.empty(shape, schema.FLOAT)
         for start, values in self._structure.datasets["pooled"]:
             self._check_pooled(values, start)
@@ -110,26 +115,34 @@ class FeatureCache:
         return pooled
 
     def frames(self, i: int) -> np.ndarray:
-        """[T, D] f2 or f4 of row `i`; T = 0 where status is not ok."""
+        """Return the frames of row `i`, [T, D] f2 or f4; T = 0 if its status is not ok.
+
+        Raises:
+            CacheError: if no frames are stored, a checksum fails, or a value is not finite.
+        """
         frames = self._structure.datasets["frames"].read(*self._span(i))
         if not schema.finite(frames).all():
             raise self._wrong("frames", f"utterance {self.utterances[i]} has values that are not finite")
         return frames
 
     def times(self, i: int) -> np.ndarray:
-        """[T] f4 seconds of row `i`'s frames, from the utterance's start."""
+        """Return the times of row `i`'s frames, [T] f4, in seconds from the utterance's start.
+
+        Raises:
+            CacheError: if no frames are stored, a checksum fails, or a value is not finite.
+        """
         times = self._structure.datasets["times"].read(*self._span(i))
         if not np.isfinite(times).all():
             raise self._wrong("times", f"utterance {self.utterances[i]} has values that are not finite")
         return times
 
     def verify(self) -> None:
-        """Read everything, check every value, HDF5's own checksums too, and recompute the digest.
+        """Check every value and HDF5's own checksums, and recompute the digest.
 
         Raises:
-            CacheError: whatever is wrong first.
+            CacheError: the first error found.
         """
-        self.errors  # noqa: B018  (its check is the point)
+        self.errors  # noqa: B018  (reading it checks it)
         lines = []
         for name, dataset in self._structure.datasets.items():
             dataset.check_fletcher32()
@@ -138,12 +151,12 @@ class FeatureCache:
                 if name == "pooled":
                     self._check_pooled(values, start)
                 elif name in ("frames", "times") and not schema.finite(values).all():
-                    raise self._wrong(name, f"values that are not finite from row {start} on")
+                    raise self._wrong(name, f"has values that are not finite, at or after row {start}")
                 sha256.update(values.tobytes())
             lines.append(schema.digest_line(name, dataset.dtype, dataset.shape, sha256.hexdigest()))
         if schema.combine(lines) != self.digest:
             raise self._wrong(
-                "digest", "does not fit the values: they were changed after the file was written"
+                "digest", "does not match the values: they were changed after the file was written"
             )
 
     def _span(self, i: int) -> tuple[int, int]:
@@ -152,7 +165,7 @@ class FeatureCache:
         return int(self.offsets[i]), int(self.offsets[i + 1])
 
     def _pooled_rows(self) -> np.ndarray:
-        """Which row of the table each stored row of `pooled` is."""
+        """Return the table's row of each stored row of `pooled`."""
         stored = self._structure.datasets["pooled"].shape[0]
         if self._structure.first:
             return np.arange(stored)
@@ -176,14 +189,16 @@ class FeatureCache:
             raise self._wrong("utterance", f"row {self.utterances.index('')} is empty")
         if len(set(self.utterances)) < len(self.utterances):
             twice, _ = Counter(self.utterances).most_common(1)[0]
-            raise self._wrong("utterance", f"{twice!r} stands there twice")
+            raise self._wrong("utterance", f"duplicate utterance id {twice!r}")
 
     def _read_offsets(self) -> np.ndarray:
         offsets, total = self._structure.read("offsets"), self._structure.datasets["frames"].shape[0]
         if offsets[0] != 0 or offsets[-1] != total or (offsets[1:] < offsets[:-1]).any():
-            raise self._wrong("offsets", f"do not rise from 0 to the number of frames, {total}")
+            raise self._wrong("offsets", f"do not increase from 0 to the number of frames, {total}")
         if ((offsets[1:] > offsets[:-1]) != (self.status == OK)).any():
-            raise self._wrong("offsets", "contradict status: rows that are ok, and no others, have frames")
+            raise self._wrong(
+                "offsets", "contradict status: exactly the rows whose status is ok must have frames"
+            )
         return offsets
 
     def _wrong(self, item: str, why: str) -> CacheError:

@@ -1,8 +1,8 @@
-"""Read a dataset by whole chunks and compare each with its sum.
+"""Read a dataset in whole chunks and compare each chunk with its sum.
 
-HDF5's own checksum, fletcher32, of nothing but zeros is zero: a chunk that a disk gave back as zeros passes it.
-A sum here is the XXH3 of a chunk's values; the sums lie in a dataset of their own. Chunks are read as they lie in
-the file, since fletcher32 takes longer to compute than all else that reading costs.
+HDF5's own checksum, fletcher32, is zero if all bytes are zero, so it does not detect a chunk that a disk returns as
+zeros. The sums here are XXH3 hashes of the chunks' values, stored in a separate dataset. Chunks are read directly,
+without fletcher32, because computing it takes longer than the rest of the reading.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ FLETCHER32_BYTES = 4
 
 @contextmanager
 def guard(path: Path, item: str) -> Iterator[None]:
-    """Turn whatever HDF5 raises over a damaged file into a `CacheError`."""
+    """Convert every error that HDF5 raises on a damaged file to a `CacheError`."""
     try:
         yield
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as error:
@@ -33,7 +33,7 @@ def guard(path: Path, item: str) -> Iterator[None]:
 
 
 def chunk_sum(values: np.ndarray) -> int:
-    """The XXH3 (64 bits) of an array's bytes."""
+    """Return the XXH3 hash (64 bits) of an array's bytes."""
     return xxhash.xxh3_64_intdigest(values.view(np.uint8).data)
 
 
@@ -41,9 +41,9 @@ class Chunks:
     """One dataset. Call `check` before reading.
 
     Attributes:
-        shape, dtype: of the dataset.
-        rows: of one chunk; the last one may be cut.
-        sums: of the chunks, in order; None in a file that has none.
+        shape, dtype: those of the dataset.
+        rows: the number of rows in a chunk; the last chunk may have fewer.
+        sums: the chunks' sums, in order; None if the file has no sums.
     """
 
     def __init__(self, path: Path, name: str, dataset: h5d.DatasetID, dtype: np.dtype) -> None:
@@ -59,15 +59,15 @@ class Chunks:
         return -(-self.shape[0] // self.rows)
 
     def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
-        """Each chunk's first row and its values, which last until the next chunk is read."""
+        """Yield each chunk's first row and its values, which are valid until the next chunk is read."""
         for number in range(len(self)):
             yield number * self.rows, self._chunk(number)
 
     def check(self, file_size: int) -> None:
-        """Look whether all chunks are there, each of its full size, inside the file and under a checksum.
+        """Check that every chunk exists, has its full size, lies inside the file and has a checksum.
 
         Raises:
-            CacheError: one is not.
+            CacheError: if a chunk does not.
         """
         chunk = self._dataset.get_create_plist().get_chunk()
         if chunk[1:] != self.shape[1:] or self.rows > max(1, self.shape[0]):
@@ -101,10 +101,10 @@ class Chunks:
                 self._dataset.read(h5s.create_simple(count), space, np.empty(count, self.dtype))
 
     def read(self, start: int, stop: int) -> np.ndarray:
-        """A copy of rows `start` to `stop`.
+        """Return a copy of rows `start` to `stop`, `stop` excluded.
 
         Raises:
-            CacheError: a chunk cannot be read or does not fit its sum.
+            CacheError: if a chunk cannot be read or does not match its sum.
         """
         values = np.empty((stop - start, *self.shape[1:]), self.dtype)
         done = start
@@ -125,7 +125,7 @@ class Chunks:
             if self.sums is not None and chunk_sum(self._values[:count]) != self.sums[number]:
                 last = first + count - 1
                 raise self._wrong(
-                    f"damaged: rows {first} to {last} do not fit their sum; fetch or extract it again"
+                    f"damaged: rows {first} to {last} do not match their sum; fetch or extract it again"
                 )
             self._held = number
         return self._values[:count]
@@ -136,7 +136,7 @@ class Chunks:
 
     @cached_property
     def _values(self) -> np.ndarray:
-        """[rows, …], what the buffer holds without its checksum."""
+        """Return the buffer's values without the checksum, [rows, …]."""
         shape = (self.rows, *self.shape[1:])
         return np.frombuffer(self._buffer, self.dtype, math.prod(shape)).reshape(shape)
 

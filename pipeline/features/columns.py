@@ -1,4 +1,4 @@
-"""The datasets of a cache while it is written: rows in, whole chunks out, hashed on the way."""
+"""Write the datasets of a cache: collect rows, write whole chunks, and hash them."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from pipeline.features import schema
 from pipeline.features.chunks import chunk_sum
 from pipeline.features.schema import FLOAT, FRAMES, OFFSET, OK, STATUS, STATUSES, SUM, Meta, Row
 
-# Measured: smaller chunks cost more than their checksums; larger ones gain nothing, and a few utterances' frames
-# should not mean reading the whole file.
+# Measured: smaller chunks are slower, and larger ones are not faster. Large chunks would also make reading a few
+# utterances' frames read the whole file.
 CHUNK_BYTES = 1 << 20
 
 
@@ -42,7 +42,7 @@ class Column:
                 self._flush()
 
     def close(self) -> str:
-        """Write what is left; the dataset's line of the digest."""
+        """Write the remaining rows and return the dataset's line of the digest."""
         if self.filled or self.dataset is None:
             self._flush()
         shape = (self.length, *self.tail)
@@ -54,7 +54,7 @@ class Column:
                 self.name,
                 (0, *self.tail),
                 self.dtype,
-                # The first block is the longest, so a chunk is never longer than its dataset.
+                # The first block is the longest, so no chunk is longer than its dataset.
                 chunks=(max(1, self.filled), *self.tail),
                 maxshape=(None, *self.tail),
                 fletcher32=True,
@@ -71,10 +71,7 @@ class Column:
 
 
 class Table:
-    """All datasets of one file.
-
-    `write` raises UserError where rows, utterances and meta do not fit together, or a value is not finite.
-    """
+    """All datasets of one file."""
 
     def __init__(self, file: h5py.File, meta: Meta, utterances: Sequence[str]) -> None:
         self.file, self.meta, self.utterances = file, meta, utterances
@@ -87,7 +84,11 @@ class Table:
             self.columns += [self.frames, self.times]
 
     def write(self, rows: Iterable[Row]) -> tuple[str, str]:
-        """`rows_hash` and `digest` of what was written."""
+        """Write all datasets and return `rows_hash` and `digest`.
+
+        Raises:
+            UserError: if rows, utterances and meta are inconsistent, or a value is not finite.
+        """
         count = len(self.utterances)
         status, errors, rows_hash = np.zeros(count, STATUS), [b""] * count, hashlib.sha256()
         offsets, done = np.zeros(count + 1, OFFSET), 0
@@ -129,11 +130,11 @@ class Table:
 
     def _status(self, i: int, row: Row) -> int:
         if row.status not in STATUSES:
-            raise self._wrong(i, f"status={row.status!r} is none of {', '.join(STATUSES)}")
+            raise self._wrong(i, f"status={row.status!r} is not one of {', '.join(STATUSES)}")
         return STATUSES.index(row.status)
 
     def _add(self, i: int, row: Row) -> int:
-        """Append the row's features; the number of its frames."""
+        """Append the row's features and return the number of its frames."""
         if row.status != STATUSES[OK]:
             if row.pooled is not None or row.frames is not None:
                 raise self._wrong(i, f"status={row.status} with features")
@@ -156,7 +157,7 @@ class Table:
         if values is None or array.shape != shape:
             raise self._wrong(i, f"{name} has the shape {array.shape}, not {shape}")
         if array.dtype.kind not in "fiu":
-            raise self._wrong(i, f"{name} holds {array.dtype}, not numbers")
+            raise self._wrong(i, f"{name} has the type {array.dtype}, not numbers")
         with np.errstate(over="ignore"):
             stored = array.astype(dtype, copy=False)
         if not schema.finite(stored).all():
@@ -169,7 +170,7 @@ class Table:
 
 
 def _clip(error: str) -> bytes:
-    """A reason as stored: one line of at most MAX_ERROR bytes, cut between characters."""
+    """Return a reason in its stored form: one line of at most MAX_ERROR bytes, cut between characters."""
     data = schema.one_line(error).encode()
     if len(data) <= schema.MAX_ERROR:
         return data
@@ -182,6 +183,6 @@ def _encode_names(utterances: Sequence[str]) -> list[bytes]:
         if not name or not name.isprintable():
             raise UserError(f"utterance {name!r}: must be non-empty and printable")
         if name in seen:
-            raise UserError(f"utterance {name!r} stands there twice")
+            raise UserError(f"duplicate utterance id {name!r}")
         seen.add(name)
     return [name.encode() for name in utterances]

@@ -1,4 +1,4 @@
-"""A cache as plain arrays or a table, for tools that read no HDF5."""
+"""Export a cache as plain arrays or a table, for tools that cannot read HDF5."""
 
 from __future__ import annotations
 
@@ -18,9 +18,14 @@ from pipeline.features.schema import STATUSES
 
 
 def to_npz(cache: FeatureCache, path: Path) -> None:
-    """Arrays named as in the cache (`status` by name, no pickles) and `about`, JSON of where they come from.
+    """Write the arrays under their names in the cache, and `about`, their provenance as JSON.
 
-    Frames are streamed, so that 10 GB of them need no memory.
+    `status` holds names instead of numbers. No array is pickled. Frames are streamed, so their size is not limited by
+    memory.
+
+    Raises:
+        CacheError: if the cache is damaged.
+        UserError: if the file cannot be written.
     """
     arrays = {
         "utterance": np.array(cache.utterances, dtype=str),
@@ -45,7 +50,12 @@ def to_npz(cache: FeatureCache, path: Path) -> None:
 
 
 def to_csv(cache: FeatureCache, path: Path) -> None:
-    """One line per utterance: utterance, status, error, then the pooled values, empty where there are none."""
+    """Write one line per utterance: utterance, status, error, then the pooled values, empty if there are none.
+
+    Raises:
+        CacheError: if the cache is damaged.
+        UserError: if the file cannot be written.
+    """
     dim = cache.meta.pooled_dim
     pooled = cache.pooled()
     with replacing(path) as part, part.open("w", encoding="utf-8", newline="") as file:
@@ -55,7 +65,7 @@ def to_csv(cache: FeatureCache, path: Path) -> None:
         )
         for i, (utterance, error) in enumerate(zip(cache.utterances, cache.errors, strict=True)):
             code = cache.status[i]
-            # str of a float32 is the shortest text that reads back as the same value.
+            # str of a float32 is the shortest text that is parsed to the same value.
             values = [str(v) for v in pooled[i]] if code == schema.OK else [""] * dim
             table.writerow([utterance, STATUSES[code], error, *values])
     spreadsheet.warn([*cache.meta.pooled_names, *cache.utterances, *cache.errors], path)
@@ -64,7 +74,7 @@ def to_csv(cache: FeatureCache, path: Path) -> None:
 def _store(
     archive: zipfile.ZipFile, name: str, dtype: np.dtype, shape: tuple[int, ...], blocks: Iterator[np.ndarray]
 ) -> None:
-    # A ZipInfo without a date: the same cache gives the same archive.
+    # ZipInfo has no date by default, so the same cache gives the same archive.
     with archive.open(zipfile.ZipInfo(f"{name}.npy"), "w", force_zip64=True) as file:
         header = {"descr": npy.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
         npy.write_array_header_1_0(file, header)

@@ -1,10 +1,10 @@
-"""Features made elsewhere → a cache like any other.
+"""Import features from other tools into a cache.
 
     python -m pipeline.features import FOLDER --stream NAME --modality audio --corpus meld \\
         --licence "research only" --encoder "HuBERT large, layer 24, mean over time"
 
-FOLDER holds one `.npy` or `.npz` per utterance, named by its id: `[P]`, or `[T, D]` frames, which are pooled
-by their mean. SOURCE may also be one `.npz` with a matrix `[N, P]` and the ids of its rows.
+FOLDER contains one `.npy` or `.npz` per utterance, named by its id: `[P]`, or `[T, D]` frames, which are pooled by
+their mean. The source may also be one `.npz` with a matrix `[N, P]` and the ids of its rows.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ MOST = {"f2": float(np.finfo(np.float16).max), "f4": LARGEST}
 
 @dataclass(frozen=True)
 class Source:
-    """What is imported and how to read it.
+    """The arrays to import and how to read them.
 
     Attributes:
         path: a folder of `.npy`/`.npz`, or one `.npz`.
-        array: the array of each `.npz`; empty: its only one, or `pooled` in a single `.npz`.
-        ids: the array of ids in a single `.npz`.
-        names: a csv `file,utterance` where files are not named by their utterance, or None.
+        array: the array's name in each `.npz`; empty: its only array, or `pooled` in a single `.npz`.
+        ids: the name of the array of ids in a single `.npz`.
+        names: a csv with columns file,utterance if files are not named by their utterance; else None.
     """
 
     path: Path
@@ -52,7 +52,7 @@ class Source:
 
 @dataclass(frozen=True)
 class About:
-    """What a file made elsewhere cannot say of itself; `rate` is in frames per second."""
+    """The provenance, which the arrays do not contain; `rate` is in frames per second."""
 
     stream: str
     modality: str
@@ -66,10 +66,17 @@ class About:
 def import_features(
     source: Source, about: About, utterances: Sequence[str], to: Path, partial: bool
 ) -> list[str]:
-    """Write the cache `to` and return what to tell the user: missing and extra ids, if `partial` allows them.
+    """Write a cache and return notes for the user: missing and extra ids, if `partial` allows them.
+
+    Args:
+        source: the arrays.
+        about: their provenance.
+        utterances: the ids of the table's rows.
+        to: the cache to write.
+        partial: whether ids may be missing or unknown.
 
     Raises:
-        UserError: ids that do not match (listed), no readable array at all, or shapes that differ.
+        UserError: if ids do not match, no array is readable, or shapes differ.
     """
     arrays = _Matrix(source) if source.path.is_file() else _Folder(source, utterances)
     notes = _check_ids(arrays.found, utterances, source.path, partial)
@@ -83,11 +90,15 @@ class _Arrays(Protocol):
     found: set[str]
 
     def load(self, utterance: str) -> tuple[str, np.ndarray]:
-        """The item's key (a hash of what lies there) and the array; raises ArrayError."""
+        """Return the item's key, a hash of its content, and the array.
+
+        Raises:
+            ArrayError: if the array cannot be read.
+        """
 
 
 class _Folder:
-    """One file per utterance, in any depth of folders; the id is the path without suffix."""
+    """One file per utterance, at any depth; the id is the relative path without suffix."""
 
     def __init__(self, source: Source, utterances: Sequence[str]) -> None:
         if not source.path.is_dir():
@@ -101,7 +112,9 @@ class _Folder:
             name = stem if names is None else names.get(stem, f"{stem} (not in {source.names})")
             utterance = known.get(normalize("NFC", name), name)
             if utterance in self.paths:
-                raise UserError(f"{path}: utterance {utterance} has {self.paths[utterance]} already")
+                raise UserError(
+                    f"{path}: duplicate file of utterance {utterance}; first is {self.paths[utterance]}"
+                )
             self.paths[utterance] = path
         self.found = set(self.paths)
 
@@ -117,7 +130,9 @@ class _Folder:
         npz = Npz(data, path.name)
         name = self.source.array or (npz.names[0] if len(npz.names) == 1 else "")
         if not name:
-            raise UserError(f"{path}: holds {', '.join(npz.names) or 'no arrays'}; choose one with --array")
+            raise UserError(
+                f"{path}: contains {', '.join(npz.names) or 'no arrays'}; choose one with --array"
+            )
         return key, npz[name]
 
 
@@ -138,14 +153,14 @@ class _Matrix:
                 f"{self.values.dtype} {self.values.shape}: expected ids [N] and values [N, P] or [N, T, D]"
             )
         try:
-            # Of bytes as of numbers that are to be characters: what is none is an error, not another id.
+            # Invalid text is an error: replacing its characters could create a different id.
             text = ids.tolist() if ids.dtype.kind == "U" else [i.decode() for i in ids.tolist()]
-        except (ValueError, SystemError) as error:  # the second is NumPy's over a number beyond Unicode
-            raise UserError(f"{source.path}: {source.ids}: holds what is no text: {error}") from None
+        except (ValueError, SystemError) as error:  # NumPy raises SystemError for a number beyond Unicode
+            raise UserError(f"{source.path}: {source.ids}: contains invalid text: {error}") from None
         self.rows = {utterance: row for row, utterance in enumerate(text)}
         if len(self.rows) < len(text):
             twice = sorted(u for u, count in Counter(text).items() if count > 1)
-            raise UserError(f"{source.path}: {source.ids}: these stand there twice: {_listed(twice)}")
+            raise UserError(f"{source.path}: {source.ids}: duplicate ids: {_listed(twice)}")
         self.found = set(self.rows)
 
     def load(self, utterance: str) -> tuple[str, np.ndarray]:
@@ -175,7 +190,7 @@ def _row(arrays: _Arrays, about: About, utterance: str) -> Row:
     if not np.isfinite(array).all():
         return Row(key, "failed", "values that are not finite")
     if not array.any():
-        # Many extraction tools write zeros where they failed; trained on, they pass for features.
+        # Many tools write zeros on failure; training would use them as features.
         return Row(key, "failed", "all values are 0")
     frames = np.atleast_2d(array)
     pooled = frames.mean(axis=0, dtype=np.float64)
@@ -186,7 +201,7 @@ def _row(arrays: _Arrays, about: About, utterance: str) -> Row:
     if about.frames == "none":
         return Row(key, "ok", "", pooled)
     if len(frames) > 1 and not about.rate:
-        raise UserError(f"utterance {utterance}: {len(frames)} frames; give their rate with --rate HZ")
+        raise UserError(f"utterance {utterance}: {len(frames)} frames without a rate; give it with --rate HZ")
     return Row(key, "ok", "", pooled, frames, np.arange(len(frames)) / (about.rate or 1.0))
 
 
@@ -228,7 +243,7 @@ def _check_ids(found: set[str], utterances: Sequence[str], path: Path, partial: 
     if missing:
         notes.append(f"{len(missing)} of {len(utterances)} utterances are not in {path}: {_listed(missing)}")
     if extra:
-        notes.append(f"{len(extra)} in {path} are no utterances of the table: {_listed(extra)}")
+        notes.append(f"{len(extra)} in {path} are not in the table of utterances: {_listed(extra)}")
     if len(missing) == len(utterances) or (notes and not partial):
         hint = "map the names with --names CSV (columns file,utterance)"
         raise UserError(
@@ -243,7 +258,7 @@ def _read_names(path: Path) -> dict[str, str]:
 
 
 def _stem(file: str) -> str:
-    """A file's path without its suffix, in the one Unicode form that names are compared in."""
+    """Return a file's path without its suffix, in Unicode form NFC, in which names are compared."""
     return normalize("NFC", re.sub(r"\.np[yz]$", "", file, flags=re.IGNORECASE))
 
 

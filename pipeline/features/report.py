@@ -1,4 +1,4 @@
-"""What a cache holds, and how two differ, in words."""
+"""Describe a cache, and the differences between two caches, as text."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REASONS = 5
 
 
 def info(cache: FeatureCache) -> str:
-    """All that a stranger must know: what is inside, where it comes from, what is missing and why."""
+    """Return a description of a cache: content, provenance, and missing features with their reasons."""
     meta, rows = cache.meta, len(cache)
     lines = [
         ("file", f"{cache.path} ({cache.path.stat().st_size:,} bytes)"),
@@ -45,7 +45,7 @@ def info(cache: FeatureCache) -> str:
         if error
     )
     if reasons:
-        text.append("remarks, the most frequent first")
+        text.append("remarks, most frequent first")
         text += [f"  {count} × {status}: {error}" for (status, error), count in reasons.most_common(REASONS)]
         text += [f"  and {len(reasons) - REASONS} others"] * (len(reasons) > REASONS)
     return "\n".join(text)
@@ -53,7 +53,7 @@ def info(cache: FeatureCache) -> str:
 
 @dataclass(frozen=True)
 class Difference:
-    """One utterance that is not the same in both: `size` is the largest |a − b|, inf where none can be given."""
+    """An utterance that differs: `size` is the largest |a − b|, inf if statuses or shapes differ."""
 
     utterance: str
     size: float
@@ -61,10 +61,10 @@ class Difference:
 
 
 def diff(a: FeatureCache, b: FeatureCache) -> str:
-    """Which utterances differ and by how much, then what else does; empty if nothing does.
+    """Return the differences in provenance, rows and values as text; empty if there are none.
 
     Raises:
-        CacheError: one of the files is damaged.
+        CacheError: if one of the files is damaged.
     """
     text = [f"{name}: {_value(x)} | {_value(y)}" for name, x, y in _about_pairs(a, b) if x != y]
     here, there = set(a.utterances), set(b.utterances)
@@ -72,11 +72,11 @@ def diff(a: FeatureCache, b: FeatureCache) -> str:
         if only:
             text.append(f"only in {path}: {_listed(sorted(only))}")
     if here == there and a.utterances != b.utterances:
-        text.append("the rows stand in another order")
+        text.append("the rows are in a different order")
     found = _differences(a, b)
     if found:
         both, largest = len(here & there), max(d.size for d in found)
-        text.append(f"{len(found)} of {both} utterances in both differ, by at most {largest:g}")
+        text.append(f"{len(found)} of {both} common utterances differ, by at most {largest:g}")
         text += [f"  {d.utterance}: {d.what}" for d in sorted(found, key=lambda d: -d.size)[:LISTED]]
         text += [f"  and {len(found) - LISTED} more"] * (len(found) > LISTED)
     return "\n".join(text)
@@ -100,7 +100,9 @@ def _differences(a: FeatureCache, b: FeatureCache) -> list[Difference]:
             size = max(sizes.values())
             what = ", ".join(f"{name} by {s:g}" for name, s in sizes.items() if s)
         if size:
-            found.append(Difference(a.utterances[i], float(size), what.replace("by inf", "of another shape")))
+            found.append(
+                Difference(a.utterances[i], float(size), what.replace("by inf", "has a different shape"))
+            )
     return found
 
 

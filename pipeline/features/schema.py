@@ -1,11 +1,18 @@
-"""What a feature cache holds: the words, types and limits that writer and reader share.
+"""The schema of a feature cache: names, types and limits shared by writer and reader.
 
-/utterance [N], /status [N] u1, /error [N], /pooled [K, P] f4 of the K rows that are ok, in their order, and where
-frames are stored /frames [sum T, D] f2 or f4, /offsets [N+1] i8, /times [sum T] f4 (seconds); /pooled_names [P] and
-/frames_names [D] where dimensions have names. Row i of N is row i of utterances.csv. /sums [C] u8 holds one sum of
-each chunk of each dataset, the datasets by name (`chunks`).
+Every file has these datasets; row i of N is row i of utterances.csv:
 
-Files of the first format are read, not written: theirs is /pooled [N, P], NaN where a row is not ok, and no /sums.
+    /utterance [N], /status [N] u1, /error [N]
+    /pooled [K, P] f4       the K rows whose status is ok, in order
+    /sums [C] u8            one sum per chunk of each dataset, datasets sorted by name (see `chunks`)
+
+A file with frames also has:
+
+    /frames [sum T, D] f2 or f4, /offsets [N+1] i8, /times [sum T] f4 (seconds)
+
+/pooled_names [P] and /frames_names [D] exist if the dimensions have names.
+
+The first format can be read but is no longer written: its /pooled is [N, P], NaN if a row is not ok, without /sums.
 """
 
 from __future__ import annotations
@@ -47,7 +54,7 @@ MAX_ERROR = 400
 
 
 class CacheError(UserError):
-    """A feature file that cannot be trusted; names the file, the item in it, and what is wrong."""
+    """An invalid feature file; the message names the file, the item and the error."""
 
     def __init__(self, path: Path, item: str, why: str) -> None:
         super().__init__(path, item, why)
@@ -59,16 +66,16 @@ class CacheError(UserError):
 
 @dataclass(frozen=True)
 class Meta:
-    """Where a cache comes from: all that a stranger must know to trust it or to make it again.
+    """The provenance of a cache: everything needed to trust it or to make it again.
 
     Attributes:
-        encoder: the encoder's params, JSON-able, never a path.
-        weights: name, revision and sha256; empty where the encoder has none.
-        weights_saw: of fine-tuned weights `fold` and `ids`, the hashes of the utterances in their `train` part and in
-            their `val` part; None for others.
+        encoder: the encoder's params, JSON-serialisable, never a path.
+        weights: name, revision and sha256; empty strings if the encoder has no weights.
+        weights_saw: for fine-tuned weights, `fold` and `ids`: hashes of the utterance ids in the `train` part and in
+            the `val` part; otherwise None.
         packages: distribution name → version.
-        code: hash of the modules that compute the features.
-        frames_dim: 0 where no frames are stored (`frames` is `none`).
+        code: the hash of the modules that compute the features.
+        frames_dim: D, or 0 if no frames are stored (`frames` is `none`).
     """
 
     stream: str
@@ -90,9 +97,15 @@ class Meta:
 
 @dataclass(frozen=True)
 class Row:
-    """One utterance's features, or why it has none. `pooled` [P]; `frames` [T, D] and `times` [T] (seconds).
+    """One utterance's features, or the reason why it has none.
 
-    `key` is the item's key, empty where there was no item; `error` may also hold a remark on an `ok` row.
+    Attributes:
+        key: the item's key; empty if there is no item.
+        status: one of STATUSES.
+        error: the reason, or a remark on an `ok` row.
+        pooled: [P].
+        frames: [T, D].
+        times: [T], seconds.
     """
 
     key: str
@@ -104,35 +117,36 @@ class Row:
 
 
 def text_type(width: int) -> np.dtype:
-    """Fixed-length UTF-8; HDF5 knows no strings of length 0."""
-    return h5py.string_dtype("utf-8", max(1, width))
+    """Return the dtype of fixed-length UTF-8 strings; the length is at least 1, HDF5's minimum."""
+    dtype: np.dtype = h5py.string_dtype("utf-8", max(1, width))
+    return dtype
 
 
 def one_line(text: str) -> str:
-    """`text` on one line and printable: a reason may quote file names that hold anything."""
+    """Return `text` on one line with unprintable characters replaced; a reason may quote any file name."""
     line = " ".join(text.split())
     return line if line.isprintable() else "".join(c if c.isprintable() else "\ufffd" for c in line)
 
 
 def finite(values: np.ndarray) -> np.ndarray:
-    """Which values are neither NaN nor infinite."""
-    if values.dtype == FRAMES["f2"]:
-        # By their bits: NumPy widens every half to a float first, which takes longer than reading the file.
-        return (values.view(np.uint16) & 0x7C00) != 0x7C00
-    return np.isfinite(values)
+    """Return which values are neither NaN nor infinite, as bool of the same shape."""
+    # For halves, test the exponent bits: NumPy converts every half to a float, which is slower than reading the file.
+    half = values.dtype == FRAMES["f2"]
+    found: np.ndarray = (values.view(np.uint16) & 0x7C00) != 0x7C00 if half else np.isfinite(values)
+    return found
 
 
 def canonical_json(value: Any) -> str:
-    """The one spelling of a JSON value; ASCII, keys sorted."""
+    """Return the canonical JSON of a value: ASCII, sorted keys, no spaces."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def digest_line(name: str, dtype: np.dtype, shape: tuple[int, ...], sha256: str) -> str:
-    """One dataset's part of the digest."""
+    """Return one dataset's line of the digest's input."""
     kind = f"utf8[{dtype.itemsize}]" if dtype.kind == "S" else dtype.str
     return f"{name} {kind} {'x'.join(map(str, shape))} {sha256}\n"
 
 
 def combine(lines: Iterable[str]) -> str:
-    """The digest: sha256 (hex) over every dataset's name, dtype, shape and sha256 of its values, by name."""
+    """Return the digest: sha256 (hex) over the sorted lines, one per dataset (see `digest_line`)."""
     return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()

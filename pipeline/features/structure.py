@@ -1,10 +1,10 @@
-"""The inside of an HDF5 file nobody vouches for: checked before a byte of it is believed or allocated.
+"""Check the structure of an untrusted HDF5 file before its values are read or memory is allocated.
 
-Everything a feature cache never has is refused (links but hard ones, virtual or external storage, filters but
-fletcher32, groups, further objects), no claimed shape may exceed the file, and every chunk must be there whole.
-Damage of any kind and HDF5's documented features end in a `CacheError`. What no caller of libhdf5 can catch are
-indices forged together with their checksums to make the library itself loop or crash: open files from people
-you do not trust at all with `verify` first, in a process you can lose.
+Everything that a feature cache never contains is refused: soft and external links, virtual or external storage, filters
+other than fletcher32, groups, other objects. No shape may exceed the file's size, and every chunk must be complete.
+Damage and misuse of HDF5's documented features raise a `CacheError`. One attack remains: an index that is forged
+together with its checksum can make libhdf5 loop or crash, which no caller can catch. Run `verify` on files from
+untrusted people first, as a separate process.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from pipeline.features.schema import FLOAT, FRAMES, OFFSET, STATUS, SUM, CacheEr
 from pipeline.names import stream_or_none
 from pipeline.params import MODALITIES
 
-# HDF5's spelling of each type, and ours.
+# HDF5's type → NumPy's.
 _NUMBERS: dict[h5t.TypeID, np.dtype] = {
     h5t.IEEE_F32LE: FLOAT,
     h5t.IEEE_F16LE: FRAMES["f2"],
@@ -44,20 +44,25 @@ _WITH_FRAMES = {"frames", "offsets", "times"}
 
 
 class Structure:
-    """An open file whose datasets are exactly those of a cache, each complete.
+    """An open file whose datasets are complete and are exactly those of a cache.
 
     Attributes:
-        first: whether it is of the first format, which has no sums and a pooled row for every utterance.
-        datasets: all but the sums, by name.
+        first: whether the file has the first format, with no sums and a pooled row for every utterance.
+        datasets: all datasets by name, except the sums.
+
+    Raises:
+        CacheError: if the file is missing, damaged or not a feature cache.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         if not path.is_file():
-            raise CacheError(path, "file", "no such file; `dvc repro` makes it, `dvc pull` fetches it")
+            raise CacheError(
+                path, "file", "no such file; run `dvc repro` to make it or `dvc pull` to fetch it"
+            )
         self.size = path.stat().st_size
         with guard(path, "file"):
-            # Caches are never changed in place, so there is nothing to lock, and some file systems cannot.
+            # Caches are never changed in place, so no lock is needed; some file systems do not support locks.
             self.file = h5py.File(path, "r", locking=False)
         self.datasets: dict[str, Chunks] = {}
         try:
@@ -68,25 +73,34 @@ class Structure:
             raise
 
     def close(self) -> None:
+        """Close the file."""
         with guard(self.path, "file"):
             self.file.close()
 
     def read(self, name: str) -> np.ndarray:
-        """All rows of a dataset."""
+        """Return all rows of a dataset."""
         dataset = self.datasets[name]
         return dataset.read(0, dataset.shape[0])
 
     def texts(self, name: str) -> list[str]:
-        """A dataset of strings, [N]."""
+        """Return a dataset of strings, [N].
+
+        Raises:
+            CacheError: if a string is not printable UTF-8.
+        """
         values = self.read(name).tolist()
-        # One pass over one string instead of a loop: a line break is not printable, so no value hides one.
+        # Checking one joined string is faster than a loop. A line break is not printable, so no value contains one.
         lines = self._text(name, b"\n".join(values)).split("\n") if values else []
         if len(lines) != len(values) or not "".join(lines).isprintable():
-            raise CacheError(self.path, name, "holds unprintable characters")
+            raise CacheError(self.path, name, "contains unprintable characters")
         return lines
 
     def meta(self) -> tuple[Meta, str, str]:
-        """What the attributes say: meta, rows_hash, digest."""
+        """Return the attributes: meta, rows_hash, digest.
+
+        Raises:
+            CacheError: if an attribute is missing or invalid.
+        """
         with guard(self.path, "attributes"):
             found = h5a.get_num_attrs(self.file.id)
         if found != len(schema.ATTRIBUTES):
@@ -98,7 +112,7 @@ class Structure:
             raise CacheError(self.path, "stream", f"{text['stream'][:80]!r}: {error}") from None
         if text["modality"] not in (*MODALITIES, "none"):
             known = ", ".join(MODALITIES)
-            raise CacheError(self.path, "modality", f"{text['modality']!r} is none of {known}")
+            raise CacheError(self.path, "modality", f"{text['modality']!r} is not one of {known}")
         values: dict[str, Any] = {
             name: self._json(name, text[name]) if name in schema.JSON_ATTRIBUTES else text[name]
             for name in schema.META_ATTRIBUTES
@@ -119,7 +133,7 @@ class Structure:
             names = [name.decode("utf-8", "replace") for name in self.file.id]
         for name in names:
             if name not in _TYPES:
-                raise CacheError(self.path, repr(name), "does not belong into a feature cache")
+                raise CacheError(self.path, repr(name), "does not belong in a feature cache")
             with guard(self.path, name):
                 self._open(name)
         have = set(names)
@@ -128,15 +142,15 @@ class Structure:
         for name in sorted(wanted - have):
             raise CacheError(self.path, name, "is missing")
         if self.first and "sums" in have:
-            raise CacheError(self.path, "sums", f"does not belong into {schema.FIRST}")
+            raise CacheError(self.path, "sums", f"does not belong in {schema.FIRST}")
         self._check_shapes()
         for name in names:
             self.datasets[name].check(self.size)
         if not self.first:
-            self._hand_out_sums()
+            self._assign_sums()
 
-    def _hand_out_sums(self) -> None:
-        # The sums have no sum; whatever is wrong with one refuses the chunk it belongs to.
+    def _assign_sums(self) -> None:
+        # The sums have no sums of their own: a wrong sum makes its chunk fail the comparison.
         self.datasets["sums"].check_fletcher32()
         sums = self.read("sums")
         del self.datasets["sums"]
@@ -146,9 +160,9 @@ class Structure:
     def _open(self, name: str) -> None:
         where = self.file.id
         if where.links.get_info(name.encode()).type != h5l.TYPE_HARD:
-            raise CacheError(self.path, name, "is a link to elsewhere")
+            raise CacheError(self.path, name, "is a link, not a dataset")
         if h5o.get_info(where, name.encode()).type != h5o.TYPE_DATASET:
-            raise CacheError(self.path, name, "is no dataset")
+            raise CacheError(self.path, name, "is not a dataset")
         dataset = h5d.open(where, name.encode())
         plist = dataset.get_create_plist()
         if plist.get_layout() != h5d.CHUNKED:
@@ -158,7 +172,7 @@ class Structure:
         self.datasets[name] = Chunks(self.path, name, dataset, self._dtype(name, dataset))
         filters = [plist.get_filter(i)[0] for i in range(plist.get_nfilters())]
         if filters != [h5z.FILTER_FLETCHER32]:
-            raise CacheError(self.path, name, f"filters {filters}: expected fletcher32 alone")
+            raise CacheError(self.path, name, f"filters {filters}: expected only fletcher32")
         if h5a.get_num_attrs(dataset):
             raise CacheError(self.path, name, "has attributes")
 
@@ -173,10 +187,11 @@ class Structure:
 
     def _width(self, item: str, kind: h5t.TypeID) -> int:
         if kind.get_class() != h5t.STRING or kind.is_variable_str() or kind.get_cset() != h5t.CSET_UTF8:
-            raise CacheError(self.path, item, "is no fixed-length UTF-8")
-        if kind.get_size() > min(self.size, schema.MAX_ATTRIBUTE):
-            raise CacheError(self.path, item, f"claims strings of {kind.get_size()} bytes")
-        return kind.get_size()
+            raise CacheError(self.path, item, "is not fixed-length UTF-8")
+        size: int = kind.get_size()
+        if size > min(self.size, schema.MAX_ATTRIBUTE):
+            raise CacheError(self.path, item, f"claims strings of {size} bytes")
+        return size
 
     def _check_shapes(self) -> None:
         shapes = {name: dataset.shape for name, dataset in self.datasets.items()}
@@ -191,7 +206,9 @@ class Structure:
         }  # fmt: skip
         for name, shape in shapes.items():
             if shape != expected[name] or 0 in shape[1:]:
-                raise CacheError(self.path, name, f"has the shape {shape}, which does not fit the others")
+                raise CacheError(
+                    self.path, name, f"has the shape {shape}, which contradicts the other datasets"
+                )
             if math.prod(shape) * self.datasets[name].dtype.itemsize > self.size:
                 raise CacheError(self.path, name, f"claims the shape {shape} in a file of {self.size} bytes")
 
@@ -208,12 +225,12 @@ class Structure:
             attribute = h5a.open(self.file.id, name.encode())
             width = self._width(name, attribute.get_type())
             if attribute.get_space().get_simple_extent_type() != h5s.SCALAR:
-                raise CacheError(self.path, name, "is no single value")
+                raise CacheError(self.path, name, "is not a single value")
             value = np.empty((), schema.text_type(width))
             attribute.read(value)
         text = self._text(name, value.tobytes().rstrip(b"\0"))
         if not text.isprintable():
-            raise CacheError(self.path, name, "holds unprintable characters")
+            raise CacheError(self.path, name, "contains unprintable characters")
         return text
 
     def _json(self, name: str, text: str) -> Any:
@@ -222,9 +239,9 @@ class Structure:
         if name == "weights_saw" and value is None:
             return None
         if not isinstance(value, dict):
-            raise CacheError(self.path, name, "is no JSON object")
+            raise CacheError(self.path, name, "is not a JSON object")
         if name in ("weights", "packages") and not all(isinstance(v, str) for v in value.values()):
-            raise CacheError(self.path, name, "has values that are no strings")
+            raise CacheError(self.path, name, "has values that are not strings")
         return value
 
     def _text(self, item: str, data: bytes) -> str:
@@ -235,4 +252,4 @@ class Structure:
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
+    raise ValueError(f"{constant} is not valid JSON")

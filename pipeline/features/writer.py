@@ -1,7 +1,7 @@
-"""Write a feature cache: streaming, in constant memory, and so that a crash at any point costs nothing.
+"""Write a feature cache as a stream, in constant memory and safe against crashes.
 
-The same inputs give the same bytes: chunks are written whole and in order, strings have the width of the
-longest, nothing holds a date, a host or a path.
+The same inputs give the same bytes: chunks are written whole and in order, strings have the width of the longest, and
+the file contains no date, host or path.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from pipeline.features.schema import FRAMES, Meta, Row
 def write(path: Path, meta: Meta, utterances: Sequence[str], rows: Iterable[Row]) -> None:
     """Write `rows`, one per utterance and in that order, as the cache at `path`.
 
-    An old file at `path` stays whole until the new one lies complete on the disk beside it.
+    An old file at `path` is replaced only after the new one is complete on the disk.
 
     Raises:
-        UserError: rows and utterances do not fit together, a value is not finite, or the disk is full.
+        UserError: if rows and utterances are inconsistent, a value is not finite, or the disk is full.
     """
     path = Path(path)
     with replacing(path) as part, NotingFile(part, "w+b") as raw:
@@ -35,14 +35,14 @@ def write(path: Path, meta: Meta, utterances: Sequence[str], rows: Iterable[Row]
 def _fill(raw: NotingFile, meta: Meta, utterances: Sequence[str], rows: Iterable[Row]) -> None:
     attributes = _attributes(meta)
     try:
-        # v110 checksums its metadata; older formats let some flipped bits through unseen.
+        # v110 checksums its metadata; older formats do not detect some flipped bits.
         with h5py.File(raw, "w", libver=("v110", "v110")) as file:
             rows_hash, digest = Table(file, meta, utterances).write(_until_full(raw, rows))
             for name, text in {**attributes, "rows_hash": rows_hash, "digest": digest}.items():
                 data = text.encode()
                 file.attrs.create(name, np.bytes_(data), dtype=schema.text_type(len(data)))
     finally:
-        # What HDF5 makes of a full disk hides the reason; the first failure tells it.
+        # HDF5's error on a full disk hides the reason, so raise the first failed write instead.
         raw.check()
 
 
@@ -53,7 +53,7 @@ def _until_full(raw: NotingFile, rows: Iterable[Row]) -> Iterator[Row]:
 
 
 def _attributes(meta: Meta) -> dict[str, str]:
-    """The file's attributes but `rows_hash` and `digest`, as text."""
+    """Return the file's attributes as text, except `rows_hash` and `digest`."""
     stored = "f4" if meta.frames == "none" else meta.frames
     if meta.pooled_dim < 1 or (meta.frames == "none") != (meta.frames_dim == 0) or stored not in FRAMES:
         raise _wrong(
@@ -65,7 +65,7 @@ def _attributes(meta: Meta) -> dict[str, str]:
             raise _wrong(meta, name, f"expected {dim} printable names, got {len(names)}")
     for name, value in (*meta.encoder.items(), *meta.weights.items()):
         if isinstance(value, str) and PurePosixPath(value).is_absolute():
-            raise _wrong(meta, name, f"{value!r} is a path, and caches are shared: give a name instead")
+            raise _wrong(meta, name, f"{value!r} is a path, but caches are shared; give a name instead")
     values = {"schema": schema.SCHEMA}
     for name in schema.META_ATTRIBUTES:
         value = getattr(meta, name)

@@ -1,0 +1,1 @@
+"""The two tables of a corpus, and its splits."""

@@ -1,7 +1,7 @@
-"""The two tables everything else is built on: data/utterances.csv and data/labels.csv.
+"""Read and write the two tables: data/utterances.csv and data/labels.csv.
 
-Extraction reads the first alone; train and evaluate read both. So a corrected label, a new split or a fold
-never runs a stream again. UTF-8, RFC 4180, one row per utterance, sorted by dialogue then turn.
+Extraction reads only the first; train and evaluate read both. A corrected label, a new split or another fold therefore
+never re-runs a stream. The tables are UTF-8, RFC 4180, one row per utterance, sorted by dialogue, then turn.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import pandas as pd
 
@@ -27,6 +28,7 @@ UTTERANCE_COLUMNS = (
 )  # fmt: skip
 LABEL_COLUMNS = ("utterance", "split", "emotion")
 SPLITS = ("train", "val", "test")
+N = TypeVar("N", int, float)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _WHOLE = re.compile("[0-9]{1,15}")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
@@ -34,7 +36,7 @@ _DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """One row of utterances.csv. `start` and `end` are seconds inside `media`, None for the whole file."""
+    """One row of utterances.csv; `start` and `end` are seconds in `media`, None for the whole file."""
 
     utterance: str
     dialogue: str
@@ -49,10 +51,10 @@ class Utterance:
 
 
 def read_utterances(path: Path = UTTERANCES) -> list[Utterance]:
-    """All utterances in row order.
+    """Read all utterances, in row order.
 
     Raises:
-        UserError: lists the bad rows (file, line, column, value), all at once.
+        UserError: if rows are invalid; one message lists them with line, column and value.
     """
     problems = Problems(str(path))
     rows: list[Utterance] = []
@@ -65,18 +67,21 @@ def read_utterances(path: Path = UTTERANCES) -> list[Utterance]:
         _check_id(row["dialogue"], "dialogue", at, problems)
         if row["utterance"] in seen:
             problems.add(
-                at, "utterance", row["utterance"], f"already stands in line {seen[row['utterance']]}"
+                at,
+                "utterance",
+                row["utterance"],
+                f"duplicate utterance id; first in line {seen[row['utterance']]}",
             )
         seen[row["utterance"]] = line
         turn = _number(row["turn"], "turn", whole, at, problems)
         start = _number(row["start"], "start", decimal, at, problems) if row["start"] else None
         end = _number(row["end"], "end", decimal, at, problems) if row["end"] else None
         if start is not None and end is not None and end <= start:
-            problems.add(at, "end", row["end"], f"is not after start={row['start']}")
+            problems.add(at, "end", row["end"], f"must be after start={row['start']}")
         if not is_inside(row["media"]):
             problems.add(at, "media", row["media"], "must be a relative path that stays inside corpus.root")
         if row["media_hash"] and not _SHA256.fullmatch(row["media_hash"]):
-            problems.add(at, "media_hash", row["media_hash"], "is no sha256 (64 hex digits)")
+            problems.add(at, "media_hash", row["media_hash"], "must be a sha256 (64 hex digits)")
         place = (row["dialogue"], turn if turn is not None else 0)
         if last is not None and place <= last:
             problems.add(
@@ -87,10 +92,23 @@ def read_utterances(path: Path = UTTERANCES) -> list[Utterance]:
                 at,
                 "session",
                 row["session"],
-                f"dialogue {row['dialogue']} is of {session_of[row['dialogue']]!r}",
+                f"dialogue {row['dialogue']} has session {session_of[row['dialogue']]!r} in an earlier row",
             )
         last = place
-        rows.append(Utterance(**{**row, "turn": place[1], "start": start, "end": end}))  # type: ignore[arg-type]
+        rows.append(
+            Utterance(
+                utterance=row["utterance"],
+                dialogue=row["dialogue"],
+                turn=place[1],
+                speaker=row["speaker"],
+                session=row["session"],
+                text=row["text"],
+                media=row["media"],
+                start=start,
+                end=end,
+                media_hash=row["media_hash"],
+            )
+        )
     problems.stop()
     if not rows:
         raise UserError(f"{path}: no utterances; run `dvc repro prepare`, or check corpus.root")
@@ -98,10 +116,10 @@ def read_utterances(path: Path = UTTERANCES) -> list[Utterance]:
 
 
 def read_labels(utterances: Sequence[Utterance], labels: Sequence[str], path: Path = LABELS) -> pd.DataFrame:
-    """Columns utterance, split, emotion (the label's name, empty where unlabelled), in the utterances' order.
+    """Read the columns utterance, split, emotion (the label's name; empty: unlabelled), in the utterances' order.
 
     Raises:
-        UserError: unknown utterances, splits or emotions, missing rows, a dialogue in two splits.
+        UserError: if an utterance, split or emotion is unknown, a row is missing, or a dialogue is in two splits.
     """
     problems = Problems(str(path))
     dialogue = {u.utterance: u.dialogue for u in utterances}
@@ -114,12 +132,15 @@ def read_labels(utterances: Sequence[Utterance], labels: Sequence[str], path: Pa
             problems.add(at, "utterance", name, "is not in utterances.csv")
             continue
         if name in found:
-            problems.add(at, "utterance", name, "stands here twice")
+            problems.add(at, "utterance", name, "duplicate utterance id")
         if split not in SPLITS:
             problems.add(at, "split", split, f"must be one of {', '.join(SPLITS)}")
         elif split_of.setdefault(dialogue[name], split) != split:
             problems.add(
-                at, "split", split, f"dialogue {dialogue[name]} is in {split_of[dialogue[name]]} already"
+                at,
+                "split",
+                split,
+                f"dialogue {dialogue[name]} is in {split_of[dialogue[name]]} in an earlier row",
             )
         if emotion and emotion not in labels:
             problems.add(
@@ -135,13 +156,13 @@ def read_labels(utterances: Sequence[Utterance], labels: Sequence[str], path: Pa
 
 
 def write_table(frame: pd.DataFrame, columns: Sequence[str], path: Path) -> None:
-    """Write a table in its one canonical form: given columns, LF line ends, empty for None, shortest floats."""
+    """Write a table in canonical form: the given columns, LF line ends, empty for None, shortest floats."""
     path.parent.mkdir(parents=True, exist_ok=True)
     frame.loc[:, list(columns)].to_csv(path, index=False, encoding="utf-8", lineterminator="\n")
 
 
 def dialogues(utterances: Sequence[Utterance]) -> Iterator[list[Utterance]]:
-    """The utterances of each dialogue, in turn order, dialogues in row order."""
+    """Yield the utterances of each dialogue, in turn order, dialogues in row order."""
     group: list[Utterance] = []
     for u in utterances:
         if group and group[0].dialogue != u.dialogue:
@@ -153,30 +174,30 @@ def dialogues(utterances: Sequence[Utterance]) -> Iterator[list[Utterance]]:
 
 
 def parties(dialogue: Sequence[Utterance]) -> list[int]:
-    """Party numbers of a dialogue's turns, by first appearance of the speaker, without a cap."""
+    """Return the party number of each turn of a dialogue: speakers numbered from 0 by first appearance."""
     number: dict[str, int] = {}
     return [number.setdefault(u.speaker, len(number)) for u in dialogue]
 
 
 def whole(text: str) -> int:
-    """Return the whole number from 0 up that a cell spells; Python's own `int` also reads `0_4` and `٤`.
+    """Parse a whole number, 0 or more, in ASCII digits; Python's `int` also accepts `0_4` and `٤`.
 
     Raises:
-        ValueError: it spells none.
+        ValueError: if `text` is not such a number.
     """
     if not _WHOLE.fullmatch(text):
-        raise ValueError(f"{text!r} is no whole number")
+        raise ValueError(f"{text!r} is not a whole number")
     return int(text)
 
 
 def decimal(text: str) -> float:
-    """Return the number that a cell spells; Python's own `float` also reads `0_4`, `٠.٤` and `nan`.
+    """Parse a decimal number in ASCII digits; Python's `float` also accepts `0_4`, `٠.٤` and `nan`.
 
     Raises:
-        ValueError: it spells none.
+        ValueError: if `text` is not such a number.
     """
     if not _DECIMAL.fullmatch(text):
-        raise ValueError(f"{text!r} is no number")
+        raise ValueError(f"{text!r} is not a number")
     return float(text)
 
 
@@ -195,7 +216,7 @@ def _rows(path: Path, columns: Sequence[str], problems: Problems) -> Iterator[tu
                 )
             line = reader.line_num + 1
             for values in reader:
-                # A row with line breaks inside is named by its first line.
+                # Messages name the first line of a row that spans several.
                 line, start = reader.line_num + 1, line
                 if len(values) != len(header):
                     problems.add(
@@ -207,7 +228,7 @@ def _rows(path: Path, columns: Sequence[str], problems: Problems) -> Iterator[tu
                     continue
                 yield start, dict(zip(header, values, strict=True))
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; `dvc repro prepare` makes it") from None
+        raise UserError(f"{path}: no such file; run `dvc repro prepare` to make it") from None
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: not UTF-8 at byte {error.start}") from None
     except csv.Error as error:
@@ -216,15 +237,15 @@ def _rows(path: Path, columns: Sequence[str], problems: Problems) -> Iterator[tu
 
 def _check_id(value: str, column: str, at: str, problems: Problems) -> None:
     if not value or value != value.strip() or not value.isprintable():
-        problems.add(at, column, value, "must be non-empty, without control characters or spaces around it")
+        problems.add(at, column, value, "must not be empty or contain control characters or spaces around it")
 
 
-def _number(value: str, column: str, kind: Callable[[str], float], at: str, problems: Problems):  # type: ignore[no-untyped-def]
+def _number(value: str, column: str, kind: Callable[[str], N], at: str, problems: Problems) -> N | None:
     try:
         number = kind(value)
         if number >= 0 and math.isfinite(number):
             return number
     except ValueError:
         pass
-    problems.add(at, column, value, f"must be {'a whole number' if kind is whole else 'seconds'} from 0 up")
+    problems.add(at, column, value, f"must be {'a whole number' if kind is whole else 'seconds'}, 0 or more")
     return None

@@ -1,4 +1,4 @@
-"""Which dialogue is train, val or test: the one place that decides it."""
+"""Assign dialogues to train, val and test; no other module decides this."""
 
 from __future__ import annotations
 
@@ -21,23 +21,29 @@ def splits(
     seed: int,
     field: str = "train.fold",
 ) -> np.ndarray:
-    """Each row's split ([N] of `train`, `val`, `test`): the one place that decides it.
+    """Return each row's split, [N] of `train`, `val`, `test`.
 
-    `fold: none` uses the table's column; any other value tests on that session and takes 10% of the other
-    dialogues, at least one, as val, by seed. `field` is the params field to name in messages.
+    Args:
+        labels: the table of labels.
+        utterances: the table of utterances, in the same order.
+        fold: `none`: use the table's column. Otherwise the session for test; of the other dialogues, a random 10% and
+            at least one are val.
+        seed: of the random choice of val.
+        field: the params field to name in messages.
 
     Raises:
-        UserError: the fold names no session, or leaves nothing to train on.
+        UserError: if the fold is not a session, or leaves fewer than two dialogues for train and val.
     """
     if fold == "none":
-        return labels["split"].to_numpy(dtype=str)
+        column: np.ndarray = labels["split"].to_numpy(dtype=str)
+        return column
     session = {u.dialogue: u.session for u in utterances}
     known = sorted(set(session.values()) - {""})
     if str(fold) not in known:
         raise UserError(f"{field}={fold}: no such session; {UTTERANCES} has {', '.join(known) or 'none'}")
     rest = [d for d, s in session.items() if s != str(fold)]
     if len(rest) < 2:
-        raise UserError(f"{field}={fold}: fewer than two dialogues are left to train and select on")
+        raise UserError(f"{field}={fold}: fewer than two dialogues are left for train and val")
     count = max(1, math.floor(len(rest) * FOLD_VAL_SHARE + 0.5))
     chosen = set(np.random.default_rng(seed).permutation(np.array(rest, dtype=object))[:count])
     part = {d: "test" if s == str(fold) else "val" if d in chosen else "train" for d, s in session.items()}

@@ -29,5 +29,5 @@ def test_zeroed_values_do_not_reach_a_model(tmp_path, monkeypatch, model, name):
     params = small.params(train={"streams": streams}, model={"name": model})
     read(params)
     zero_first_chunk(tmp_path / "data/features/voice.h5", name)
-    with pytest.raises(CacheError, match=f"voice.h5: {name}: damaged: rows 0 to .* do not fit their sum"):
+    with pytest.raises(CacheError, match=f"voice.h5: {name}: damaged: rows 0 to .* do not match their sum"):
         read(params)

@@ -22,20 +22,20 @@ def hostile(why: str):
     return register
 
 
-@hostile("pooled: is a link to elsewhere")
+@hostile("pooled: is a link, not a dataset")
 def external_link(file):
     del file["pooled"]
     file["pooled"] = h5py.ExternalLink("/etc/passwd", "/pooled")
 
 
-@hostile("pooled: is a link to elsewhere")
+@hostile("pooled: is a link, not a dataset")
 def soft_link(file):
     del file["times"]
     file.move("pooled", "times")
     file["pooled"] = h5py.SoftLink("/times")
 
 
-@hostile("pooled: is a link to elsewhere")
+@hostile("pooled: is a link, not a dataset")
 def soft_link_loop(file):
     del file["pooled"], file["times"]
     file["pooled"] = h5py.SoftLink("/times")
@@ -63,17 +63,17 @@ def contiguous(file):
     file["status"] = values
 
 
-@hostile("error: is no fixed-length UTF-8")
+@hostile("error: is not fixed-length UTF-8")
 def object_references(file):
     put_raw(file, "error", h5t.STD_REF_OBJ)
 
 
-@hostile("error: is no fixed-length UTF-8")
+@hostile("error: is not fixed-length UTF-8")
 def strings_of_any_length(file):
     put_raw(file, "error", h5t.py_create(h5py.string_dtype(), logical=True))
 
 
-@hostile("error: is no fixed-length UTF-8")
+@hostile("error: is not fixed-length UTF-8")
 def ascii_strings(file):
     files.put(file, "error", np.zeros(N, h5py.string_dtype("ascii", 9)))
 
@@ -95,12 +95,12 @@ def an_enumeration(file):
     put_raw(file, "status", h5t.py_create(h5py.enum_dtype({"ok": 0}, "u1"), logical=True))
 
 
-@hostile("pooled: filters .*1.*: expected fletcher32 alone")
+@hostile("pooled: filters .*1.*: expected only fletcher32")
 def decompression_bomb(file):
     files.put(file, "pooled", np.zeros((N, 5), "f4"), compression="gzip")
 
 
-@hostile("pooled: filters .*: expected fletcher32 alone")
+@hostile("pooled: filters .*: expected only fletcher32")
 def no_checksum(file):
     files.put(file, "pooled", np.zeros((N, 5), "f4"), fletcher32=False)
 

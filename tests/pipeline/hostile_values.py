@@ -9,17 +9,17 @@ from tests.pipeline import feature_files as files
 from tests.pipeline.hostile_features import change, hostile
 
 
-@hostile("offsets: do not rise")
+@hostile("offsets: do not increase")
 def negative_offsets(file):
     change(file, "offsets", 0, -(2**62))
 
 
-@hostile("offsets: do not rise")
+@hostile("offsets: do not increase")
 def offsets_that_fall(file):
     change(file, "offsets", 2, 10**6)
 
 
-@hostile("offsets: do not rise")
+@hostile("offsets: do not increase")
 def offsets_beyond_the_frames(file):
     change(file, "offsets", -1, 2**62)
 
@@ -31,7 +31,7 @@ def frames_of_a_row_without_a_face(file):
     change(file, "offsets", 3, file["offsets"][2])
 
 
-@hostile("utterance: 'dialog ü0_0' stands there twice")
+@hostile("utterance: duplicate utterance id 'dialog ü0_0'")
 def duplicate_names(file):
     change(file, "utterance", 7, file["utterance"][0])
 
@@ -51,12 +51,12 @@ def half_a_character_at_a_names_end(file):
     change(file, "utterance", 7, b"abc\xc3")
 
 
-@hostile("error: holds unprintable characters")
+@hostile("error: contains unprintable characters")
 def terminal_escapes(file):
     change(file, "error", 0, b"\x1b]0;owned\x07")
 
 
-@hostile("utterance: holds unprintable characters")
+@hostile("utterance: contains unprintable characters")
 def a_line_break_in_a_name(file):
     change(file, "utterance", 0, b"two\nnames")
 
@@ -91,7 +91,7 @@ def too_few_sums(file):
     files.put(file, "sums", file["sums"][1:])
 
 
-@hostile("pooled: damaged: rows 0 to 15 do not fit their sum")
+@hostile("pooled: damaged: rows 0 to 15 do not match their sum")
 def another_sum(file):
     sums = file["sums"][:]
     change(file, "sums", 4, sums[0])
@@ -107,12 +107,12 @@ def infinite_time(file):
     change(file, "times", 0, np.inf)
 
 
-@hostile("digest: does not fit the values")
+@hostile("digest: does not match the values")
 def a_changed_value(file):
     change(file, "pooled", (2, 1), 1.0)
 
 
-@hostile("digest: does not fit the values")
+@hostile("digest: does not match the values")
 def a_changed_reason(file):
     change(file, "error", 3, b"another")
 
@@ -122,13 +122,13 @@ def a_further_dataset(file):
     files.put(file, "payload", np.zeros(10, "u1"))
 
 
-@hostile("times: is no dataset")
+@hostile("times: is not a dataset")
 def a_group_instead(file):
     del file["times"]
     file.create_group("times")
 
 
-@hostile("times: is no dataset")
+@hostile("times: is not a dataset")
 def a_hard_link_loop(file):
     del file["times"]
     file["times"] = file["/"]
@@ -150,12 +150,12 @@ def a_renamed_attribute(file):
     del file.attrs["licence"]
 
 
-@hostile("licence: is no single value")
+@hostile("licence: is not a single value")
 def an_array_for_an_attribute(file):
     file.attrs.create("licence", np.zeros(9, h5py.string_dtype("utf-8", 3)))
 
 
-@hostile("licence: is no fixed-length UTF-8")
+@hostile("licence: is not fixed-length UTF-8")
 def a_number_for_an_attribute(file):
     file.attrs["licence"] = 7
 
@@ -165,7 +165,7 @@ def an_attribute_that_is_no_utf8(file):
     files.put_attribute(file, "licence", b"\xff")
 
 
-@hostile("licence: holds unprintable")
+@hostile("licence: contains unprintable")
 def an_attribute_with_escapes(file):
     files.put_attribute(file, "licence", b"\x1b[2J")
 
@@ -175,7 +175,7 @@ def another_schema(file):
     files.put_attribute(file, "schema", b"emofuse-features-9")
 
 
-@hostile("modality: 'smell' is none of")
+@hostile("modality: 'smell' is not one of")
 def another_modality(file):
     files.put_attribute(file, "modality", b"smell")
 
@@ -190,7 +190,7 @@ def deep_json(file):
     files.put_attribute(file, "encoder", b"[" * 60_000)
 
 
-@hostile("encoder: damaged: NaN is no JSON")
+@hostile("encoder: damaged: NaN is not valid JSON")
 def nan_in_json(file):
     files.put_attribute(file, "encoder", b'{"x": NaN}')
 
@@ -200,11 +200,11 @@ def a_number_without_end(file):
     files.put_attribute(file, "encoder", b'{"x": ' + b"9" * 50_000 + b"}")
 
 
-@hostile("encoder: is no JSON object")
+@hostile("encoder: is not a JSON object")
 def a_list_for_params(file):
     files.put_attribute(file, "encoder", b"[]")
 
 
-@hostile("weights: has values that are no strings")
+@hostile("weights: has values that are not strings")
 def a_number_for_a_hash(file):
     files.put_attribute(file, "weights", b'{"sha256": 1}')

@@ -55,7 +55,7 @@ def test_info_keeps_escapes_of_hostile_params_off_the_terminal(tmp_path, monkeyp
 
 def test_verify(cache, monkeypatch, capsys):
     run(monkeypatch, "verify", cache, cache)
-    assert capsys.readouterr().out.count("sound; 20 rows") == 2
+    assert capsys.readouterr().out.count("ok; 20 rows") == 2
 
 
 def test_verify_of_a_damaged_file_ends_with_one_line_and_code_2(cache):
@@ -91,9 +91,9 @@ def test_diff_says_which_and_by_how_much(cache, tmp_path, monkeypatch, capsys):
     assert code == 1
     assert "licence: CC BY 4.0, own recordings | another" in said
     assert f"only in {cache}: {ids[19]}\nonly in {tmp_path / 'b.h5'}: new one" in said
-    assert "4 of 19 utterances in both differ, by at most inf" in said
+    assert "4 of 19 common utterances differ, by at most inf" in said
     assert f"  {ids[7]}: status ok | too_short" in said
-    assert f"  {ids[6]}: frames of another shape" in said
+    assert f"  {ids[6]}: frames has a different shape" in said
     assert f"  {ids[2]}: pooled by 0.5\n" in said
     # Stored as f2, so about 2.
     assert f"  {ids[5]}: frames by " in said
@@ -104,12 +104,12 @@ def test_diff_sees_another_order_and_another_width(cache, tmp_path, monkeypatch,
     rows, ids = files.rows(files.meta(), 20), files.names(20)
     write(tmp_path / "b.h5", files.meta(), ids[::-1], rows[::-1])
     code, said = diff(monkeypatch, capsys, cache, tmp_path / "b.h5")
-    assert (code, said) == (1, "the rows stand in another order\n")
+    assert (code, said) == (1, "the rows are in a different order\n")
     wide = files.small(tmp_path / "c.h5", pooled_dim=6, pooled_names=())
     code, said = diff(monkeypatch, capsys, cache, wide)
     assert "pooled_dim: 5 | 6" in said
-    assert "16 of 20 utterances in both differ" in said
-    assert "pooled of another shape" in said
+    assert "16 of 20 common utterances differ" in said
+    assert "pooled has a different shape" in said
 
 
 def test_export_to_npz_holds_everything_without_pickles(cache, tmp_path, monkeypatch):
@@ -145,6 +145,6 @@ def test_export_to_csv_reads_back_to_the_last_bit(cache, tmp_path, monkeypatch, 
 
 def test_export_overwrites_nothing(cache, tmp_path, monkeypatch):
     (tmp_path / "face.npz").write_text("precious")
-    with pytest.raises(UserError, match=r"face\.npz: exists"):
+    with pytest.raises(UserError, match=r"face\.npz: file exists"):
         run(monkeypatch, "export", cache, "--to", "npz")
     assert (tmp_path / "face.npz").read_text() == "precious"

@@ -48,7 +48,7 @@ def test_a_chunk_of_zeros_with_a_checksum_of_zero_is_not_read(good, name):
         good.write_bytes(data[:at] + bytes(size) + data[at + size :])
         with h5py.File(good) as file:
             file[name][...]  # HDF5 sees nothing wrong with it
-        with pytest.raises(CacheError, match="do not fit their sum"):
+        with pytest.raises(CacheError, match="do not match their sum"):
             read(good)
 
 

@@ -85,7 +85,7 @@ def test_frames_are_kept_and_pooled_by_their_mean(project, monkeypatch):
         assert np.array_equal(cache.pooled()[0], frames.mean(0))
         assert cache.frames(1).tolist() == [[2.0] * 4]  # a vector is one frame
         assert cache.meta.frames_dim == 4
-    with pytest.raises(UserError, match="d0_0: 3 frames; give their rate with --rate"):
+    with pytest.raises(UserError, match="d0_0: 3 frames; give it with --rate"):
         imported(monkeypatch, "made", "--frames", "f2")
     with imported(monkeypatch, "made") as cache:
         assert not cache.has_frames
@@ -134,7 +134,7 @@ def test_names_of_another_kind_are_mapped_by_a_csv(project, monkeypatch):
     with pytest.raises(UserError, match="9 of 9 utterances are not in made"):
         imported(monkeypatch, "made", "--partial")
     (project / "names.csv").write_text("from,to\n")
-    with pytest.raises(UserError, match=r"names\.csv:1: no column file, utterance"):
+    with pytest.raises(UserError, match=r"names\.csv:1: missing column file, utterance"):
         imported(monkeypatch, "made", "--names", "names.csv")
 
 
@@ -142,7 +142,7 @@ def test_a_folder_of_npz(project, monkeypatch):
     for utterance in IDS:
         (project / f"made/{utterance}.npy").unlink()
         np.savez_compressed(project / f"made/{utterance}.npz", emb=np.ones(3), other=np.ones(2))
-    with pytest.raises(UserError, match=r"d0_0\.npz: holds emb, other; choose one with --array"):
+    with pytest.raises(UserError, match=r"d0_0\.npz: contains emb, other; choose one with --array"):
         imported(monkeypatch, "made")
     with imported(monkeypatch, "made", "--array", "emb") as cache:
         assert cache.pooled().shape == (9, 3)
@@ -161,7 +161,7 @@ def test_one_npz_of_matrices(project, monkeypatch):
     with pytest.raises(UserError, match="no array 'x'; there are utterance, pooled, au, clip"):
         imported(monkeypatch, "m.npz", "--array", "x")
     np.savez(project / "twice.npz", utterance=["a", "a"], pooled=values[:2])
-    with pytest.raises(UserError, match="stand there twice: a"):
+    with pytest.raises(UserError, match="duplicate ids: a"):
         imported(monkeypatch, "twice.npz")
     np.savez(project / "odd.npz", utterance=IDS, pooled=values[:2])
     with pytest.raises(UserError, match=r"expected ids \[N\] and values"):
@@ -190,7 +190,7 @@ def test_nothing_usable_and_no_such_folder(project, monkeypatch):
     with pytest.raises(UserError, match="no utterance has a usable array\n  d0_0: all values are 0"):
         imported(monkeypatch, "made")
     np.savez("made/d0_0.npz", x=np.ones(4))
-    with pytest.raises(UserError, match=r"utterance d0_0 has .*d0_0\.np. already"):
+    with pytest.raises(UserError, match=r"duplicate file of utterance d0_0; first is .*d0_0\.np."):
         imported(monkeypatch, "made")
 
 
@@ -263,9 +263,9 @@ def test_a_bomb_is_refused_before_it_unfolds(tmp_path):
 @pytest.mark.parametrize(
     ("ids", "expected"),
     [
-        (np.array([0x110000] * 9, "<u4").view("<U1"), "holds what is no text"),
-        (np.array([0xDC80] * 9, "<u4").view("<U1"), "stand there twice"),
-        (np.array([b"\xff\xfe"] * 9), "holds what is no text"),
+        (np.array([0x110000] * 9, "<u4").view("<U1"), "contains invalid text"),
+        (np.array([0xDC80] * 9, "<u4").view("<U1"), "duplicate ids"),
+        (np.array([b"\xff\xfe"] * 9), "contains invalid text"),
     ],
 )
 def test_ids_that_are_no_text_are_one_message(project, monkeypatch, ids, expected):
@@ -278,7 +278,7 @@ def test_ids_there_twice_are_counted_in_one_pass(project, monkeypatch):
     ids = np.array([f"u{i % 60_000:06}" for i in range(120_000)])
     np.savez("x.npz", pooled=np.ones((len(ids), 1)), utterance=ids)
     begin = time.process_time()
-    with pytest.raises(UserError, match=r"stand there twice: u000000, .* and 59980 more"):
+    with pytest.raises(UserError, match=r"duplicate ids: u000000, .* and 59980 more"):
         imported(monkeypatch, "x.npz")
     assert time.process_time() - begin < 20  # each id counted anew took an hour
 

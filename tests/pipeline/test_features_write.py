@@ -202,7 +202,7 @@ def test_rows_and_utterances_must_fit(tmp_path):
     for ids, rows, why in (
         (["a"], [], "0 rows for 1"),
         (["a"], [row, row], "more rows than the 1"),
-        (["a", "a"], [row, row], "'a' stands there twice"),
+        (["a", "a"], [row, row], "duplicate utterance id 'a'"),
         ([""], [row], "non-empty"),
         (["a\nb"], [row], "printable"),
     ):

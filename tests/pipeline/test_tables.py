@@ -79,7 +79,7 @@ def test_spans_survive(tmp_path):
 @pytest.mark.parametrize(
     ("column", "value", "said"),
     [
-        ("utterance", "d0_u0", "utterance='d0_u0': already stands in line 2"),
+        ("utterance", "d0_u0", "utterance='d0_u0': duplicate utterance id; first in line 2"),
         ("utterance", "", "utterance=''"),
         ("utterance", "a\x1bb", "control characters"),
         ("turn", "two", "turn='two'"),
@@ -129,7 +129,7 @@ def test_labels_come_in_the_utterances_order(tmp_path, utterances):
     [
         ({"emotion": ["joyful"] * 6}, "emotion='joyful': must be one of corpus.labels (joy, anger)"),
         ({"split": ["dev"] * 6}, "split='dev': must be one of train, val, test"),
-        ({"split": ["train", "test", "train"] * 2}, "dialogue d0 is in train already"),
+        ({"split": ["train", "test", "train"] * 2}, "dialogue d0 is in train in an earlier row"),
         ({"utterance": [f"x{i}" for i in range(6)]}, "utterance='x0': is not in utterances.csv"),
     ],
 )
