@@ -1,11 +1,11 @@
-"""The built-in corpus `demo`: a rehearsal that needs no download, made here from text, eSpeak NG and two portraits.
+"""Generate the built-in corpus `demo` from text, eSpeak NG and two portraits, without a download.
 
     python -m pipeline.demo                  # data/demo: media/*.mp4 and annotations.csv
-    python -m pipeline.demo --dialogues 2    # a smaller rehearsal: two dialogues of each split
+    python -m pipeline.demo --dialogues 2    # a smaller corpus: two dialogues of each split
 
-Conversations between two people, written for the project and spoken by a machine, with a drawn expression on a talking
-face. It exercises the whole pipeline, and its scores mean nothing about people. The same bytes whatever the number of
-processes (`EMOFUSE_WORKERS`, by default one per core).
+The conversations between two people were written for this project. They are spoken by a synthesizer, and expressions
+are drawn on a talking face. The corpus exercises the whole pipeline; its scores say nothing about people. The bytes do
+not depend on the number of processes (`EMOFUSE_WORKERS`, by default one per core).
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ ROOT = Path("data/demo")
 
 
 def main() -> None:
+    """Run `python -m pipeline.demo`."""
     words = parser("pipeline.demo", __doc__)
-    words.add_argument("--dialogues", type=int, metavar="N", help="a smaller rehearsal: N of each split")
+    words.add_argument("--dialogues", type=int, metavar="N", help="make only N dialogues of each split")
     asked = words.parse_args().dialogues
     if asked is not None and asked < 1:
-        words.error(f"--dialogues: {asked} is too few, give 1 or more")
+        words.error(f"--dialogues: {asked} is too few; give 1 or more")
 
-    # A worker cannot find what is defined in this file: it does not import it.
+    # Imported here, because the worker processes do not import this module.
     from pipeline.demo.build import build
     from pipeline.demo.plan import LINES
 

@@ -1,4 +1,4 @@
-"""The clips of the built-in corpus: spoken, drawn and encoded, one by one, in processes of their own."""
+"""Make the clips of the built-in corpus (speech, pictures, encoding) in parallel processes."""
 
 from __future__ import annotations
 
@@ -23,15 +23,19 @@ from pipeline.env import cores, workers
 
 
 def build(root: Path, dialogues: int | None = None) -> None:
-    """Write the corpus into `root`; `dialogues` limits it to the first so many of each split.
+    """Write the corpus.
+
+    Args:
+        root: the folder to write to.
+        dialogues: limits the corpus to the first dialogues of each split.
 
     Raises:
-        UserError: EMOFUSE_WORKERS is not a positive whole number.
+        UserError: if EMOFUSE_WORKERS is not a whole number, 1 or more.
     """
     processes, plan = workers() or cores(), clips(dialogues)
     shutil.rmtree(root / "media", ignore_errors=True)
     (root / "media").mkdir(parents=True)
-    # An executor says that a worker died; multiprocessing.Pool starts another one, for ever.
+    # ProcessPoolExecutor reports a dead worker; multiprocessing.Pool would start new ones endlessly.
     with ProcessPoolExecutor(
         min(processes, len(plan)), multiprocessing.get_context("spawn"), initializer=_one_thread
     ) as pool:
@@ -47,12 +51,12 @@ def build(root: Path, dialogues: int | None = None) -> None:
 
 
 def media(clip: Clip) -> str:
-    """The clip's file, relative to the corpus."""
+    """Return the clip's file, relative to the corpus."""
     return f"media/{clip.utterance}.mp4"
 
 
 def record(root: Path, clip: Clip) -> None:
-    """Speak, draw and encode one clip into `root`; nothing but the clip decides its bytes."""
+    """Write one clip to `root`; its bytes depend only on `clip`."""
     voice, face = generator(clip.utterance, "voice"), generator(clip.utterance, "face")
     felt = "neutral" if clip.flat_voice else clip.emotion
     sound = room(speak(clip.text, clip.voice, prosody(felt, voice)), voice)

@@ -1,4 +1,4 @@
-"""One .mp4 of the demo corpus: H.264 and AAC through PyAV, the same bytes every time."""
+"""Write an .mp4 of the demo corpus with PyAV: H.264 and AAC, with reproducible bytes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,17 @@ from pipeline.demo.portrait import SIZE
 from pipeline.demo.voice import FPS, RATE
 from pipeline.disk import replacing
 
-# x264 picks its routines by CPU and run unless told not to, even on one thread.
+# By default x264 selects its routines by CPU and run, even on one thread.
 _X264 = {"crf": "23", "preset": "veryfast", "threads": "1", "x264-params": "cpu-independent=1:threads=1"}
 
 
 def write_mp4(path: Path, frames: Iterable[np.ndarray], sound: np.ndarray | None) -> None:
-    """Write frames [320, 320, 3] u1 RGB at 25 a second and `sound` [n] float32 at RATE; None leaves out the track.
+    """Write a clip atomically.
 
-    The file appears under its name only once it is whole.
+    Args:
+        path: the file to write.
+        frames: [320, 320, 3] u1 RGB each, at 25 per second.
+        sound: [n] float32 at RATE, or None for a file without an audio track.
     """
     with (
         replacing(path) as part,

@@ -1,7 +1,7 @@
-"""The talking faces of the demo corpus: an expression drawn and warped onto a portrait, frame by frame.
+"""Draw the talking faces of the demo corpus: an expression on a portrait, frame by frame.
 
-Mouth and brows are drawn, because a network that knows expressions looks there first; a light warp moves the
-portrait's own brows, lids and jaw along. All lengths are in units of the distance between the eyes, y down.
+Mouth and brows are drawn, because expression networks rely on them most. A light warp moves the portrait's own brows,
+lids and jaw with them. All lengths are in units of the distance between the eyes; y points down.
 """
 
 from __future__ import annotations
@@ -32,21 +32,21 @@ _JAW = np.s_[175:295, 65:255]  # rows and columns that the jaw can move
 
 
 def expression(emotion: str, draw: np.random.Generator) -> dict[str, float]:
-    """How one utterance's face differs from the resting one: the emotion at some strength, and jitter."""
+    """Return an utterance's offsets from the neutral face: the emotion at a random strength, plus jitter."""
     strength = max(0.0, draw.normal(STRENGTH_MEAN, STRENGTH_SD))
     moved = strength * np.array(_TARGETS[emotion]) + JITTER * draw.normal(0, _JITTER)
     return dict(zip(FEATURES, moved.tolist(), strict=True))
 
 
 def talking(name: str, emotion: str, loud: np.ndarray, draw: np.random.Generator) -> Iterator[np.ndarray]:
-    """Frames [320, 320, 3] u1 RGB of portrait `name` speaking; `loud` [frames] in 0..1 opens the mouth."""
+    """Yield frames [320, 320, 3] u1 RGB of portrait `name` speaking; `loud` [frames] in 0..1 opens the mouth."""
     moved = expression(emotion, draw)
     posed = _posed(name, moved)
     yield from _filmed((_speaking(name, posed, moved, _TALK * float(level)) for level in loud), draw)
 
 
 def empty_room(frames: int, draw: np.random.Generator) -> Iterator[np.ndarray]:
-    """Frames [320, 320, 3] u1 RGB of a wall with a window and a table: the speaker has left the picture."""
+    """Yield frames [320, 320, 3] u1 RGB of a room without a speaker: a wall, a window and a table."""
     scene = np.empty((SIZE, SIZE, 3), np.uint8)
     scene[:] = draw.integers(120, 200, 3)
     scene[235:] = (112, 84, 60)
@@ -57,7 +57,7 @@ def empty_room(frames: int, draw: np.random.Generator) -> Iterator[np.ndarray]:
 
 
 def _filmed(frames: Iterator[np.ndarray], draw: np.random.Generator) -> Iterator[np.ndarray]:
-    """What the camera adds: a slowly moving head, light from one side, and a grainy sensor."""
+    """Add slow movement of the head, light from one side, and sensor noise."""
     turn, zoom = draw.normal(0, 2), 1 + draw.uniform(-0.05, 0.05)
     shift = D * draw.uniform((-0.18, -0.10), (0.18, 0.10))
     swing, pace, phase = (
@@ -69,13 +69,13 @@ def _filmed(frames: Iterator[np.ndarray], draw: np.random.Generator) -> Iterator
     across = np.linspace(-1, 1, SIZE)
     light = gain * (1 + slope * (np.cos(side) * across[None, :] + np.sin(side) * across[:, None]))
     light = np.repeat(light[:, :, None], 3, axis=2).astype(np.float32)
-    # One sheet of grain per clip, shown at a new place each frame: a fresh one would cost more than the face.
+    # One noise image per clip, shifted in each frame: new noise would take longer to compute than the face.
     grain = draw.normal(0, draw.uniform(2, 5), (SIZE + 64, SIZE + 64, 1)).astype(np.float32).repeat(3, axis=2)
     for index, frame in enumerate(frames):
         angle, x, y = swing * np.sin(2 * np.pi * pace * index / FPS + phase) + (turn, *shift)
         move = cv2.getRotationMatrix2D((SIZE / 2, SIZE / 2), float(angle), float(zoom))
         move[:, 2] += x, y
-        # OpenCV warps four channels in less than half the time of three.
+        # OpenCV warps four channels more than twice as fast as three.
         held = cv2.warpAffine(
             cv2.cvtColor(frame, cv2.COLOR_RGB2RGBA), move, (SIZE, SIZE), borderMode=cv2.BORDER_REPLICATE
         )
@@ -86,16 +86,15 @@ def _filmed(frames: Iterator[np.ndarray], draw: np.random.Generator) -> Iterator
 
 @cache
 def _bumps(name: str) -> dict[str, np.ndarray]:
-    """[320, 320] float32 each: where the skin follows brows, lids and jaw, as smooth hills of height 1."""
+    """Return masks [320, 320] float32 of the skin that moves with brows, lids and jaw: Gaussians of height 1."""
     face = portrait(name)
     outer_left, inner_left, inner_right, outer_right = face.brows
     y, x = np.mgrid[:SIZE, :SIZE]
 
     def hill(at: tuple[float, float], width: float, height: float) -> np.ndarray:
         cx, cy = pixels(np.array(at))
-        return np.exp(-(((x - cx) / (width * D)) ** 2 + ((y - cy) / (height * D)) ** 2) / 2).astype(
-            np.float32
-        )
+        bump: np.ndarray = np.exp(-(((x - cx) / (width * D)) ** 2 + ((y - cy) / (height * D)) ** 2) / 2)
+        return bump.astype(np.float32)
 
     return {
         "inner_left": hill(inner_left, 0.17, 0.13),
@@ -108,7 +107,7 @@ def _bumps(name: str) -> dict[str, np.ndarray]:
 
 
 def _posed(name: str, moved: dict[str, float]) -> np.ndarray:
-    """What stays for the whole utterance: brows and lids warped, brows and furrows drawn; still without a mouth."""
+    """Return the portrait with the utterance's brows, lids and furrows, which are the same in all frames; no mouth."""
     bumps = _bumps(name)
     down = moved["inner"] * (bumps["inner_left"] + bumps["inner_right"]) + moved["outer"] * bumps["outer"]
     down += moved["upper_lid"] * bumps["upper_lid"] + moved["lower_lid"] * bumps["lower_lid"]
@@ -122,7 +121,7 @@ def _posed(name: str, moved: dict[str, float]) -> np.ndarray:
 
 
 def _speaking(name: str, posed: np.ndarray, moved: dict[str, float], talk: float) -> np.ndarray:
-    """What changes with every frame: the jaw, which follows half of the mouth's opening, and the mouth."""
+    """Return one frame: lower the jaw by half of the mouth's opening and draw the mouth."""
     image, opening = posed.copy(), max(0.0, moved["open"] + talk)
     y, x = np.mgrid[_JAW].astype(np.float32)
     image[_JAW] = cv2.remap(
@@ -133,7 +132,7 @@ def _speaking(name: str, posed: np.ndarray, moved: dict[str, float], talk: float
 
 
 def _brows(image: np.ndarray, face: Portrait, moved: dict[str, float]) -> None:
-    """Arched brows, thinner outwards, and the two furrows between them."""
+    """Draw arched brows, thinner outwards, and the two furrows between them."""
     for side in (-1, 1):
         across = np.array([0.23 - moved["pinch"], 0.52, 0.80])
         middle = (moved["inner"] + moved["outer"]) / 2
@@ -149,7 +148,7 @@ def _brows(image: np.ndarray, face: Portrait, moved: dict[str, float]) -> None:
 
 
 def _mouth(image: np.ndarray, face: Portrait, moved: dict[str, float], opening: float) -> None:
-    """Lips, the dark between them, the upper teeth, and the line where closed lips meet."""
+    """Draw the lips, the dark between them, the upper teeth, and the line where closed lips meet."""
     half_width = 0.42 * max(0.5, 1 + 2.5 * moved["wide"])
     x = face.mouth[0] + half_width * _ALONG
     round_ = 1 - _ALONG**2

@@ -1,9 +1,9 @@
-"""What every clip of the demo corpus shows and sounds like, decided before anything is drawn or spoken.
+"""Plan every clip of the demo corpus: its text, emotion, voice, face and defects.
 
-`lines.txt` holds the conversations: a header `# SPLIT: topic`, then one turn a line, `SPEAKER EMOTION text`, the
-emotion in IEMOCAP's three letters. More than a quarter are `any`: the wording would fit any feeling, and the feeling
-is drawn from the Markov chain below, so only voice, face and the turns around it can tell. Voice and face are
-neutral in another third of the utterances each, independently. No single modality says it all.
+`lines.txt` contains the conversations: a header `# SPLIT: topic`, then one turn per line, `SPEAKER EMOTION text`, with
+IEMOCAP's three-letter emotions. More than a quarter of the turns are `any`: their wording fits any emotion. The Markov
+chain below draws it, so only voice, face and context reveal it. The voice is neutral in a third of the utterances, and
+independently the face in another third. No single modality suffices.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 LINES = Path(__file__).with_name("lines.txt")
-SEED = 243  # one under which every split has a fair share of every emotion and mishap
+SEED = 243  # chosen so that every split has enough of every emotion and defect
 SPLITS = ("train", "val", "test")
 EMOTIONS = {
     "neu": "neutral",
@@ -31,8 +31,8 @@ NAMES = (
     "Alex", "Ari", "Charlie", "Jo", "Kim", "Morgan", "Noor", "Remy", "Robin", "Sam", "Sasha", "Toni",
 )  # fmt: skip
 
-# The chain behind the open lines, in the order of EMOTIONS. KEEPS: what a speaker feels after what that speaker
-# felt last. ANSWERS: what a speaker feels after what the other one has just shown.
+# The Markov chain of the lines marked `any`; rows and columns in the order of EMOTIONS. KEEPS: transitions from the
+# speaker's own last emotion. ANSWERS: transitions from the other speaker's last emotion.
 KEEPS = np.array([
     [.56, .10, .10, .08, .10, .06],
     [.12, .68, .17, .01, .01, .01],
@@ -59,7 +59,7 @@ ONLY_NOISE = 0.028
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """One utterance: its row in annotations.csv, and all that is needed to make its recording."""
+    """One utterance: its row in annotations.csv and the settings of its recording."""
 
     utterance: str
     dialogue: str
@@ -70,7 +70,7 @@ class Clip:
     emotion: str
     portrait: str
     voice: str
-    open_wording: bool  # the text would fit any emotion
+    open_wording: bool  # the text fits any emotion
     flat_voice: bool  # spoken as if neutral
     still_face: bool  # shown as if neutral
     picture: str  # face, room (nobody in it)
@@ -78,13 +78,13 @@ class Clip:
 
 
 def generator(name: str, purpose: str) -> np.random.Generator:
-    """The random numbers of one utterance (or dialogue) for one purpose: they depend on nothing else."""
+    """Return the random generator of one utterance (or dialogue) and purpose; it depends on nothing else."""
     digest = hashlib.sha256(f"{SEED}/{name}/{purpose}".encode()).digest()
     return np.random.default_rng(np.frombuffer(digest, "<u4"))
 
 
 def clips(dialogues: int | None = None) -> list[Clip]:
-    """The whole corpus in order or, for a smaller rehearsal, the first `dialogues` dialogues of each split."""
+    """Return all clips in order, or those of the first `dialogues` dialogues of each split."""
     met = dict.fromkeys(SPLITS, 0)
     plan = []
     for number, (split, turns) in enumerate(_screenplay(), start=1):
@@ -95,7 +95,7 @@ def clips(dialogues: int | None = None) -> list[Clip]:
 
 
 def _screenplay() -> list[tuple[str, list[tuple[str, str, str]]]]:
-    """(split, [(speaker A or B, emotion in three letters or any, text)]) of every dialogue."""
+    """Return (split, [(speaker A or B, three-letter emotion or any, text)]) of every dialogue."""
     scenes: list[tuple[str, list[tuple[str, str, str]]]] = []
     for line in filter(None, LINES.read_text(encoding="utf-8").splitlines()):
         if line.startswith("# "):
@@ -107,7 +107,7 @@ def _screenplay() -> list[tuple[str, list[tuple[str, str, str]]]]:
 
 
 def _dialogue(name: str, split: str, rank: int, turns: list[tuple[str, str, str]]) -> list[Clip]:
-    """Cast one dialogue; `rank`, its place within the split, deals the voices so that every split hears them all."""
+    """Plan the clips of one dialogue; `rank`, its position in the split, selects voices so that each split has all."""
     draw = generator(name, "cast")
     names = draw.choice(NAMES, 2, replace=False)
     portraits = draw.permutation(PORTRAITS)
@@ -141,7 +141,7 @@ def _dialogue(name: str, split: str, rank: int, turns: list[tuple[str, str, str]
 
 
 def _drawn(draw: np.random.Generator, before: list[Clip], speaker: str) -> str:
-    """One step of the chain: the speaker's own last feeling times the other one's; before they spoke, neutral."""
+    """Draw an emotion: multiply the transitions from both speakers' last emotions, initially neutral."""
     order = list(EMOTIONS.values())
     own = next((c.emotion for c in reversed(before) if c.speaker == speaker), "neutral")
     other = next((c.emotion for c in reversed(before) if c.speaker != speaker), "neutral")
@@ -150,7 +150,7 @@ def _drawn(draw: np.random.Generator, before: list[Clip], speaker: str) -> str:
 
 
 def _mishap(draw: np.random.Generator) -> tuple[str, str]:
-    """(picture, sound): at most one of the two goes wrong, so that something is left to tell the emotion by."""
+    """Draw (picture, sound); at most one is defective, so that the other still shows the emotion."""
     chance = draw.random()
     if chance < EMPTY_ROOM:
         return "room", "speech"

@@ -1,8 +1,8 @@
-"""The two faces of the demo corpus, ready to be given an expression: Eileen Collins and Grace Hopper.
+"""Prepare the two portraits of the demo corpus: Eileen Collins and Grace Hopper.
 
-Both are works of the United States government in the public domain; they ship with scikit-image and matplotlib.
-A portrait is moved so that its eyes lie level, D apart, around (160, 140) in a 320x320 picture, and its mouth is
-painted over with skin. Positions on a face are in units of D from the point between the eyes, x right, y down.
+Both are works of the United States government in the public domain, shipped with scikit-image and matplotlib. A
+portrait is aligned so that its eyes are level, D apart and centred at (160, 140) in a 320x320 picture. Its mouth is
+replaced by skin. Positions on a face are in units of D from the point between the eyes, x right, y down.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ import matplotlib
 import numpy as np
 from skimage import data
 
+from pipeline.errors import UserError
+
 SIZE = 320
 D = 58.0
 CENTRE = np.array([160.0, 140.0])
@@ -23,7 +25,7 @@ CENTRE = np.array([160.0, 140.0])
 
 @dataclass(frozen=True, slots=True)
 class Portrait:
-    """image [320, 320, 3] u1 RGB without a mouth; positions in D; colours RGB."""
+    """An aligned portrait: image [320, 320, 3] u1 RGB without a mouth, positions in D, colours in RGB."""
 
     image: np.ndarray
     mouth: tuple[float, float]
@@ -34,15 +36,16 @@ class Portrait:
 
 
 def pixels(points: np.ndarray) -> np.ndarray:
-    """Positions in D [..., 2] to pixels of the portrait."""
+    """Convert positions in D [..., 2] to pixels of the portrait."""
     return CENTRE + D * np.asarray(points, float)
 
 
 @cache
 def portrait(name: str) -> Portrait:
-    """`astronaut` or `hopper`; drawn once a process."""
+    """Return the portrait `astronaut` or `hopper`; computed once per process."""
     if name == "astronaut":
-        image = _level(data.astronaut(), (203.3, 101.4), (246.8, 103.3))
+        astronaut = data.astronaut()  # type: ignore[no-untyped-call]  # scikit-image has no annotations
+        image = _level(astronaut, (203.3, 101.4), (246.8, 103.3))
         corners, lips = ((-0.44, 0.89), (0.49, 0.88)), (0.87, 1.17)
         brows = ((-0.82, -0.24), (-0.25, -0.21), (0.28, -0.23), (0.87, -0.21))
         chin, red, hair = 1.73, (186, 108, 104), (104, 74, 52)
@@ -50,7 +53,7 @@ def portrait(name: str) -> Portrait:
         path = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
         photo = cv2.imread(str(path))
         if photo is None:
-            raise FileNotFoundError(f"{path}: matplotlib is installed without its sample data")
+            raise UserError(f"{path}: missing; reinstall matplotlib with its sample data")
         image = _level(photo[:, :, ::-1], (221.8, 189.4), (304.1, 187.2))
         corners, lips = ((-0.43, 1.07), (0.51, 1.08)), (1.05, 1.29)
         brows = ((-1.0, -0.14), (-0.20, -0.14), (0.28, -0.17), (1.08, -0.10))
@@ -62,7 +65,7 @@ def portrait(name: str) -> Portrait:
 
 
 def _level(image: np.ndarray, left: tuple[float, float], right: tuple[float, float]) -> np.ndarray:
-    """Turn, scale and move `image` so that the eyes, given in its pixels, come to lie level and D apart."""
+    """Rotate, scale and move `image` so that the eyes, given in its pixels, are level and D apart."""
     eyes = np.array([left, right])
     x, y = eyes[1] - eyes[0]
     move = np.array([[x, y], [-y, x]]) * D / (x * x + y * y)
@@ -71,7 +74,7 @@ def _level(image: np.ndarray, left: tuple[float, float], right: tuple[float, flo
 
 
 def _without_mouth(image: np.ndarray, mouth: tuple[float, float], width: float) -> np.ndarray:
-    """Fill an ellipse around the mouth from its rim inwards and blur the seam."""
+    """Fill an ellipse around the mouth from its border inwards and blur the seam."""
     hole = np.zeros((SIZE, SIZE), np.uint8)
     centre = tuple(int(v) for v in pixels(np.array(mouth)).round())
     cv2.ellipse(hole, centre, (int(0.62 * width * D), int(0.24 * D)), 0, 0, 360, 255, -1)

@@ -1,20 +1,23 @@
-"""The voices of the demo corpus: eSpeak NG, its prosody moved by emotion, called through ctypes.
+"""Speak the demo corpus with eSpeak NG through ctypes, with a prosody that depends on the emotion.
 
-The library keeps state from one sentence to the next, which would make a clip depend on what its process spoke before.
-So every sentence loads it, seeds it, speaks and unloads it (6-10 ms): the same bytes in any order.
+The library keeps state between sentences, so a clip would depend on the clips before it. Therefore each sentence loads,
+seeds and unloads the library (6-10 ms), which gives the same bytes in any order.
 """
 
 from __future__ import annotations
 
 import ctypes
 from _ctypes import dlclose
+from typing import Any
 
 import espeakng_loader
 import numpy as np
 
-RATE = 22050  # Hz, what eSpeak NG's formant voices give
+from pipeline.errors import UserError
+
+RATE = 22050  # Hz, fixed by eSpeak NG's formant voices
 FPS = 25
-LEAD, TAIL = 0.12, 0.16  # seconds of room around the speech
+LEAD, TAIL = 0.12, 0.16  # seconds of background noise before and after the speech
 
 # eSpeak's parameters by number: words per minute, loudness (0-200), base pitch and range (0-100).
 _PARAMETERS = {"rate": 1, "volume": 2, "pitch": 3, "range": 4}
@@ -33,7 +36,7 @@ _SYNCHRONOUS, _UTF8 = 2, 1
 
 
 def prosody(emotion: str, draw: np.random.Generator) -> dict[str, int]:
-    """eSpeak's pitch, range, rate and volume for one utterance: the emotion's offsets and a speaker's whim."""
+    """Return eSpeak's pitch, range, rate and volume for one utterance: the emotion's offsets plus random variation."""
     return {
         name: int(
             np.clip(
@@ -45,7 +48,16 @@ def prosody(emotion: str, draw: np.random.Generator) -> dict[str, int]:
 
 
 def speak(text: str, voice: str, settings: dict[str, int]) -> np.ndarray:
-    """[n] float32 in -1..1 at RATE: `text` in American English by the variant `voice` (f1, m1, ...)."""
+    """Return `text` spoken in American English, [n] float32 in -1..1 at RATE.
+
+    Args:
+        text: the words.
+        voice: eSpeak's voice variant (f1, m1, ...).
+        settings: see `prosody`.
+
+    Raises:
+        UserError: if eSpeak NG cannot start or lacks the voice.
+    """
     library = ctypes.CDLL(espeakng_loader.get_library_path())
     try:
         sound = _speak(library, text, voice, settings)
@@ -58,18 +70,21 @@ def speak(text: str, voice: str, settings: dict[str, int]) -> np.ndarray:
 def _speak(library: ctypes.CDLL, text: str, voice: str, settings: dict[str, int]) -> np.ndarray:
     heard: list[np.ndarray] = []
 
-    @ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
-    def listen(samples, count, events):  # type: ignore[no-untyped-def]
+    def listen(samples: Any, count: int, events: Any) -> int:
         if samples and count > 0:
             heard.append(np.ctypeslib.as_array(samples, (count,)).copy())
         return 0
 
+    kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+    callback = kind(listen)  # must stay referenced while the library may call it
     if library.espeak_Initialize(_SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), 0) != RATE:
-        raise RuntimeError(f"eSpeak NG cannot start with its data in {espeakng_loader.get_data_path()}")
+        raise UserError(
+            f"{espeakng_loader.get_data_path()}: eSpeak NG cannot start; reinstall espeakng-loader"
+        )
     library.espeak_ng_SetRandSeed(ctypes.c_long(1))
-    library.espeak_SetSynthCallback(listen)
+    library.espeak_SetSynthCallback(callback)
     if library.espeak_SetVoiceByName(f"en-us+{voice}".encode()) != 0:
-        raise RuntimeError(f"eSpeak NG has no voice en-us+{voice}")
+        raise UserError(f"eSpeak NG has no voice en-us+{voice}; reinstall espeakng-loader")
     for name, value in settings.items():
         library.espeak_SetParameter(_PARAMETERS[name], value, 0)
     spoken = text.encode()
@@ -79,7 +94,7 @@ def _speak(library: ctypes.CDLL, text: str, voice: str, settings: dict[str, int]
 
 
 def room(speech: np.ndarray, draw: np.random.Generator) -> np.ndarray:
-    """[m] float32: the speech with a little room before and after it, faint hiss, and whole video frames long."""
+    """Return the speech with silence around it and faint noise, [m] float32, a whole number of video frames long."""
     lead, tail = int(LEAD * RATE), int(TAIL * RATE)
     frame = RATE // FPS
     length = -(-(lead + len(speech) + tail) // frame) * frame
@@ -89,15 +104,16 @@ def room(speech: np.ndarray, draw: np.random.Generator) -> np.ndarray:
 
 
 def noise(length: int, draw: np.random.Generator) -> np.ndarray:
-    """[length] float32: wind and traffic as loud as speech; each sample leans on the one before it."""
+    """Return brown noise like wind and traffic, as loud as speech, [length] float32."""
     white = draw.normal(0, 0.02, length + 400)
     brown = np.convolve(white, 0.97 ** np.arange(400), "same")[200 : 200 + length]
     return np.clip(brown, -1, 1).astype(np.float32)
 
 
 def loudness(sound: np.ndarray) -> np.ndarray:
-    """[frames] in 0..1: how far the mouth is open at each video frame, by the sound's energy, a little smoothed."""
+    """Return how far the mouth is open in each video frame, [frames] in 0..1: the sound's energy, slightly smoothed."""
     frame = RATE // FPS
     energy = np.sqrt((sound.reshape(-1, frame).astype(np.float64) ** 2).mean(1))
-    smooth = np.convolve(energy, [0.2, 0.6, 0.2], "same")
-    return smooth / max(smooth.max(), 1e-6)
+    smooth: np.ndarray = np.convolve(energy, [0.2, 0.6, 0.2], "same")
+    open_: np.ndarray = smooth / max(smooth.max(), 1e-6)
+    return open_
