@@ -1,0 +1,1 @@
+"""Corpora, tables, params and feature caches: the foundation of all other packages."""

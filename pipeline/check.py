@@ -1,7 +1,7 @@
-"""What `python -m pipeline.prepare --check` prints: a corpus's counts, and all that will give no feature.
+"""Report on a corpus for `python -m pipeline.prepare --check`: counts, and media that cannot give features.
 
-Counts per split and emotion stand beside the published ones. Media are opened and their sound is decoded, so
-this takes a few minutes for MELD; nothing is written.
+Counts per split and emotion are shown beside the published ones. All media are opened and their audio is decoded, which
+takes a few minutes for MELD. Nothing is written.
 """
 
 from __future__ import annotations
@@ -19,21 +19,22 @@ from pipeline.params import CorpusParams
 from pipeline.probe import STEP, Probe, probe
 from pipeline.tables.schema import SPLITS
 
-# Longer than anybody speaks in one turn; more often a cutting mistake.
+# Seconds; a longer turn is usually a cutting mistake.
 LONG = 60.0
-# A cut by time misses by a picture or a block of sound, never by half a second.
+# Seconds; cutting by time is inexact by a frame or a block of audio, which is always less.
 OTHER = 0.5
 SHOWN = 10
 
 
 def report(corpus: CorpusParams, pictures: bool) -> str:
-    """The whole report, one finding a line.
+    """Return the report, one finding per line.
 
     Args:
-        pictures: whether a file without a picture is a finding.
+        corpus: the corpus section of params.yaml.
+        pictures: whether to report files without video.
 
     Raises:
-        UserError: the annotation files themselves have mistakes; the message lists them.
+        UserError: if the annotation files are invalid; the message lists the errors.
     """
     utterances, labels = prepare.read(corpus)
     table = utterances.merge(labels, on="utterance")
@@ -115,12 +116,12 @@ def _media(table: pd.DataFrame, root: Path, pictures: bool) -> list[str]:
 
 
 def _stated(table: pd.DataFrame, probes: dict[str, Probe]) -> list[str]:
-    """Files that hold more or less than the annotation says of them; none of them may be the words' own."""
+    """Report files whose duration contradicts the annotation: they may contain a different utterance."""
     said = table[table["stated"].notna() & table["utterance"].isin(probes.keys())]
     if said.empty:
         return []
     found = [
-        f"{name} ({media}, {probes[name].seconds:.1f} s, by the annotation {stated:.1f} s)"
+        f"{name} ({media}, {probes[name].seconds:.1f} s, annotated {stated:.1f} s)"
         for name, media, stated in zip(said["utterance"], said["media"], said["stated"], strict=True)
         if abs(probes[name].seconds - stated) > OTHER
     ]

@@ -1,7 +1,7 @@
-"""Which of this project's modules a module imports, directly or not: what a stage depends on, and what a feature's
-fingerprint is made of. Read from the source, so that nobody has to keep a list.
+"""Find the project's modules that a module imports, directly or indirectly.
 
-Imports inside functions count; those under `if TYPE_CHECKING:` do not, since nothing runs there.
+A stage's deps and a feature's fingerprint are derived from this import closure, which is read from the source. Imports
+inside functions count. Imports under `if TYPE_CHECKING:` do not, because they never run.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("pipeline", "extract", "train", "evaluate")
-# What may not change a byte of any output: where and how something runs, what is said or refused, and this file.
+# Modules that cannot change an output's bytes: scheduling, messages, validation, and this module.
 NEUTRAL = (
     "extract.__main__",
     "extract.engine.",
@@ -36,14 +36,14 @@ NEUTRAL = (
 
 
 def closure(*modules: str, without: Collection[str] = ()) -> frozenset[str]:
-    """Return the dotted names of `modules` and of all that they import; packages of an empty `__init__` are left out.
+    """Return the dotted names of `modules` and of their imports, without packages whose `__init__` is empty.
 
     Args:
-        modules: dotted names, such as `train.__main__`.
-        without: names, and packages as `extract.engine.`, that are left out; what they import is not.
+        *modules: dotted names, such as `train.__main__`.
+        without: modules, and packages such as `extract.engine.`, to leave out; their imports are included.
 
     Raises:
-        FileNotFoundError: one of `modules` is none of this project's.
+        FileNotFoundError: if one of `modules` is not a module of this project.
     """
     found: set[str] = set()
     waiting = list(modules)
@@ -59,16 +59,16 @@ def path_of(module: str) -> Path:
     """Return a module's file, relative to the project's folder.
 
     Raises:
-        FileNotFoundError: it is none of this project's modules.
+        FileNotFoundError: if it is not a module of this project.
     """
     found = _file(module)
     if found is None:
-        raise FileNotFoundError(f"{module}: no module of this project")
+        raise FileNotFoundError(f"{module}: not a module of this project")
     return found.relative_to(ROOT)
 
 
 def source_hash(modules: Collection[str]) -> str:
-    """Return the sha256, hex, over the source of modules given by dotted names; line endings do not count."""
+    """Return the sha256 (hex) of the modules' source, given by dotted names, with line ends as LF."""
     digest = hashlib.sha256()
     for module in sorted(modules):
         digest.update((ROOT / path_of(module)).read_bytes().replace(b"\r\n", b"\n"))
@@ -96,7 +96,7 @@ def _file(module: str) -> Path | None:
 def _imports(module: str) -> frozenset[str]:
     tree = ast.parse((ROOT / path_of(module)).read_text(encoding="utf-8"))
     named = {name for node in _running(tree) for name in _named(node)}
-    # To import a.b.c runs a and a.b first.
+    # Importing a.b.c first runs a and a.b.
     every = {
         ".".join(name.split(".")[: i + 1]) for name in named | {module} for i in range(name.count(".") + 1)
     }

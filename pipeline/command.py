@@ -1,4 +1,4 @@
-"""The command line of every `python -m …`: its module's docstring is its help, as it stands."""
+"""Make the command-line parsers; a module's docstring is the help text of its command."""
 
 from __future__ import annotations
 

@@ -1,9 +1,10 @@
-"""Put files in their place whole: whoever opens one sees the old content or the new one, never a part.
+"""Replace files atomically: a reader sees the old content or the new content, never a part.
 
     with replacing(path) as part:
         part.write_bytes(...)
 
-A crash at any point costs nothing, a full disk is one message, and two processes that write the same file take turns.
+A crash at any point leaves the old file intact. A full disk gives one message. Two processes that write the same file
+take turns.
 """
 
 from __future__ import annotations
@@ -17,33 +18,35 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import override
+
 from pipeline.errors import not_written, of_the_machine, writing
 from pipeline.locks import lock
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to; what lies there at the end becomes `path`, at once and for good.
+    """Yield a temporary file beside `path`; at the end it replaces `path`, atomically and durably.
 
     Raises:
-        UserError: the disk is full, read-only or broken; nothing new is left.
+        UserError: if the disk is full, read-only or broken; the temporary file is removed.
     """
-    # One name, not a random one: what a kill leaves behind is overwritten by the next run instead of piling up.
+    # The name is fixed, so that the next run overwrites the file of a killed run.
     part = path.with_name(f".{path.name}.part")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        # The file that is written is the lock itself: it follows the path through links, and leaves nothing behind.
+        # The temporary file is also the lock, so no lock file remains, and links to the same folder share it.
         handle = lock(part, fcntl.LOCK_EX, f"{path}: waiting for another process that writes it")
     with handle:
         try:
             with _filling(path):
                 yield part
             with writing(path):
-                # Killed before this line: a partial file under another name. After it: a whole one.
+                # A crash before this line may leave an incomplete temporary file; `path` is still the old file.
                 _sync(part)
-                # Atomic: whoever opens `path` sees the old file or the new one, whole.
+                # Atomic: a crash here leaves either the old file or the complete new one.
                 os.replace(part, path)
-                # Without this a power cut could undo the rename, though never tear a file.
+                # Without this, a power failure could undo the rename.
                 _sync(path.parent)
         except BaseException:
             part.unlink(missing_ok=True)
@@ -52,7 +55,13 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """As `replacing`, an empty folder to fill. The one writer at a time is the caller's affair (`locks.alone`)."""
+    """Yield an empty temporary folder that replaces the folder `path` at the end.
+
+    The caller must ensure that only one process writes it (`locks.alone`).
+
+    Raises:
+        UserError: if the disk is full, read-only or broken; the temporary folder is removed.
+    """
     part = path.with_name(f".{path.name}.part")
     with writing(path):
         shutil.rmtree(part, ignore_errors=True)
@@ -69,20 +78,25 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Put `text` (UTF-8) at `path`, as `replacing` does."""
+    """Write `text` to `path` in UTF-8, atomically.
+
+    Raises:
+        UserError: see `replacing`.
+    """
     with replacing(path) as part:
         part.write_text(text, encoding="utf-8")
 
 
 class NotingFile(io.FileIO):
-    """A file whose writes never fail, but are noted.
+    """A file that records the first failed write instead of raising it.
 
-    HDF5 cannot close a file whose last blocks it cannot write, and torch hides the reason. So after the first failure
-    the rest goes nowhere, and `check` says why nothing may be kept.
+    HDF5 cannot close a file if its last blocks cannot be written, and torch hides the reason. After the first failure,
+    all further data is discarded, and `check` raises the failure.
     """
 
     failure: OSError | None = None
 
+    @override
     def write(self, data: Any) -> int:
         view = memoryview(data).cast("B")
         size = len(view)
@@ -93,6 +107,7 @@ class NotingFile(io.FileIO):
             self.failure = error
         return size
 
+    @override
     def truncate(self, size: int | None = None) -> int:
         try:
             return super().truncate(size)
@@ -101,14 +116,18 @@ class NotingFile(io.FileIO):
             return size or 0
 
     def check(self) -> None:
-        """Raise the first failure."""
+        """Raise the first failure, if any.
+
+        Raises:
+            OSError: if a write failed.
+        """
         if self.failure:
             raise self.failure
 
 
 @contextmanager
 def _filling(path: Path) -> Iterator[None]:
-    """Say what a full or broken disk means for `path`; any other error is the caller's own."""
+    """Convert a disk fault to a UserError that names `path`; other errors pass unchanged."""
     try:
         yield
     except OSError as error:

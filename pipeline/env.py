@@ -1,4 +1,4 @@
-"""What a run may use of the machine: it comes from the environment, because it may not change a byte."""
+"""Read the resources of a run (device, cores, workers) from the environment; they never change an output."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     import torch
 
 ENGINES = ("local", "ray")
-# How often a sum is split decides its last bit, so every library computes on one thread where no param asks for more;
-# and threads that wait sleep: two that spin for each other on a busy machine cost many times what they save.
+# The number of threads changes a sum's last digit, so every library uses one thread unless a param sets more. Waiting
+# threads sleep instead of spinning, which would be much slower on a busy machine.
 ONE_THREAD = dict.fromkeys(
     ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "VECLIB_MAXIMUM_THREADS",
      "NUMEXPR_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"), "1"
@@ -25,10 +25,10 @@ CGROUP = Path("/proc/self/cgroup")
 
 
 def device() -> torch.device:
-    """The device encoders compute on: EMOFUSE_DEVICE (`cpu`, `cuda`, `cuda:1`), else a GPU where there is one.
+    """Return the encoders' device: EMOFUSE_DEVICE (`cpu`, `cuda`, `cuda:1`), else a GPU if there is one, else the CPU.
 
     Raises:
-        UserError: the variable names no device, or one that is not there.
+        UserError: if the variable's value is not a device, or the device is missing.
     """
     import torch
 
@@ -38,17 +38,19 @@ def device() -> torch.device:
     except RuntimeError:
         chosen = None
     if chosen is None or chosen.type not in ("cpu", "cuda"):
-        raise UserError(f"EMOFUSE_DEVICE={name!r}: no device to compute on; use cpu, cuda or cuda:1")
+        raise UserError(f"EMOFUSE_DEVICE={name!r}: unknown device; set cpu, cuda or cuda:N")
     if chosen.type == "cuda" and (chosen.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"EMOFUSE_DEVICE={name!r}: PyTorch sees {torch.cuda.device_count()} GPUs here")
+        raise UserError(
+            f"EMOFUSE_DEVICE={name!r}: no such GPU; PyTorch finds {torch.cuda.device_count()}; set cpu or another GPU"
+        )
     return chosen
 
 
 def gpus_here() -> list[str]:
-    """The GPUs of this machine that a run may use: all, or the one that EMOFUSE_DEVICE names; none under `cpu`.
+    """Return this machine's GPUs that a run may use: all, or that of EMOFUSE_DEVICE; none if it is `cpu`.
 
     Raises:
-        UserError: as `device`.
+        UserError: see `device`.
     """
     import torch
 
@@ -65,21 +67,21 @@ def media_root(folder: str | Path) -> Path:
 
 
 def workers() -> int | None:
-    """How many workers: EMOFUSE_WORKERS; None where it is not set: as many as the engine has room for.
+    """Return the number of workers, EMOFUSE_WORKERS; None if it is not set: as many as the engine allows.
 
     Raises:
-        UserError: the variable is no whole number from 1 up.
+        UserError: if the variable is not a whole number, 1 or more.
     """
     return _count("EMOFUSE_WORKERS")
 
 
 def cores() -> int:
-    """The cores that this run may use: EMOFUSE_THREADS, else those that the system gives this process.
+    """Return the number of cores that this run may use: EMOFUSE_THREADS, else the process's limit.
 
-    A share of a core (a container's quota of 1.5) counts only where there is no whole one.
+    A container's quota is rounded down (1.5 to 1), but to at least 1.
 
     Raises:
-        UserError: EMOFUSE_THREADS is no whole number from 1 up.
+        UserError: if EMOFUSE_THREADS is not a whole number, 1 or more.
     """
     if asked := _count("EMOFUSE_THREADS"):
         return asked
@@ -88,14 +90,14 @@ def cores() -> int:
 
 
 def _quotas() -> Iterator[float]:
-    """Cores that each control group above this process allows (Linux: cgroup v2 and v1)."""
+    """Yield the number of cores allowed by each control group of this process (Linux: cgroup v2 and v1)."""
     lines = CGROUP.read_text().splitlines() if CGROUP.exists() else []
     for line in lines:
         _, controllers, group = line.split(":", 2)
         if controllers and "cpu" not in controllers.split(","):
             continue
         top = CGROUPS / "cpu" if controllers else CGROUPS
-        # In a container the group's path may be the host's, of which only the top is to be seen.
+        # In a container, the group's path may be the host's, of which only the root is visible.
         place = top / group.strip("/")
         for folder in [place, *place.parents]:
             if folder.is_relative_to(top):
@@ -116,15 +118,15 @@ def _count(name: str) -> int | None:
     if not value:
         return None
     if not value.isdecimal() or int(value) < 1:
-        raise UserError(f"{name}={value!r}: must be a whole number from 1 up")
+        raise UserError(f"{name}={value!r}: must be a whole number, 1 or more")
     return int(value)
 
 
 def engine() -> str:
-    """What runs the workers: EMOFUSE_ENGINE, `local` (the default) or `ray`.
+    """Return the engine that runs the workers, EMOFUSE_ENGINE: `local` (default) or `ray`.
 
     Raises:
-        UserError: the variable names no engine.
+        UserError: if the engine is unknown.
     """
     name = os.environ.get("EMOFUSE_ENGINE") or "local"
     if name not in ENGINES:
@@ -133,10 +135,12 @@ def engine() -> str:
 
 
 def gpus() -> float | None:
-    """GPUs for each worker of the Ray engine: EMOFUSE_GPUS, a share such as 0.25 too; None where it is not set.
+    """Return the number of GPUs per worker of the Ray engine, EMOFUSE_GPUS; None if it is not set.
+
+    It may be a share of a GPU, such as 0.25.
 
     Raises:
-        UserError: the variable is no number from 0 up, or a fraction of more than one GPU.
+        UserError: if the variable is negative, not a number, or a fraction above 1.
     """
     value = os.environ.get("EMOFUSE_GPUS", "")
     if not value:

@@ -1,4 +1,4 @@
-"""What the user can mend, what the machine lacks, and how every entry point shows both: one message, no traceback."""
+"""Report users' mistakes and machine faults (memory, disk, libraries) as one message without a traceback."""
 
 from __future__ import annotations
 
@@ -9,55 +9,59 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-# A full, broken or locked disk, and a system that is short of memory or of files to open: no input's fault.
+# Machine faults: a full, broken or read-only disk, too little memory, too many open files. No input causes them.
 _MACHINE = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM,
     errno.ESTALE, errno.ENODEV, errno.ENXIO,
 }  # fmt: skip
 
-# What torch and Python's threads say of it, where they raise a plain RuntimeError.
+# Messages of torch and Python's threads, which raise a plain RuntimeError when memory is short.
 _SHORT_OF_MEMORY = ("CUDA error: out of memory", "DefaultCPUAllocator", "can't start new thread")
 
 
 class UserError(Exception):
-    """A mistake in a params file, a table or a media file; the message says where, what, and what to do."""
+    """A user's mistake; the message says what happened, where, and what to do."""
 
 
 def entry(main: Callable[[], None], interrupted: str = "interrupted") -> None:
-    """Run an entry point; what the user or the machine must mend is one message on stderr, and exit code 2.
+    """Run an entry point; print a user's mistake or a machine fault on stderr and exit with code 2.
 
-    `main` imports numpy, torch and what brings them: only then Ctrl-C is heard meanwhile, and every library finds out
-    in time that it has one thread.
+    `main` must import numpy, torch and the modules that need them. This function handles Ctrl-C during these imports,
+    and it sets the number of threads before the libraries read it.
 
     Args:
-        interrupted: what Ctrl-C says on stderr, before exit code 130.
+        main: the function to run.
+        interrupted: the message on Ctrl-C, which exits with code 130.
     """
-    from pipeline.env import ONE_THREAD  # which raises UserError itself
+    from pipeline.env import ONE_THREAD  # here, because pipeline.env imports this module
 
     os.environ.update(ONE_THREAD)
-    # A file's name may hold bytes that are no text; they are shown escaped.
+    # A file's name may contain invalid text, which is shown escaped.
+    # typeshed declares sys.stdout as TextIO, which has no `reconfigure`.
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
     try:
         main()
-        sys.stdout.flush()  # a full disk behind `> log` is told here, not by the interpreter after us
+        sys.stdout.flush()  # report a full disk behind `> log` here; otherwise the interpreter fails at its exit
     except UserError as error:
         _end(str(error))
     except KeyboardInterrupt:
         _end(f"\n{interrupted}", 130)
     except BrokenPipeError:
-        # `python -m extract status | head` closes our stdout; that is no error of anybody's.
+        # `python -m extract status | head` closes stdout early, which is not an error.
         _end("", 0)
     except (OSError, MemoryError, RuntimeError) as error:
         if not of_the_machine(error):
             raise
-        _end(f"{_where(error)}{_why(error)}; make room, or choose another place or machine, and run again")
+        _end(
+            f"{_where(error)}{_why(error)}; free space or memory, or use another disk or machine, then run again"
+        )
 
 
 def of_the_machine(error: BaseException) -> bool:
-    """Whether an exception tells of a lack of memory, disk or libraries here, and of nothing that was read."""
+    """Return whether the machine caused an exception (memory, disk, libraries), not an input."""
     if isinstance(error, OSError):
         return error.errno in _MACHINE or "cannot open shared object file" in str(error)
-    # torch.OutOfMemoryError by its name: torch may not be loaded, and is not for this.
+    # torch.OutOfMemoryError is compared by name, so that torch need not be imported.
     short = type(error).__name__ == "OutOfMemoryError" or (
         isinstance(error, RuntimeError) and any(words in str(error) for words in _SHORT_OF_MEMORY)
     )
@@ -66,10 +70,10 @@ def of_the_machine(error: BaseException) -> bool:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Say what an error of the file system means for `path`, which is being written.
+    """Convert an OSError while `path` is written to a UserError.
 
     Raises:
-        UserError: instead of any OSError.
+        UserError: if the block raises an OSError.
     """
     try:
         yield
@@ -78,10 +82,10 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def not_written(path: Path, error: BaseException) -> UserError:
-    """The message of a file that could not be written."""
+    """Return the error for a file that could not be written."""
     return UserError(
-        f"{path}: not written: {_why(error)}; make room or choose another place, then run again "
-        "(what lay there before is untouched)"
+        f"{path}: not written: {_why(error)}; free space or choose another disk, then run again "
+        "(an older file there is unchanged)"
     )
 
 
@@ -94,7 +98,7 @@ def _why(error: BaseException) -> str:
 
 
 def _end(message: str, code: int = 2) -> None:
-    """Leave with a last message; what stdout could not take is not tried again."""
+    """Exit with a message; discard buffered output that stdout did not accept."""
     if message:
         print(message if code == 130 else f"error: {message}", file=sys.stderr)
     try:

@@ -1,6 +1,6 @@
-"""The files in a user's folder: links are followed, hidden names are not read, and a name is found however it is spelt.
+"""Find files in a user's folder: follow links, skip hidden names, and match names in any Unicode form.
 
-A name may lie on disk in another Unicode form than in a table: macOS writes `é` as two characters.
+A name on disk may have a different Unicode form than in a table: macOS writes `é` as two characters.
 """
 
 from __future__ import annotations
@@ -16,20 +16,22 @@ from pipeline.errors import UserError
 
 
 def files(folder: Path, *suffixes: str, below: bool = True) -> list[Path]:
-    """Return the files with one of `suffixes` (lower case; any case on disk), sorted.
+    """Return the files with one of `suffixes`, sorted.
 
     Args:
-        below: look into the folders below, too.
+        folder: the folder to search.
+        *suffixes: in lower case; they match any case on disk.
+        below: whether to search subfolders.
 
     Raises:
-        UserError: a folder cannot be read, or one is there twice, by a link.
+        UserError: if a folder cannot be read, or a link makes one folder occur twice.
     """
     seen: dict[tuple[int, int], Path] = {}
     return sorted(path for path in _walk(folder, below, (), seen) if path.suffix.lower() in suffixes)
 
 
 def spelt(cells: Iterable[str], root: Path) -> dict[str, str]:
-    """Return {media cell: the cell as its file is spelt on disk}; a cell without a file stays as it is."""
+    """Return {media cell: the cell with its file's spelling on disk}; a cell without a file is unchanged."""
 
     @cache
     def names(folder: Path) -> dict[str, str]:
@@ -55,9 +57,9 @@ def _walk(
     status = folder.stat()
     here = (status.st_dev, status.st_ino)
     if here in above:
-        return  # a link to a folder that it lies in
+        return  # a link to one of its parent folders
     if seen.setdefault(here, folder) != folder:
-        raise UserError(f"{folder} and {seen[here]} are one folder, by a link; keep one of them")
+        raise UserError(f"{folder} and {seen[here]} are the same folder, through a link; keep one of them")
     for name in _names(folder):
         if name.startswith("."):
             continue

@@ -1,7 +1,7 @@
-"""What a `media` cell may name: a recording, or the part of its picture in `FILE#xywh=percent:X,Y,W,H`.
+"""Parse `media` cells: a recording, or a part of its picture as `FILE#xywh=percent:X,Y,W,H`.
 
-Two people filmed side by side share a file; the fragment says whose half it is. The spelling is that of W3C's
-Media Fragments URI 1.0, section 4.2.2, in percent, so that it does not depend on the video's resolution.
+If two people are filmed side by side, the fragment selects the speaker's half. The syntax is that of W3C's Media
+Fragments URI 1.0, section 4.2.2, in percent, so that it does not depend on the video's resolution.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
-# An `.mp4` may really be a playlist or a text file; FFmpeg would follow the first and draw the second.
+# A file named `.mp4` may be a playlist, which FFmpeg would follow, or a text file, which it would draw.
 FORMATS = (
     "mov,matroska,avi,mpegts,mpeg,flv,asf,h264,hevc,mpegvideo,"
     "wav,w64,flac,mp3,ogg,aac,aiff,au,caf,nistsphere,amr"
@@ -26,7 +26,7 @@ class Box(NamedTuple):
     height: int
 
     def pixels(self, height: int, width: int) -> tuple[slice, slice]:
-        """(rows, columns) that cut this part out of a [height, width, …] picture."""
+        """Return the slices (rows, columns) that cut this part from a picture [height, width, …]."""
         left, right = (round(width * edge / 100) for edge in (self.x, self.x + self.width))
         top, bottom = (round(height * edge / 100) for edge in (self.y, self.y + self.height))
         return slice(top, bottom), slice(left, right)
@@ -36,14 +36,14 @@ LEFT, RIGHT = Box(0, 0, 50, 100), Box(50, 0, 50, 100)
 
 
 def join(file: str, box: Box) -> str:
-    """The `media` cell for a part of a file's picture."""
+    """Return the `media` cell for a part of a file's picture."""
     return f"{file}#xywh=percent:{box.x},{box.y},{box.width},{box.height}"
 
 
 def split(media: str) -> tuple[str, Box | None]:
-    """(file, part of the picture) of a `media` cell; None: the whole picture.
+    """Split a `media` cell into (file, part of the picture); the part is None for the whole picture.
 
-    A cell whose fragment is no part of a picture (100 percent are exceeded, or nothing is left) is a file name.
+    A fragment that exceeds 100 percent or is empty is part of the file's name.
     """
     if match := _FRAGMENT.search(media):
         box = Box(*map(int, match.groups()))

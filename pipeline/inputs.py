@@ -1,7 +1,7 @@
-"""What a stage reads, compared at its end with what it was at its start.
+"""Detect inputs of a stage that change while it runs.
 
-DVC writes a stage's params and deps into dvc.lock as they are when the stage ends. An input that was edited meanwhile
-would be recorded beside outputs that were not made from it, and nothing would ever make them again.
+DVC records a stage's params and deps in dvc.lock as they are when the stage ends. If an input changed during the run,
+dvc.lock would pair it with outputs from the old input, and DVC would never make them again.
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError
-from pipeline.params import PARAMS, read_yaml
+from pipeline.params import PARAMS
+from pipeline.settings import read_yaml
 
 State = tuple[tuple[str, int, int, int], ...]
 
 
 class Inputs:
-    """The inputs of a stage. Make one before anything is read; call `check` when all is done.
+    """The inputs of a stage. Create it before reading any input, and call `check` at the end.
 
     Args:
-        params: dotted names in params.yaml, as dvc.yaml lists them.
-        paths: files, and folders whose files count. One that is not there is an input too.
+        params: dotted names in params.yaml, as in dvc.yaml.
+        paths: files and folders; they may be missing.
     """
 
     def __init__(self, params: Sequence[str], paths: Iterable[Path] = ()) -> None:
@@ -34,10 +35,10 @@ class Inputs:
         self._hashes = [_hash(path) for path in self.paths]
 
     def check(self, outs: Sequence[Path] = ()) -> None:
-        """Remove `outs`, files and folders, if an input has changed.
+        """Remove the files and folders `outs` if an input has changed.
 
         Raises:
-            UserError: an input has changed.
+            UserError: if an input has changed.
         """
         changed = self._changed()
         if not changed:
@@ -48,8 +49,8 @@ class Inputs:
             else:
                 out.unlink(missing_ok=True)
         raise UserError(
-            f"changed while the stage ran: {'; '.join(changed)}. What it made came from the old input and is not "
-            "kept; run it again"
+            f"changed while the stage ran: {'; '.join(changed)}. Its outputs came from the old input and were removed; "
+            "run the stage again"
         )
 
     def _changed(self) -> list[str]:
@@ -59,7 +60,7 @@ class Inputs:
             changed += [f"{PARAMS}: {name}" for name in self.params if values[name] != self._values[name]]
         except UserError as error:
             changed.append(str(error))
-        # Hashed again only where something touched it: caches may have gigabytes.
+        # Hash a path again only if its state changed: caches may have gigabytes.
         changed += [
             str(path)
             for path, state, digest in zip(self.paths, self._states, self._hashes, strict=True)
@@ -85,13 +86,13 @@ def _files(path: Path) -> list[Path]:
 
 
 def _state(path: Path) -> State:
-    """Name, size, time of change and inode of every file: as long as they stay, nobody wrote to it."""
+    """Return name, size, modification time and inode of every file; if they are unchanged, so is the content."""
     found = ((file, os.stat(file)) for file in _files(path))
     return tuple((str(file), stat.st_size, stat.st_mtime_ns, stat.st_ino) for file, stat in found)
 
 
 def _hash(path: Path) -> str:
-    """The sha256 of a file; of a folder over names, sizes and times, since media are many and large."""
+    """Return the sha256 of a file's content, or of a folder's names, sizes and times, because media are large."""
     if path.is_file():
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Locks between processes: the system lets go of one when its holder ends, however it ends."""
+"""Lock files between processes; the system releases a lock when its process ends, even if it is killed."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from urllib.parse import quote
 
 from pipeline.errors import writing
 
-# Of the folder that a run works in, not of DVC_ROOT: runs in folders of their own make files of their own.
+# Relative to the working folder, not DVC_ROOT: runs in different folders write different files.
 FOLDER = Path(".cache/lock")
 
 
 @contextmanager
 def alone(stage: str) -> Iterator[None]:
-    """Let one process of this folder at a time run a stage; the others wait, and say for whom.
+    """Run a stage in one process of this folder at a time; others wait and name the running process.
 
-    A stage runs on where its `dvc repro` alone was killed. Without this it would write its old results over those
-    of the next run.
+    If only `dvc repro` is killed, its stage keeps running. Without the lock it would overwrite the results of the next
+    run with its old ones.
 
     Raises:
-        UserError: the lock cannot be written.
+        UserError: if the lock cannot be written.
     """
     path = FOLDER / f"{quote(stage, safe=' ')}.lock"
     with writing(path):
@@ -40,18 +40,19 @@ def alone(stage: str) -> Iterator[None]:
 
 
 def lock(path: Path, mode: int, waiting: str) -> TextIO:
-    """Lock the file `path`, which is made where it is not there, until the handle that this returns is closed.
+    """Lock a file until the returned handle is closed; make the file if it is missing.
 
     Args:
-        mode: `fcntl.LOCK_EX`, `fcntl.LOCK_SH`, or one of them with `fcntl.LOCK_NB`: then nothing is waited for.
-        waiting: what stderr says while another process has the lock; what that process wrote into the file follows.
+        path: the file.
+        mode: `fcntl.LOCK_EX`, `fcntl.LOCK_SH`, or one of them with `fcntl.LOCK_NB` to fail instead of waiting.
+        waiting: the message on stderr while another process holds the lock; the file's content is appended to it.
 
     Raises:
-        BlockingIOError: with `LOCK_NB`, another process has it.
-        OSError: the file cannot be made.
+        BlockingIOError: if another process holds the lock and `mode` has `LOCK_NB`.
+        OSError: if the file cannot be made.
     """
     while True:
-        handle = open(path, "a+", encoding="utf-8")  # noqa: SIM115  (open as long as the lock is held)
+        handle = open(path, "a+", encoding="utf-8")  # noqa: SIM115  (stays open while the lock is held)
         try:
             fcntl.flock(handle, mode | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -61,19 +62,19 @@ def lock(path: Path, mode: int, waiting: str) -> TextIO:
             handle.seek(0)
             say(f"{waiting} {handle.read()}".rstrip())
             fcntl.flock(handle, mode)
-        # The holder may have renamed or removed the file: a lock on it would bind nobody.
+        # The holder may have renamed or removed the file; a lock on the old file would have no effect.
         if identity(path) == identity(handle.fileno()):
             return handle
         handle.close()
 
 
 def say(message: str) -> None:
-    """Tell the user what is waited for; nobody has to act."""
+    """Print a progress message on stderr."""
     print(message, file=sys.stderr, flush=True)
 
 
 def identity(file: Path | int) -> tuple[int, int] | None:
-    """Which file a path or an open file's number stands for; None where there is none."""
+    """Return device and inode of a path or a file descriptor; None if there is no file."""
     with suppress(FileNotFoundError):
         stat = os.stat(file)
         return stat.st_dev, stat.st_ino

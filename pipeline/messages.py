@@ -1,4 +1,4 @@
-"""What is wrong in a user's files, said in one message; and the known name that a misspelt one is nearest to."""
+"""Collect the errors in a user's files into one message, and suggest the nearest known name for a misspelt one."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ SHOWN = 60
 
 
 class Problems:
-    """Bad values of one file or of several, gathered so that one message names them.
+    """Invalid values of one or more files, collected into one message.
 
     Args:
-        where: what the message begins with.
+        where: the beginning of the message.
     """
 
     def __init__(self, where: str = "raw files") -> None:
@@ -23,25 +23,32 @@ class Problems:
         self.listed: list[str] = []
 
     def add(self, place: str, field: str, value: str, why: str) -> None:
-        """Note a bad value: `place` is a line or a file with its line, empty where there is none."""
+        """Add an invalid value.
+
+        Args:
+            place: the line, or the file and line; empty if there is none.
+            field: the column or key.
+            value: the value.
+            why: what is wrong with it.
+        """
         self.count += 1
         if len(self.listed) < LISTED:
             shown = value if len(value) <= SHOWN else value[: SHOWN - 3] + "…"
             self.listed.append(f"{place}{': ' if place else ''}{field}={shown!r}: {why}")
 
     def stop(self) -> None:
-        """End here if there was a bad value.
+        """Raise if any value was added.
 
         Raises:
-            UserError: with the first bad values, one a line, and how many there are.
+            UserError: with the first values, one per line, and their number.
         """
         if self.count:
             more = self.count - len(self.listed)
             lines = [*self.listed, *[f"and {more} more"] * (more > 0)]
-            raise UserError(f"{self.where}: {self.count} bad values\n  " + "\n  ".join(lines))
+            raise UserError(f"{self.where}: {self.count} invalid values\n  " + "\n  ".join(lines))
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """Return `; did you mean ...?` for the known name that is like `name`; empty where none is."""
+    """Return `; did you mean ...?` with the known name most similar to `name`; empty if none is similar."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.5)
     return f"; did you mean `{close[0]}`?" if close else ""

@@ -1,7 +1,7 @@
-"""What a name may be that comes from a file and becomes a path, a stage or an argument: one check for all of them.
+"""Validate names from files that become paths, stages or arguments.
 
-The names are those of streams (params.yaml, model records, feature files), corpora, weights and labels. As types
-they stand in the models of params.yaml and of model records; `is_inside` is for the paths of media.
+These are the names of streams (params.yaml, model records, feature files), corpora, weights and labels. The models of
+params.yaml and of model records use them as types. `is_inside` checks paths of media.
 """
 
 from __future__ import annotations
@@ -12,50 +12,50 @@ from typing import Annotated
 from pydantic import AfterValidator
 from pydantic_core import PydanticCustomError
 
-# Words of `python -m extract` and of `train.streams`; a stream of such a name could not be asked for.
+# Words of `python -m extract` and `train.streams`; a stream with such a name could not be selected.
 RESERVED = ("status", "retry", "clean", "none")
-# With `.damaged-1.sqlite` behind it a name still fits into the 255 bytes of a file's.
+# Bytes; with a suffix such as `.damaged-1.sqlite` the name still fits the 255 bytes of a file's name.
 LONGEST = 100
 
 
 def stream(name: str) -> str:
-    """Return `name` if a stream may have it.
+    """Return `name` if it is a valid stream's name.
 
     Raises:
-        ValueError: it would be no plain file name, no stage of DVC, or a word of the command line.
+        ValueError: if it is not a plain file name and DVC stage name, or is a word of the command line.
     """
     if name in RESERVED:
         raise _wrong(f"is a word of the command line ({', '.join(RESERVED)}); choose another name")
     if not name or not all(c.isalnum() or c in "-_" for c in name) or name.startswith("-"):
-        raise _wrong("a stream's name is made of letters, digits, - and _, since it names a file and a stage")
+        raise _wrong("a stream's name may contain only letters, digits, - and _, and may not begin with -")
     return _short(name)
 
 
 def stream_or_none(name: str) -> str:
-    """Return `name` if it names a stream, or is `none`.
+    """Return `name` if it is a valid stream's name or `none`.
 
     Raises:
-        ValueError: as `stream`.
+        ValueError: see `stream`.
     """
     return name if name == "none" else stream(name)
 
 
 def file(name: str) -> str:
-    """Return `name` if it is the name of one file: no folder, nothing unprintable.
+    """Return `name` if it is a plain file name: printable and without folders.
 
     Raises:
-        ValueError: it is not.
+        ValueError: if it is not.
     """
     if name in ("", ".", "..") or not name.isprintable() or any(c in "/\\" for c in name):
-        raise _wrong("must be the plain name of a file, without folders")
+        raise _wrong("must be a plain file name, without folders")
     return _short(name)
 
 
 def label(name: str) -> str:
-    """Return `name` if an emotion may have it: it is a column of tables and a word of every page.
+    """Return `name` if it is a valid emotion's name, which appears in tables and reports.
 
     Raises:
-        ValueError: it is empty, unprintable or endless.
+        ValueError: if it is empty, unprintable or longer than LONGEST bytes.
     """
     if not name or not name.isprintable():
         raise _wrong("must be a word, without line breaks or other control characters")
@@ -63,20 +63,20 @@ def label(name: str) -> str:
 
 
 def is_inside(media: str) -> bool:
-    """Return whether a relative media path stays inside the folder it is relative to."""
+    """Return whether a media path is relative and stays inside its folder."""
     absolute = media.startswith("/") or re.match("[A-Za-z]:[/\\\\]", media)
     return not absolute and ".." not in media.split("/") and "\0" not in media and "\\" not in media
 
 
 def _short(name: str) -> str:
     if len(name.encode()) > LONGEST:
-        raise _wrong(f"is longer than {LONGEST} bytes")
+        raise _wrong(f"must be at most {LONGEST} bytes")
     return name
 
 
 def _wrong(why: str) -> PydanticCustomError:
-    # A ValueError whose text pydantic shows as it stands.
-    return PydanticCustomError("name", why)  # type: ignore[arg-type]
+    # A ValueError whose text pydantic shows unchanged.
+    return PydanticCustomError("name", why)
 
 
 StreamName = Annotated[str, AfterValidator(stream)]

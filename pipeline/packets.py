@@ -1,7 +1,7 @@
-"""Opening a media file, its packets on one clock, its samples as numbers (PyAV, which brings FFmpeg along).
+"""Open media files, put their packets on one clock, and convert samples to numbers (PyAV, which includes FFmpeg).
 
-Time stamps go back where recordings were joined end to end, or where a recorder began anew. Players show such
-parts one after another, and so does this clock: a part begins where all before it ends.
+Time stamps jump back where recordings were concatenated or a recorder restarted. Players play such parts one after
+another. This clock does the same: a part begins where the previous parts end.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from pipeline.fragments import FORMATS
 
 # The largest picture of H.264 and H.265 (level 6.2); a larger one takes gigabytes to decode.
 MAX_PIXELS = 8192 * 4352
-# Stamps of packets in order never go back, but for what the library guesses: a tenth of a second in Matroska.
+# Stamps of packets in order never go back, except where the library guesses them: by 0.1 s in Matroska.
 RESTART = 0.5
-# Broadcast streams may also jump ahead, to the clock of another part. FFmpeg draws the line here as well.
+# Broadcast streams may also jump ahead, to the clock of another part. FFmpeg uses the same limit.
 JUMP = 10.0
 JUMPING = {"mpegts", "mpeg"}
 
 
 def open_media(path: Path) -> InputContainer:
-    """Open a file whose content is one of `FORMATS`, whatever its name says.
+    """Open a file whose content has one of `FORMATS`, whatever its suffix.
 
     Raises:
-        FFmpegError: it is none, or its index is lost.
+        FFmpegError: if it has another format, or its index is missing.
     """
-    # "file:" keeps a name such as `a:b.mp4` from being taken for an address.
+    # Without "file:", FFmpeg would read a name such as `a:b.mp4` as a URL.
     options = {"format_whitelist": FORMATS, "protocol_whitelist": "file"}
     return av.open(f"file:{path}", container_options=options, metadata_errors="replace")
 
 
 def seconds(ticks: int, base: Fraction) -> float:
-    """A time stamp in seconds, rounded once."""
+    """Convert a time stamp to seconds with a single rounding."""
     return ticks * base.numerator / base.denominator
 
 
 def channels(frame: AudioFrame) -> np.ndarray:
-    """A frame's samples [C, S] f8, -1…1."""
+    """Return a frame's samples, [C, S] f8 in -1…1."""
     values = frame.to_ndarray()
     if not frame.format.is_planar:
         values = values.reshape(-1, frame.layout.nb_channels).T
@@ -56,11 +56,11 @@ def channels(frame: AudioFrame) -> np.ndarray:
 
 
 class Packets:
-    """The packets of sound and pictures, in file order, from wherever the container was sought to.
+    """The audio and video packets in file order, from the container's current position.
 
     Attributes:
         zero: the stamp at which a player's clock begins, in seconds.
-        furthest: where the last packet seen so far ends, of any stream, in seconds from `zero`.
+        furthest: the latest end of the packets read so far, in seconds from `zero`.
     """
 
     def __init__(self, container: InputContainer) -> None:

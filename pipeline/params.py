@@ -1,9 +1,9 @@
-"""params.yaml, typed and validated: every knob of every stage, its default and its bounds.
+"""Typed models of params.yaml: every param of every stage, with its default and bounds.
 
-    python -m evaluate.check      # what the `check` stage runs: this file's models and each encoder's own
+    python -m evaluate.check      # the `check` stage: validates params.yaml, including encoders' and models' params
 
-An unknown key is an error that names the nearest known one. Encoders and fusion models keep their own params beside
-their code (extract/encoders, train/models), so that neither needs a line here.
+An unknown key is an error that names the nearest known key. Encoders and fusion models define their own params beside
+their code (extract/encoders, train/models).
 """
 
 from __future__ import annotations
@@ -21,43 +21,58 @@ from pipeline.strict import Strict, validate
 
 PARAMS = Path("params.yaml")
 FEATURES = Path("data/features")
-# How a file that no stage makes reaches queued experiments, `dvc push` and whoever pulls.
+# The commands that make a file without a stage available to queued experiments, `dvc push` and `dvc pull`.
 TRACK = "`dvc add {file} && git add {file}.dvc`"
 MODALITIES = ("text", "audio", "visual")
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
-# Far above what anybody trains; a mistyped one is told here, not by a full memory.
+# Far above any useful size: a typo is reported here instead of exhausting the memory.
 Size = Annotated[int, Field(ge=1, le=1 << 16)]
 
 
 class CorpusParams(Strict):
+    """`corpus`: the recordings and their labels.
+
+    Attributes:
+        name: the importer, a key of `pipeline.corpora.REGISTRY`.
+        build: corpora that a stage generates.
+        watch: the file or folder whose change re-runs `prepare`.
+        root: the corpus's folder on this machine; EMOFUSE_MEDIA overrides it for media.
+        labels: the emotions, in the order of the model's outputs.
+        licence: the terms of use, stored in feature caches.
+        keep_tags: whether transcribers' tags such as [LAUGHTER] stay in the text.
+    """
+
     name: FileName
     build: list[Literal["demo"]] = Field(default_factory=list)
     watch: str
     root: str
     labels: Annotated[list[Label], Field(min_length=2)]
-    # The defaults serve the commands alone: stages depend on both, and DVC demands what a stage depends on in the file.
+    # These defaults only serve commands outside DVC: stages depend on both keys, so DVC requires them in the file.
     licence: str = ""
     keep_tags: bool = False
 
     @model_validator(mode="after")
     def _labels_differ(self) -> CorpusParams:
         if len(set(self.labels)) < len(self.labels):
-            raise ValueError(f"corpus.labels={self.labels}: two of the names are the same")
+            raise ValueError(f"corpus.labels={self.labels}: duplicate label; keep each label once")
         return self
 
 
-# What a stream's params may change without changing a feature.
+# Params of a stream that do not affect its features.
 INERT = frozenset({"max_failed", "timeout"})
 
 
 class StreamParams(Strict):
-    """What every stream has; an encoder's own model adds to it.
+    """The params of every stream; an encoder's params extend them.
 
     Attributes:
-        max_failed: the largest share of utterances without features that is a success; 1 allows that none has any.
-        timeout: seconds of work, which is not time by the clock, that one utterance may take.
+        encoder: the encoder's name.
+        frames: the type of the stored frames; `none` stores none.
+        max_failed: the largest allowed share of utterances without features; 1 allows all.
+        timeout: seconds that one utterance may take. Time in which the process is stopped or the machine sleeps does
+            not count.
     """
 
     encoder: str
@@ -67,16 +82,19 @@ class StreamParams(Strict):
 
 
 class FinetuneParams(Strict):
-    """`finetune.NAME.training`: how the weights of a stream are fitted to the train split.
+    """`finetune.NAME.training`: how to fine-tune a stream's weights on the train split.
 
     Attributes:
-        fold: the session held out as test, or `none` for the corpus' own split; has to be that of `train.fold`.
-        seed: decides order, dropout and, with a fold, which dialogues are val.
-        batch_size: utterances of one step, all processes together.
-        lr: the highest, reached after the share `warmup` of all steps; from there it falls to 0 in a line.
-        clip: largest norm of the gradient.
-        precision: of the computation; weights are kept in float32.
-        threads: that compute on the CPU; another number gives other last bits.
+        fold: the session held out as test, or `none` for the corpus's own split; must equal `train.fold`.
+        seed: of the order of batches, dropout and, with a fold, the choice of val.
+        epochs: passes over the train split.
+        batch_size: utterances per step, over all processes.
+        lr: the peak learning rate, reached after the share `warmup` of all steps; then it decays linearly to 0.
+        warmup: the share of all steps in which the learning rate rises.
+        weight_decay: of the optimiser.
+        clip: the largest norm of the gradient.
+        precision: of the computation; weights are stored in float32.
+        threads: CPU threads; another number changes the last digits.
     """
 
     fold: str | int = "none"
@@ -92,22 +110,24 @@ class FinetuneParams(Strict):
 
 
 class StreamNames(Strict):
+    """`train.streams`: the stream of each modality; `none` drops the modality."""
+
     text: StreamOrNone
     audio: StreamOrNone
     visual: StreamOrNone
 
     def in_use(self) -> dict[str, str]:
-        """{modality: stream name}, without the modalities set to `none`."""
+        """Return {modality: stream name} without the modalities set to `none`."""
         return {m: getattr(self, m) for m in MODALITIES if getattr(self, m) != "none"}
 
 
 class Plateau(Strict):
-    """`train.plateau`: when the learning rate falls.
+    """`train.plateau`: when to reduce the learning rate.
 
     Attributes:
-        factor: what it is multiplied by once val's cross-entropy stands still.
-        patience: epochs that it may stand still before that.
-        threshold: the share of its best value by which it has to fall, else it stands still.
+        factor: multiplies the learning rate when val's cross-entropy stops improving.
+        patience: epochs without improvement before that.
+        threshold: the smallest improvement, as a share of the best value.
     """
 
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.95
@@ -116,6 +136,30 @@ class Plateau(Strict):
 
 
 class TrainParams(Strict):
+    """`train`: data, optimisation and selection, whatever the model.
+
+    Attributes:
+        streams: the stream of each modality.
+        normalise: `global`: by the train split's mean and sd; `speaker`: by each speaker's own, shrunk to the global.
+        fold: the session held out as test, or `none` for the corpus's own split.
+        seed: the first seed.
+        seeds: the number of models, trained with consecutive seeds.
+        epochs: the largest number of epochs.
+        patience: epochs without a better weighted F1 on val before training stops.
+        batch_size: dialogues per step; utterances for models of single utterances.
+        optimiser: Adam, with L2 regularisation or with decoupled weight decay.
+        lr: the initial learning rate.
+        weight_decay: of the optimiser.
+        plateau: when to reduce the learning rate.
+        ema_epochs: epochs over which the evaluated weights are averaged; 0: no average.
+        precision: of the computation.
+        threads: CPU threads; another number changes the last digits.
+        keep_epochs: whether to keep every epoch's weights, for `evaluate.oracle_test`.
+        frames: the type in which frames are held in memory.
+        audio_seconds: the length to which audio frames are cut.
+        visual_frames: the number to which visual frames are cut.
+    """
+
     streams: StreamNames
     normalise: Literal["global", "speaker"] = "global"
     fold: str | int = "none"
@@ -138,18 +182,27 @@ class TrainParams(Strict):
 
 
 class ModelSection(Strict):
-    """`model:`, the fusion model's name and, as they stand, its own params, which train/fusion/params.py validates."""
+    """`model`: the fusion model's name and its own params, which train/fusion/params.py validates."""
 
     model_config = ConfigDict(extra="allow")
     name: str
 
 
 class EvaluateParams(Strict):
+    """`evaluate`: the metrics.
+
+    Attributes:
+        bootstrap: the number of bootstrap samples for the confidence intervals.
+        oracle_test: whether to also report the epoch that is best on test, as the published code does.
+    """
+
     bootstrap: Count = 1000
     oracle_test: bool = False
 
 
 class Params(Strict):
+    """All sections of params.yaml; `extract`, `finetune` and `loss` are validated by the code that reads them."""
+
     corpus: CorpusParams
     extract: dict[StreamName, dict[str, Any]]
     finetune: dict[StreamName, dict[str, Any]] = Field(default_factory=dict)
@@ -161,41 +214,40 @@ class Params(Strict):
     @model_validator(mode="after")
     def _oracle_has_epochs(self) -> Params:
         if self.evaluate.oracle_test and not self.train.keep_epochs:
-            raise ValueError("evaluate.oracle_test=true needs train.keep_epochs=true")
+            raise ValueError("evaluate.oracle_test=true: also set train.keep_epochs=true, which it requires")
         return self
 
 
 def sections(path: Path = PARAMS) -> Params:
-    """Read and validate a params file, whether or not the streams that it names are there yet.
+    """Read and validate a params file without checking that its streams exist.
 
-    The tables come first: their ids are what features made elsewhere are imported by.
+    `prepare` needs this, because features can be imported only after the tables exist.
 
     Raises:
-        UserError: unreadable YAML, an unknown key, a value out of bounds; all of them in one message.
+        UserError: if the YAML is unreadable, a key is unknown or a value is out of bounds; one message lists all.
     """
     return validate(Params, read_yaml(path), path)
 
 
 def load(path: Path = PARAMS) -> Params:
-    """Read and validate a params file whose streams are there: a stage makes them, or they were imported.
+    """Read and validate a params file, and check that a stage makes every stream in use or that it was imported.
 
     Raises:
-        UserError: as `sections`; or a stream in use that no stage makes and that was not imported.
+        UserError: see `sections`; also if a stream in use is unknown.
     """
     params = sections(path)
     used = params.train.streams.in_use()
     if not used:
-        raise UserError(f"{path}: train.streams: every modality is `none`; name a stream for at least one")
+        raise UserError(f"{path}: train.streams: every modality is `none`; set a stream for at least one")
     made = {*params.extract, *params.finetune}
-    # In the folder of a queued experiment an imported file may not lie yet, but what `dvc add` wrote of it does.
+    # A queued experiment runs in its own folder, which may contain only the .dvc file of an imported stream.
     imported = {file.name.split(".h5")[0] for kind in ("*.h5", "*.h5.dvc") for file in FEATURES.glob(kind)}
     known = sorted(made | imported - {"none"})
     problems = [
-        f"{path}: train.streams.{modality}={name!r} names no stream under `extract` or `finetune`"
-        f"{nearest(name, known)} (there are {', '.join(known) or 'none'}; `none` drops the modality), and nobody "
-        f"imported {imported_to(name)}. For features made elsewhere: `dvc repro prepare`, then `python -m "
-        f"pipeline.features import … --stream {name}`, then {TRACK.format(file=imported_to(name))}, without which a "
-        "queued experiment lacks them"
+        f"{path}: train.streams.{modality}={name!r}: unknown stream{nearest(name, known)}; "
+        f"known: {', '.join(known) or 'no stream'}; `none` drops the modality. To use features from another tool, "
+        f"run `dvc repro prepare`, `python -m pipeline.features import … --stream {name}`, and "
+        f"{TRACK.format(file=imported_to(name))} for queued experiments"
         for modality, name in used.items()
         if name not in known
     ]
@@ -205,5 +257,5 @@ def load(path: Path = PARAMS) -> Params:
 
 
 def imported_to(stream: str) -> Path:
-    """Return where the features of a stream lie."""
+    """Return the path of a stream's features."""
     return FEATURES / f"{stream}.h5"

@@ -1,10 +1,10 @@
-"""Stage `prepare`: a raw corpus → data/utterances.csv (all that extraction reads) and data/labels.csv.
+"""Run stage `prepare`: import a raw corpus into data/utterances.csv and data/labels.csv.
 
-    python -m pipeline.prepare           # write both tables, or neither and say why
-    python -m pipeline.prepare --check   # report on the corpus before hours of extraction; writes nothing
+    python -m pipeline.prepare           # write both tables; if a row is invalid, write neither
+    python -m pipeline.prepare --check   # check the corpus before hours of extraction; write nothing
 
-Media are hashed here, so that a changed clip changes its own item and nothing else is extracted again. A clip
-that is not there keeps its path and has no hash; the streams that need it say `missing_file`.
+Extraction reads only utterances.csv. Media are hashed here, so that a changed clip causes only its own item to be
+extracted again. A missing clip keeps its path and has no hash; streams that need it give the status `missing_file`.
 """
 
 from __future__ import annotations
@@ -33,10 +33,16 @@ from pipeline.tables import schema as tables
 def prepare(
     corpus: CorpusParams, utterances_path: Path = tables.UTTERANCES, labels_path: Path = tables.LABELS
 ) -> str:
-    """Write both tables and return a summary. If anything is wrong, neither file changes.
+    """Write both tables and return a summary; on an error, neither file changes.
+
+    Args:
+        corpus: the corpus section of params.yaml.
+        utterances_path: the table of utterances to write.
+        labels_path: the table of labels to write.
 
     Raises:
-        UserError: an unknown corpus, no annotation files, or bad rows (all of them in one message).
+        UserError: if the corpus is unknown, annotation files are missing, or rows are invalid; one message lists all
+            rows.
     """
     utterances, labels = read(corpus)
     utterances["media_hash"] = utterances["media"].map(
@@ -45,46 +51,47 @@ def prepare(
     with alone("prepare"), replacing(utterances_path) as drafted, replacing(labels_path) as labelled:
         tables.write_table(utterances, tables.UTTERANCE_COLUMNS, drafted)
         tables.write_table(labels, tables.LABEL_COLUMNS, labelled)
-        # A crash between the two that follow leaves one new table, which the next run writes again: DVC saw no success.
+        # A crash between the two replacements leaves one new table. DVC then repeats the failed stage.
         tables.read_labels(tables.read_utterances(drafted), corpus.labels, labelled)
     return _summary(corpus, utterances, labels)
 
 
 def module(corpus: CorpusParams) -> ModuleType:
-    """The importer that `corpus.name` stands for.
+    """Return the importer module of `corpus.name`.
 
     Raises:
-        UserError: there is none of that name.
+        UserError: if the name is unknown.
     """
     if corpus.name not in REGISTRY:
-        raise UserError(f"corpus.name={corpus.name!r}: no such corpus; there are {', '.join(REGISTRY)}")
+        raise UserError(f"corpus.name={corpus.name!r}: unknown corpus; choose one of {', '.join(REGISTRY)}")
     return import_module(REGISTRY[corpus.name])
 
 
 def read(corpus: CorpusParams) -> raw.Tables:
-    """The corpus's tables, without hashes; from EMOFUSE_MEDIA where corpus.root has no annotation files.
+    """Return the corpus's tables without hashes; read from EMOFUSE_MEDIA if corpus.root has no annotation files.
 
     Raises:
-        UserError: an unknown corpus, no annotation files, or bad rows.
+        UserError: if the corpus is unknown, annotation files are missing, or rows are invalid.
     """
     missing = []
     for root in dict.fromkeys((Path(corpus.root), media_root(corpus.root))):
         try:
-            return module(corpus).read(root, corpus)
+            found: raw.Tables = module(corpus).read(root, corpus)
+            return found
         except raw.NoAnnotation as error:
             missing.append(str(error))
     raise UserError("; ".join(missing) + "; set corpus.root or EMOFUSE_MEDIA to the corpus's folder")
 
 
 def hash_media(media: Iterable[str], root: Path) -> dict[str, str]:
-    """{media cell: sha256 of its file, hex; empty where there is no regular file}. Each file is read once.
+    """Return {media cell: sha256 (hex) of its file}; empty if there is no regular file. Each file is read once.
 
     Raises:
-        UserError: a file is there and cannot be read.
+        UserError: if a file exists but cannot be read.
     """
     files = {cell: root / fragments.split(cell)[0] for cell in media}
     unique = list(dict.fromkeys(files.values()))
-    # Hashing and reading release the GIL: 1 GB takes about 1 s of one core.
+    # Threads suffice: hashing and reading release the GIL.
     with ThreadPoolExecutor() as pool:
         digests = dict(zip(unique, pool.map(_sha256, unique), strict=True))
     return {cell: digests[path] for cell, path in files.items()}
@@ -92,7 +99,7 @@ def hash_media(media: Iterable[str], root: Path) -> dict[str, str]:
 
 def _sha256(path: Path) -> str:
     try:
-        # A named pipe would wait for ever; a folder is what an empty cell means.
+        # Reading a named pipe could block forever; an empty cell gives the folder itself.
         if not path.is_file():
             return ""
         with path.open("rb") as file:
@@ -113,22 +120,23 @@ def _summary(corpus: CorpusParams, utterances: pd.DataFrame, labels: pd.DataFram
     if lost:
         lines.append(
             f"not found under {media_root(corpus.root)}: {', '.join(lost[:3])}{', …' * (len(lost) > 3)}; "
-            "the streams that need them will say missing_file; once they are there: `dvc repro --force prepare`"
+            "their status in streams will be missing_file; when the files exist, run `dvc repro --force prepare`"
         )
     if empty := int((utterances["text"].str.strip() == "").sum()):
-        lines.append(f"{empty:,} utterances have no text; text streams will say no_text")
+        lines.append(f"{empty:,} utterances have no text; their status in text streams will be no_text")
     return "\n  ".join(lines + notes(corpus))
 
 
 def notes(corpus: CorpusParams) -> list[str]:
-    """What a user should know of a corpus's counts; from its importer's `notes`, where it has one."""
+    """Return the importer's notes on the corpus's counts; empty if the importer has none."""
     found = getattr(module(corpus), "notes", None)
     return found(corpus) if found else []
 
 
 def main() -> None:
+    """Run `python -m pipeline.prepare`."""
     words = parser("pipeline.prepare", __doc__)
-    words.add_argument("--check", action="store_true", help="report on the corpus; write nothing")
+    words.add_argument("--check", action="store_true", help="report on the corpus and write nothing")
     check, params = words.parse_args().check, sections()
     if check:
         from pipeline.check import report

@@ -1,7 +1,7 @@
-"""A quick look at media files before hours of extraction: do they open, how long are they, where is sound?
+"""Probe media files before hours of extraction: whether they open, their duration, and where they have audio.
 
-Encoders have readers of their own, which are exact (extract/reading). This one reads each file once and keeps the
-loudest sample of every tenth of a second.
+This reader is approximate: it reads each file once and keeps the loudest sample of every 0.1 s. Encoders use exact
+readers (extract/reading).
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from av.stream import Disposition
 from pipeline.packets import MAX_PIXELS, RESTART, Packets, channels, open_media
 
 STEP = 0.1
-# -60 dB: below the hiss of any recording, above what a codec leaves of digital silence.
+# -60 dB: below the noise of any recording, above a codec's residue of digital silence.
 SILENT = 1e-3
 
 
 @dataclass(frozen=True)
 class Probe:
-    """What a file holds.
+    """The content of a media file.
 
     Attributes:
-        seconds: its length.
-        loudness: the loudest sample of every STEP, [T]; None: no sound track.
-        error: why it cannot be read; empty where it can.
-        pictures: whether it has a video track; a cover is none.
+        seconds: the duration.
+        loudness: the loudest sample of every STEP, [T]; None without an audio track.
+        error: why the file cannot be read; empty if it can.
+        pictures: whether it has a video track; a cover image does not count.
     """
 
     seconds: float = 0.0
@@ -40,7 +40,7 @@ class Probe:
     pictures: bool = False
 
     def silent(self, start: float | None, end: float | None) -> bool:
-        """Whether a span (None: from the start, to the end) has no sound that can be heard."""
+        """Return whether a span has no audible sound; None means the file's start or end."""
         if self.loudness is None:
             return True
         first = int((start or 0) / STEP)
@@ -49,11 +49,11 @@ class Probe:
 
 
 def probe(path: Path) -> Probe:
-    """Decode a file's sound and its first picture; what is wrong with it becomes `error`."""
+    """Decode a file's audio and its first picture; a failure is returned as `error`."""
     try:
         with open_media(path) as container:
             if not container.streams.video and not container.streams.audio:
-                return Probe(error="neither sound nor pictures")
+                return Probe(error="neither audio nor video")
             if container.streams.video:
                 context = container.streams.video[0].codec_context
                 if context.width * context.height > MAX_PIXELS:
@@ -62,11 +62,11 @@ def probe(path: Path) -> Probe:
             pictures = any(not s.disposition & Disposition.attached_pic for s in container.streams.video)
         return replace(_listen(path), pictures=pictures)
     except (FFmpegError, StopIteration, OSError, ValueError) as error:
-        return Probe(error=getattr(error, "strerror", None) or "no picture can be decoded")
+        return Probe(error=getattr(error, "strerror", None) or "the video cannot be decoded")
 
 
 def _listen(path: Path) -> Probe:
-    # Opened anew: sound asked for after pictures were read gives nothing.
+    # Opened again: a container yields no audio after its video was decoded.
     with open_media(path) as container:
         packets = Packets(container)
         tracks = container.streams.audio
@@ -82,7 +82,7 @@ def _listen(path: Path) -> Probe:
                 for step, value in _peaks(frame, begins):
                     loudest[step] = max(loudest.get(step, 0.0), value)
         stated = (container.duration or 0) / av.time_base
-        # Recordings joined end to end state the length of the first one, and raw streams none.
+        # Concatenated recordings state the duration of the first one, and raw streams state none.
         length = packets.furthest if packets.furthest > stated + RESTART else stated
     if not tracks:
         return Probe(length)
@@ -92,7 +92,7 @@ def _listen(path: Path) -> Probe:
 
 
 def _peaks(frame: AudioFrame, begins: float) -> list[tuple[int, float]]:
-    """(number of a step, loudest sample in it, 0…1) of the channels' mean, for the steps that a frame touches."""
+    """Return (step number, loudest sample in 0…1) of the channels' mean, for each step that a frame overlaps."""
     loud = np.abs(channels(frame).mean(0))
     steps = np.maximum(0, ((begins + np.arange(len(loud)) / frame.sample_rate) / STEP).astype(int))
     first = np.flatnonzero(np.diff(steps, prepend=-1))

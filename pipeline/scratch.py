@@ -1,4 +1,4 @@
-"""A folder for what nobody keeps. What a killed process left of its own is removed by the next one."""
+"""Provide temporary folders; each process removes the folders that killed processes left."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-# Long enough that no user's own folder has it: what bears it and is not in use is deleted.
+# Specific enough that no user's folder begins with it: unused folders with this prefix are deleted.
 PREFIX = "emofuse-scratch-"
 
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """Make an empty folder where the system keeps temporary files; it is gone at the end.
+    """Make an empty folder in the system's temporary folder, and remove it at the end.
 
     Raises:
-        OSError: there is no room for it.
+        OSError: if the folder cannot be made.
     """
     place = Path(tempfile.gettempdir())
     with ExitStack() as until_the_end:
-        # One process at a time: none may remove a folder that another has made and not yet locked.
+        # One process at a time, so that none removes a folder that another has made but not yet locked.
         with _locked(place, fcntl.LOCK_EX):
             for left in place.glob(f"{PREFIX}*"):
                 _remove_unused(left)
@@ -33,7 +33,7 @@ def scratch() -> Iterator[Path]:
 
 
 def _remove_unused(folder: Path) -> None:
-    # Whoever works in it has its lock; one that ends at this moment removes it, too.
+    # BlockingIOError: a process uses it. FileNotFoundError: its process has just removed it.
     with suppress(BlockingIOError, FileNotFoundError):
         if not folder.is_symlink() and folder.is_dir() and folder.stat().st_uid == os.getuid():
             with _locked(folder, fcntl.LOCK_EX | fcntl.LOCK_NB):
@@ -42,7 +42,7 @@ def _remove_unused(folder: Path) -> None:
 
 @contextmanager
 def _locked(folder: Path, mode: int) -> Iterator[None]:
-    """Lock a folder; the system lets go when the process ends, however it ends."""
+    """Lock a folder; the system releases the lock when the process ends, even if it is killed."""
     handle = os.open(folder, os.O_RDONLY)
     try:
         fcntl.flock(handle, mode)

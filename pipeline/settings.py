@@ -1,7 +1,7 @@
-"""YAML files of settings, read as plain data of a bounded size.
+"""Read YAML settings as plain data of bounded size.
 
-A few lines of YAML can stand for more than any memory holds (aliases of aliases), nest deeper than Python can follow,
-or hold numbers and characters that nothing can print; none of that is ever a setting.
+A few lines of YAML can expand to more than the memory (aliases of aliases), nest too deeply for Python, or contain
+numbers and characters that cannot be printed. Settings never need any of this.
 """
 
 from __future__ import annotations
@@ -24,39 +24,37 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """Return a YAML 1.2 mapping as plain dicts and lists (DVC's dialect: `1e-4` is a number, `off` a string).
 
     Raises:
-        UserError: the file is missing, is no YAML, is no mapping, or unfolds to what no settings are.
+        UserError: if the file is missing, is not YAML, is not a mapping, or exceeds the limits.
     """
     try:
         if path.exists() and not path.is_file():
-            raise UserError(f"{path}: is no file; the settings are one YAML file")
+            raise UserError(f"{path}: not a regular file; settings must be one YAML file")
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
         if len(raw) > MAX_BYTES:
-            raise UserError(f"{path}: larger than {MAX_BYTES:,} bytes; settings are not")
+            raise UserError(f"{path}: larger than {MAX_BYTES:,} bytes; is this the right file?")
         data = YAML(typ="safe", pure=True).load(io.StringIO(raw.decode("utf-8")))
         _bounded(data)
     except FileNotFoundError:
         raise UserError(
-            f"{path}: no such file; run from the project's folder, or copy one from presets/"
+            f"{path}: no such file; run from the project's folder, or copy a file from presets/"
         ) from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     except RecursionError:
-        raise UserError(f"{path}: nested too deep to be settings") from None
+        raise UserError(f"{path}: nested too deeply; is this the right file?") from None
     except (YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())[:500]}") from None
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
-        # Ours, and what ruamel raises over a value that its own tag does not fit.
-        raise UserError(
-            f"{path}: holds a value that no setting has: {' '.join(str(error).split())[:200]}"
-        ) from None
+        # From `_bounded`, and from ruamel if a value does not fit its tag.
+        raise UserError(f"{path}: unsupported value: {' '.join(str(error).split())[:200]}") from None
     if not isinstance(data, dict):
         raise UserError(f"{path}: expected a mapping of sections (corpus, extract, train, …)")
     return data
 
 
 def _bounded(data: Any) -> None:
-    """Raise ValueError where `data` unfolds without bound, or has a value that cannot be written down again."""
+    """Raise ValueError if `data` has too many values, or a value that cannot be written again."""
     waiting = [data]
     count = 0
     while waiting:
@@ -71,4 +69,4 @@ def _bounded(data: Any) -> None:
         elif isinstance(value, int) and abs(value) >= MAX_NUMBER:
             raise ValueError("a whole number of more than 64 bits")
         elif isinstance(value, str):
-            value.encode()  # raises over half a character pair
+            value.encode()  # raises ValueError for a lone surrogate

@@ -1,4 +1,4 @@
-"""Typed records of what a file says: nothing is coerced, and an unknown key is an error."""
+"""Validate the content of files as typed records: no value is coerced, and an unknown key is an error."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pipeline.messages import nearest
 
 LISTED = 20
 M = TypeVar("M", bound="Strict")
-# A message shows a value's beginning: a file may hold any.
+# Messages show only the beginning of a value, because a file may contain any.
 _SHOWN = reprlib.Repr()
 _SHOWN.maxlevel, _SHOWN.maxstring, _SHOWN.maxother = 2, 80, 80
 
 
 class Strict(BaseModel):
-    """Base of every typed record: unknown keys are errors, values are never coerced into another type."""
+    """The base of every typed record: unknown keys are errors, and values are never coerced to another type."""
 
     model_config = ConfigDict(
         extra="forbid", strict=True, frozen=True, allow_inf_nan=False, protected_namespaces=()
@@ -27,13 +27,16 @@ class Strict(BaseModel):
 
 
 def validate(model: type[M], data: Any, path: Path, prefix: str = "") -> M:
-    """Return `data` as a `model`; every problem found is listed with file, field and value.
+    """Return `data` as a `model`.
 
     Args:
-        prefix: where `data` sits in the file, such as `extract.text`.
+        model: the type of the record.
+        data: the content to validate.
+        path: the file, for messages.
+        prefix: the position of `data` in the file, such as `extract.text`.
 
     Raises:
-        UserError: with one line per problem, of the first 20.
+        UserError: if `data` is invalid; lists the first 20 problems, one per line, with field and value.
     """
     try:
         return model.model_validate(data)
@@ -53,7 +56,7 @@ def _explain(model: type[BaseModel], problem: Any, prefix: str) -> str:
     if problem["type"] == "missing":
         return f"{where}: missing"
     if problem["type"] == "value_error":
-        # Our own validators name field and value themselves.
+        # The project's own validators name field and value themselves.
         return str(problem["ctx"]["error"])
     shown = "" if len(loc) < len(problem["loc"]) else f"={_SHOWN.repr(problem['input'])}"
     return f"{where}{shown}: {problem['msg'][0].lower()}{problem['msg'][1:]}"

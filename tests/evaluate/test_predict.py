@@ -251,7 +251,7 @@ def test_overlapping_and_overlong_cues_are_answered(talk, monkeypatch, capsys):
         ("", "talk.srt: no cue has any words, so there is nothing to predict"),
         ("1\n00:00:00,000 --> 00:00:01,000\n\n", "no cue has any words"),
         ("1\nhello\n", "talk.srt:2: line='hello': expected 00:00:00,000 --> 00:00:00,000"),
-        ("1\n00:00:02,000 --> 00:00:01,000\nHi\n", "the cue ends at 1 s, not after its start"),
+        ("1\n00:00:02,000 --> 00:00:01,000\nHi\n", "the cue ends at 1 s; it must end after its start"),
         (b"1\n00:00:00,000 --> 00:00:01,000\n\xff\n", "talk.srt:3: not UTF-8"),
     ],
 )

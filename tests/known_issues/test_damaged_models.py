@@ -120,10 +120,10 @@ def test_a_changed_record_is_refused_whatever_was_changed(here):
         (
             "streams.audio.stream",
             "/abs/face",
-            r"streams.audio.stream='/abs/face': a stream's name is made of",
+            r"streams.audio.stream='/abs/face': a stream's name may contain only",
         ),
         ("streams.audio.stream", "x" * 101, "is longer than 100 bytes"),
-        ("streams.audio.weights.name", "../../etc", "weights.name='../../etc': must be the plain name"),
+        ("streams.audio.weights.name", "../../etc", "weights.name='../../etc': must be a plain file name"),
         ("streams.audio.weights.sha256", "x", "not a sha256"),
         ("streams.audio.weights", "x", "streams.audio.weights='x'"),
         ("packages", {}, "packages.torch: missing"),

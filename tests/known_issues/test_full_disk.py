@@ -68,7 +68,7 @@ def test_training_on_a_full_disk(trained: Path, limit: int, file: str) -> None:
     before = files(trained)
     said = limited(trained, "train.__main__", limit)
     assert file.replace("\\", "") in said
-    assert "not written: File too large; make room" in said
+    assert "not written: File too large; free space" in said
     assert files(trained) == before
 
 
@@ -76,7 +76,7 @@ def test_training_on_a_full_disk(trained: Path, limit: int, file: str) -> None:
 def test_evaluating_on_a_full_disk(trained: Path, limit: int) -> None:
     assert python(trained, "-m", "evaluate").returncode == 0
     before = files(trained)
-    assert ": not written: File too large; make room" in limited(trained, "evaluate.__main__", limit)
+    assert ": not written: File too large; free space" in limited(trained, "evaluate.__main__", limit)
     assert files(trained) == before
 
 
@@ -92,7 +92,7 @@ def test_output_to_a_full_disk_is_one_message(trained: Path) -> None:
         )
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        "error: No space left on device; make room, or choose another place or machine, and run again"
+        "error: No space left on device; free space or memory, or use another disk or machine, then run again"
     ]
 
 

@@ -58,7 +58,7 @@ def test_a_named_gpu_is_the_only_one(tmp_path: Path, two_gpus: None, monkeypatch
     monkeypatch.setenv("EMOFUSE_DEVICE", "cuda:1")
     assert devices(crew(TorchEncoder, tmp_path)) == ["cuda:1"]
     monkeypatch.setenv("EMOFUSE_DEVICE", "cuda:2")
-    with pytest.raises(UserError, match="PyTorch sees 2 GPUs here"):
+    with pytest.raises(UserError, match="no such GPU; PyTorch finds 2"):
         crew(TorchEncoder, tmp_path)
 
 

@@ -18,5 +18,5 @@ def test_an_old_python_is_named_before_anything_is_made(tmp_path: Path) -> None:
         ["make", "PYTHON=false", ".venv/installed"], cwd=tmp_path, env=outside, capture_output=True, text=True
     )
     assert done.returncode == 2
-    assert done.stderr.startswith("error: false is not Python 3.11 or newer; name one that is: make PYTHON=")
+    assert done.stderr.startswith("error: false is not Python 3.11 or newer; run: make PYTHON=")
     assert not (tmp_path / ".venv").exists()

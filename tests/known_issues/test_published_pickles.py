@@ -31,7 +31,7 @@ def test_lists_that_share_one_another_are_refused_at_once(tmp_path):
     entries = dialogue_rnn()
     entries["text"] = {d: [nested(12)] * n for d, n in TURNS.items()}
     begin = time.process_time()
-    with pytest.raises(UserError, match="not lists of numbers"):
+    with pytest.raises(UserError, match="expected lists of numbers"):
         layouts.read([save(tmp_path / "x.pkl", tuple_of(entries))])
     assert time.process_time() - begin < 10
 
@@ -59,7 +59,7 @@ def test_one_large_value_for_all_turns_is_refused_before_it_is_copied(tmp_path, 
     tracemalloc.start()
     try:
         with pytest.raises(
-            UserError, match=r"again and again|a sentence of 5,000,000|neither a name nor a one-hot"
+            UserError, match=r"because it repeats|a sentence has 5,000,000|neither a name nor a one-hot"
         ):
             layouts.read([path])
         assert tracemalloc.get_traced_memory()[1] < 200_000_000
@@ -84,8 +84,8 @@ def test_bad_names_of_labels_are_one_message(tmp_path, labels):
 @pytest.mark.parametrize(
     ("role", "value", "expected"),
     [
-        ("speakers", ["one", "hot"], "a speaker that is neither a name nor a one-hot vector"),
-        pytest.param("labels", 1 << 20_000, "a label that is no whole number from 0 to", id="huge"),
+        ("speakers", ["one", "hot"], "a speaker is neither a name nor a one-hot vector"),
+        pytest.param("labels", 1 << 20_000, "a label is not a whole number from 0 to", id="huge"),
     ],
 )
 def test_values_of_other_kinds_are_one_message(tmp_path, role, value, expected):
@@ -105,7 +105,7 @@ def test_half_a_character_is_replaced(tmp_path):
 def test_two_files_of_one_modality_are_not_one(tmp_path):
     entries = dialogue_rnn()
     files = [save(tmp_path / f"{name}.pkl", entries["text"]) for name in ("Text_a", "Text_b")]
-    with pytest.raises(UserError, match=r"Text_a.pkl and .*Text_b.pkl: both hold text"):
+    with pytest.raises(UserError, match=r"Text_a.pkl and .*Text_b.pkl: both contain text features"):
         layouts.read([save(tmp_path / "x.pkl", tuple_of(entries)), *files])
 
 

@@ -62,8 +62,8 @@ def test_every_way_of_writing_gives_the_same_rows(tmp_path, text, encoding):
         ("anna,1,", "anna,1.5,", "own.csv:3: turn='1.5': must be a whole number"),
         ("anna.mp4,0.4", "C:\\clips\\anna.mp4,0.4", "own.csv:2: media='C:/clips/anna.mp4': must be a relative path"),
         ("anna.mp4,0.4", "\\\\server\\anna.mp4,0.4", "own.csv:2: media='//server/anna.mp4': must be a relative path"),
-        ("Good morning!", "Good\0morning!", "own.csv:2: holds a zero byte"),
-        ("Good morning!", "Good morning, all!", "own.csv:2: 11 values, but the header has 10 columns; a text"),
+        ("Good morning!", "Good\0morning!", "own.csv:2: contains a zero byte"),
+        ("Good morning!", "Good morning, all!", "own.csv:2: 11 values, but the header has 10 columns; put quotes around a text that contains a comma"),
         ("utterance,", ",utterance,", "own.csv:1: unknown columns (no name)"),
     ],
 )  # fmt: skip
@@ -81,7 +81,7 @@ def test_the_pipelines_own_table_and_iemocap_read_no_other_numbers_either(tmp_pa
     path.write_text(
         "utterance,dialogue,turn,speaker,session,text,media,start,end,media_hash\na,x,0_1,,,,a.wav,0_4,٩,\n"
     )
-    with pytest.raises(UserError, match="3 bad values"):
+    with pytest.raises(UserError, match="3 invalid values"):
         read_utterances(path)
     corpus = raw_folders.iemocap(tmp_path / "release")
     file = tmp_path / "release/Session1/dialog/EmoEvaluation/Ses01F_impro01.txt"

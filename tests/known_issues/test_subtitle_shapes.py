@@ -180,14 +180,14 @@ def test_a_damaged_time_line_is_named_and_joins_no_turns(tmp_path, old, new, lin
     whole = f"1\n{ONE}\nGood.\n\n2\n{TWO}\nMorning.\n\n3\n{THREE}\nHm.\n"
     head, tail = whole[: whole.index("2\n00")], whole[whole.index("2\n00") :]
     (tmp_path / "talk.srt").write_text(head + tail.replace(old, new, 1))
-    with pytest.raises(UserError, match=rf"1 bad values\n.*talk\.srt:{line}: line="):
+    with pytest.raises(UserError, match=rf"1 invalid values\n.*talk\.srt:{line}: line="):
         subtitles.read(tmp_path, raw_folders.corpus("subtitles", tmp_path))
 
 
 def test_one_message_names_the_bad_lines_of_all_files(tmp_path):
     for name in "ab":
         (tmp_path / f"{name}.srt").write_text("1\n00:00:05,000 --> 00:00:04,000\nHi.\n\nx --> y\nHo.\n")
-    with pytest.raises(UserError, match="4 bad values") as caught:
+    with pytest.raises(UserError, match="4 invalid values") as caught:
         subtitles.read(tmp_path, raw_folders.corpus("subtitles", tmp_path))
     assert all(f"{name}.srt:{line}: " in str(caught.value) for name in "ab" for line in (2, 5))
 
@@ -196,7 +196,7 @@ def test_cues_left_out_are_counted(tmp_path):
     (tmp_path / "talk.srt").write_text(
         f"1\n{ONE}\nHi.\n\n2\n{TWO}\n[door]\n\n3\n{THREE}\n- (yawns)\n- ♪ la\n"
     )
-    said = "2 cues hold sounds alone and are no utterances; corpus.keep_tags=true keeps them"
+    said = "2 cues contain only sounds and were skipped; corpus.keep_tags=true keeps them"
     corpus = raw_folders.corpus("subtitles", tmp_path)
     assert prepare(corpus, tmp_path / "u.csv", tmp_path / "l.csv").endswith(said)
     kept = prepare(corpus.model_copy(update={"keep_tags": True}), tmp_path / "u.csv", tmp_path / "l.csv")
@@ -225,5 +225,7 @@ def test_the_recording_beside_is_found(tmp_path, subtitle, media):
 def test_two_files_of_one_dialogue(tmp_path):
     for name in ("talk.srt", "talk.vtt"):
         (tmp_path / name).write_text(f"1\n{ONE}\nHi.\n")
-    with pytest.raises(UserError, match=r"talk.vtt: dialogue='talk': is that of .*talk.srt already"):
+    with pytest.raises(
+        UserError, match=r"talk.vtt: dialogue='talk': duplicate of the dialogue in .*talk.srt"
+    ):
         subtitles.read(tmp_path, raw_folders.corpus("subtitles", tmp_path))

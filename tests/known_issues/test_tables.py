@@ -19,17 +19,19 @@ def read(tmp_path, rows: str):
 
 
 def test_a_dialogue_is_of_one_session_or_its_fold_would_leak(tmp_path):
-    expected = r"own.csv:3: session='2': dialogue d is of session '1' by .*own.csv:2"
+    expected = r"own.csv:3: session='2': dialogue d is in session '1' at .*own.csv:2"
     with pytest.raises(UserError, match=expected):
         read(tmp_path, "a,d,0,train,1\nb,d,1,train,2\n")
     lines = [",".join(UTTERANCE_COLUMNS), "a,d,0,A,1,,,,,", "b,d,1,A,2,,,,,"]
     (tmp_path / "u.csv").write_text("\n".join(lines) + "\n")
-    with pytest.raises(UserError, match="line 3: session='2': dialogue d is of '1'"):
+    with pytest.raises(UserError, match="line 3: session='2': dialogue d has session '1' in an earlier row"):
         read_utterances(tmp_path / "u.csv")
 
 
 def test_two_turns_of_one_number_have_no_order(tmp_path):
-    with pytest.raises(UserError, match=r"own.csv:3: turn='0': of dialogue d is at .*own.csv:2 already"):
+    with pytest.raises(
+        UserError, match=r"own.csv:3: turn='0': duplicate turn of dialogue d; first at .*own.csv:2"
+    ):
         read(tmp_path, "u10,d,0,train,\nu2,d,0,train,\n")
 
 
@@ -46,4 +48,4 @@ def test_media_that_come_later_are_looked_for_by_the_command_that_is_named(tmp_p
     (tmp_path / "own.csv").write_text("utterance,dialogue,turn,split,media\na,d,0,train,a.wav\n")
     corpus = raw_folders.corpus("csv", tmp_path)
     said = prepare(corpus, tmp_path / "u.csv", tmp_path / "l.csv")
-    assert "once they are there: `dvc repro --force prepare`" in said
+    assert "when the files exist, run `dvc repro --force prepare`" in said

@@ -42,7 +42,9 @@ def test_linked_splits_are_read_hidden_folders_are_not_and_loops_end(tmp_path):
 def test_one_folder_under_two_names_is_an_error(tmp_path):
     (tmp_path / "pool").mkdir()
     (tmp_path / "train").symlink_to("pool")
-    with pytest.raises(UserError, match=r"train and .*pool are one folder, by a link; keep one of them"):
+    with pytest.raises(
+        UserError, match=r"train and .*pool are the same folder, through a link; keep one of them"
+    ):
         files(tmp_path, ".srt")
 
 

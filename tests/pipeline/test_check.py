@@ -82,7 +82,7 @@ def test_clips_of_another_length_than_the_annotation_says(tmp_path):
     text = report(corpus, pictures=False)
     assert (
         "\ndiffer from their annotation by more than 0.5 s: 1: train_dia0000_utt03 (train_splits/dia0_utt3.mp4, 4.0 s, "
-        "by the annotation 1.0 s)\n"
+        "annotated 1.0 s)\n"
     ) in text
 
 
@@ -130,7 +130,7 @@ def test_mistakes_of_the_annotation_are_listed(tmp_path):
     path.write_bytes(path.read_bytes().replace(b",0,3,", b",0,0,").replace(b"anger", b"rage"))
     with pytest.raises(UserError) as caught:
         report(corpus, pictures=False)
-    assert "2 bad values" in str(caught.value)
+    assert "2 invalid values" in str(caught.value)
     assert "utterance='train_dia0000_utt00': is at" in str(caught.value)
     assert "emotion='rage'" in str(caught.value)
 

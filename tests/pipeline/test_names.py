@@ -24,7 +24,7 @@ BAD = ["", ".", "..", "../up", "/abs/face", "a/b", "a\\b", "a\nb", "a\0b", "\udc
 
 @pytest.mark.parametrize("name", [*BAD, "x;touch y", "-rf", "a b", "$(id)", "'", "none", "status", "x.h5"])
 def test_no_stream(name):
-    with pytest.raises(ValueError, match=r"a stream's name|word of the command line|longer"):
+    with pytest.raises(ValueError, match=r"a stream's name|word of the command line|at most"):
         names.stream(name)
 
 
@@ -35,13 +35,13 @@ def test_streams(name):
 
 @pytest.mark.parametrize("name", BAD)
 def test_no_file(name):
-    with pytest.raises(ValueError, match=r"plain name|longer"):
+    with pytest.raises(ValueError, match=r"plain file name|at most 100 bytes"):
         names.file(name)
 
 
 @pytest.mark.parametrize("name", ["", "a\nb", "\udcff", "x" * 101])
 def test_no_label(name):
-    with pytest.raises(ValueError, match=r"must be a word|longer"):
+    with pytest.raises(ValueError, match=r"must be a word|at most"):
         names.label(name)
 
 
@@ -88,5 +88,5 @@ def test_a_key_never_reaches_the_shell(tmp_path, key):
     dvc("init", "-q")
     done = dvc("repro", "-s", f"extract@{key}")
     assert done.returncode != 0
-    assert "a stream's name is made of letters" in done.stderr
+    assert "a stream's name may contain only letters" in done.stderr
     assert not (tmp_path / "canary").exists()

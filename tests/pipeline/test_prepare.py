@@ -109,7 +109,7 @@ def test_an_unreadable_file_is_named(tmp_path, monkeypatch):
 
 
 def test_an_unknown_corpus_lists_the_known(tmp_path):
-    with pytest.raises(UserError, match=f"no such corpus; there are {', '.join(REGISTRY)}"):
+    with pytest.raises(UserError, match=f"unknown corpus; choose one of {', '.join(REGISTRY)}"):
         read(raw_folders.corpus("mold", tmp_path))
 
 
