@@ -62,7 +62,7 @@ def _export(args: argparse.Namespace) -> None:
         else:
             export.to_csv(cache, to)
             if cache.has_frames:
-                print("frames are left out of a csv; --to npz has them")
+                print("the csv contains no frames; use --to npz for frames")
     print(to)
 
 

@@ -1,7 +1,7 @@
 """Read a feature cache as an untrusted file.
 
     with FeatureCache(Path("data/features/text.h5")) as cache:
-        pooled = cache.pooled()      # [N, P] f4, NaN rows where cache.status != 0
+        pooled = cache.pooled()      # [N, P] f4; rows are NaN if cache.status != 0
 
 Opening checks the structure. Every read compares whole chunks with their sums and checks the values. `verify` reads
 everything and recomputes the digest. A file of the first format has no sums, so opening it verifies it.

@@ -77,20 +77,20 @@ class Chunks:
 
         def look(info: h5d.StoreInfo) -> None:
             if info.size != size or info.filter_mask or info.byte_offset + size > file_size:
-                raise self._wrong(f"the chunk at row {info.chunk_offset[0]} is cut or unchecked")
+                raise self._wrong(f"the chunk at row {info.chunk_offset[0]} is truncated or has no checksum")
             nonlocal found
             found += 1
 
         with guard(self.path, self.name):
             self._dataset.chunk_iter(look)
         if found != len(self):
-            raise self._wrong(f"{found} chunks of {chunk} do not make the shape {self.shape}")
+            raise self._wrong(f"{found} chunks of {chunk} do not fill the shape {self.shape}")
 
     def check_fletcher32(self) -> None:
-        """Read all through HDF5, which compares its own checksums, for whoever reads the file without sums.
+        """Read the dataset through HDF5 to compare its own checksums, on which other HDF5 readers rely.
 
         Raises:
-            CacheError: a chunk does not fit its checksum.
+            CacheError: if a chunk does not match its checksum.
         """
         row = [0] * (len(self.shape) - 1)
         with guard(self.path, self.name):

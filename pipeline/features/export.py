@@ -20,7 +20,7 @@ from pipeline.features.schema import STATUSES
 def to_npz(cache: FeatureCache, path: Path) -> None:
     """Write the arrays under their names in the cache, and `about`, their provenance as JSON.
 
-    `status` holds names instead of numbers. No array is pickled. Frames are streamed, so their size is not limited by
+    `status` contains names instead of numbers. No array is pickled. Frames are streamed, so their size is not limited by
     memory.
 
     Raises:

@@ -105,13 +105,13 @@ def no_checksum(file):
     files.put(file, "pooled", np.zeros((N, 5), "f4"), fletcher32=False)
 
 
-@hostile("pooled: the chunk at row 0 is cut or unchecked")
+@hostile("pooled: the chunk at row 0 is truncated or has no checksum")
 def checksum_switched_off_for_one_chunk(file):
     put_raw(file, "pooled", h5t.IEEE_F32LE, (N, 5))
     file["pooled"].id.write_direct_chunk((0, 0), bytes(4 * N * 5 + 4), filter_mask=1)
 
 
-@hostile("pooled: the chunk at row 0 is cut or unchecked")
+@hostile("pooled: the chunk at row 0 is truncated or has no checksum")
 def chunk_shorter_than_its_shape(file):
     put_raw(file, "pooled", h5t.IEEE_F32LE, (N, 5))
     file["pooled"].id.write_direct_chunk((0, 0), bytes(44))
