@@ -1,4 +1,4 @@
-"""A stage killed at any moment and started again ends with the bytes of a run that was not.
+"""A command killed or stopped at any moment and started again ends with the bytes of an undisturbed run.
 
 KILLS=100 gives each command a hundred moments, KILLS_SEED draws others.
 """
@@ -9,11 +9,13 @@ import hashlib
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 
@@ -33,7 +35,23 @@ STAGES = {
     "train": ["train"],
     "evaluate": ["evaluate"],
     "predict": ["evaluate.predict", "--csv", "corpora/own/own.csv", "--to", "answers"],
+    "import": [
+        "pipeline.features",
+        "import",
+        "corpora/vectors.npz",
+        "--stream",
+        "imported",
+        "--modality",
+        "audio",
+        "--corpus",
+        "own",
+        "--licence",
+        "ours",
+        "--encoder",
+        "drawn",
+    ],
 }
+DVC = ["prepare", "extract", "train", "evaluate"]  # what `dvc repro` runs
 # What a command made that the next start would find and not make again.
 MADE = {
     "prepare": ["data/utterances.csv", "data/labels.csv"],
@@ -42,6 +60,7 @@ MADE = {
     "evaluate": [f"results/{name}" for name in ("metrics.json", "details.json", "predictions.csv", "plots",
                                                 "report.html")],
     "predict": ["answers"],
+    "import": ["data/features/imported.h5"],
 }  # fmt: skip
 OUTPUTS = ("data/utterances.csv", "data/labels.csv", "data/features", "models", "results", "answers")
 
@@ -65,7 +84,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
             for turn, emotion in enumerate(["joy", "anger"] * 2)
         ]
     (folder / "corpora/own/own.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
-    (folder / ".gitignore").open("a").write("/answers/\n/corpora/\n/temporary/\n")
+    vectors = np.random.default_rng(0).normal(size=(len(rows) - 1, 4000)).astype(np.float32)
+    np.savez(folder / "corpora/vectors.npz", ids=[row.split(",")[0] for row in rows[1:]], vectors=vectors)
+    (folder / ".gitignore").open("a").write("/answers/\n/temporary/\n")
     git(folder, "add", "-A")
     git(folder, "commit", "-q", "-m", "Few sentences")
     for words in STAGES.values():
@@ -85,6 +106,80 @@ def test_a_killed_stage_costs_nothing(whole: Path, tmp_path: Path, stage: str) -
         killed(folder, moment, *STAGES[stage])
         run(folder, *STAGES[stage], TMPDIR=str(folder / "temporary"))
         undisturbed(folder, whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["extract", "train", "predict"])
+def test_a_stopped_stage_goes_on(whole: Path, tmp_path: Path, stage: str) -> None:
+    """The whole group is stopped, as by Ctrl-Z, and goes on."""
+    folder = copied(whole, tmp_path)
+    remove(folder, stage)
+    took = seconds(folder, *STAGES[stage])
+    for moment in moments(f"stopped {stage}", took):
+        remove(folder, stage)
+        process = started(folder, *STAGES[stage])
+        time.sleep(moment)
+        os.killpg(process.pid, signal.SIGSTOP)
+        time.sleep(3)
+        os.killpg(process.pid, signal.SIGCONT)
+        assert process.wait() == 0
+        undisturbed(folder, whole)
+
+
+@pytest.mark.slow
+def test_a_killed_dvc_costs_nothing(whole: Path, tmp_path: Path) -> None:
+    """`dvc` alone is killed: its stage runs on beside the next `dvc repro`."""
+    folder = copied(whole, tmp_path)
+    anew(folder)
+    took = seconds(folder, "dvc", "repro")
+    assert hashes(folder) == hashes(whole)
+    for moment in moments("dvc", took):
+        anew(folder)
+        killed(folder, moment, "dvc", "repro")
+        run(folder, "dvc", "repro", TMPDIR=str(folder / "temporary"))
+        assert "up to date" in run(folder, "dvc", "status")
+        undisturbed(folder, whole)
+
+
+@pytest.mark.slow
+def test_a_killed_queue_costs_nothing(whole: Path, tmp_path: Path) -> None:
+    """The queue's group is killed; the same experiment queued again has the bytes of an undisturbed one."""
+    folder = copied(whole, tmp_path)
+    anew(folder)
+    run(folder, "dvc", "repro")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "A finished run")
+    before = hashes(folder)
+    queue = ["dvc", "exp", "run", "--queue", "-S", "train.lr=0.01", "-n"]
+    begin = time.monotonic()
+    run(folder, *queue, "undisturbed")
+    run(folder, "dvc", "exp", "run", "--run-all")
+    took = time.monotonic() - begin
+    for count, moment in enumerate(moments("queue", took)):
+        run(folder, *queue, f"killed{count}")
+        killed(folder, moment, "dvc", "exp", "run", "--run-all", group=True)
+        run(folder, *queue, f"again{count}")
+        run(folder, "dvc", "exp", "run", "--run-all")
+        for name in ("results/metrics.json", "dvc.lock"):
+            again, whole_run = (show(folder, f"{exp}:{name}") for exp in (f"again{count}", "undisturbed"))
+            assert again == whole_run, name
+        assert hashes(folder) == before
+
+
+def show(folder: Path, experiment: str) -> str:
+    name, _, path = experiment.partition(":")
+    refs = git(folder, "for-each-ref", "--format=%(refname)", "refs/exps").split()
+    (ref,) = [ref for ref in refs if ref.endswith(f"/{name}")]
+    return git(folder, "show", f"{ref}:{path}")
+
+
+def anew(folder: Path) -> None:
+    """Forget all that a `dvc repro` made and remembers."""
+    for stage in DVC:
+        remove(folder, stage)
+    (folder / "dvc.lock").unlink(missing_ok=True)
+    for name in (".dvc/cache", ".dvc/tmp"):
+        shutil.rmtree(folder / name, ignore_errors=True)
 
 
 def copied(whole: Path, folder: Path) -> Path:
@@ -115,17 +210,21 @@ def moments(name: str, took: float) -> list[float]:
     return found
 
 
-def killed(folder: Path, moment: float, *words: str) -> None:
-    """Start `python -m WORDS`, and end that process alone by SIGKILL after `moment` seconds."""
-    process = subprocess.Popen(
+def started(folder: Path, *words: str) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
         [sys.executable, "-m", *words], cwd=folder, env=environment(TMPDIR=str(folder / "temporary")),
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         start_new_session=True,
     )  # fmt: skip
+
+
+def killed(folder: Path, moment: float, *words: str, group: bool = False) -> None:
+    """Start `python -m WORDS`, and end that process alone, or its group, by SIGKILL after `moment` seconds."""
+    process = started(folder, *words)
     try:
         process.wait(moment)
     except subprocess.TimeoutExpired:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL) if group else process.kill()
         process.wait()
 
 
