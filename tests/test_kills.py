@@ -36,21 +36,10 @@ STAGES = {
     "evaluate": ["evaluate"],
     "predict": ["evaluate.predict", "--csv", "corpora/own/own.csv", "--to", "answers"],
     "import": [
-        "pipeline.features",
-        "import",
-        "corpora/vectors.npz",
-        "--stream",
-        "imported",
-        "--modality",
-        "audio",
-        "--corpus",
-        "own",
-        "--licence",
-        "ours",
-        "--encoder",
-        "drawn",
+        "pipeline.features", "import", "corpora/vectors.npz", "--array", "vectors", "--ids", "ids",
+        "--stream", "imported", "--modality", "audio", "--corpus", "own", "--licence", "ours", "--encoder", "drawn",
     ],
-}
+}  # fmt: skip
 DVC = ["prepare", "extract", "train", "evaluate"]  # what `dvc repro` runs
 # What a command made that the next start would find and not make again.
 MADE = {
