@@ -222,7 +222,7 @@ def test_a_table_row_without_its_file_and_a_truncated_clip_are_rows_with_a_statu
     face = next(s for s in details["streams"] if s["stream"] == "face")
     assert (face["status"]["missing_file"], face["status"]["corrupt"]) == (1, 1)
     status = run(project, "extract", "status", "face")
-    assert re.search(rf"{clips[0].stem}  missing_file  .*{clips[0].name}: was not there", status)
+    assert re.search(rf"{clips[0].stem}  missing_file  .*{clips[0].name}: did not exist", status)
     assert re.search(rf"{clips[1].stem}  corrupt  not a media file, or its index is missing", status)
 
 

@@ -83,7 +83,7 @@ def test_a_clip_that_changed_since_the_tables_were_made_is_not_kept_under_its_ol
     clip(path, 0.7, video=False, codec="pcm_s16le")
     failure = encoder.read(asked)
     assert (failure.status, failure.reason) == (
-        "missing_file", "a.wav: another file than when the tables were prepared",
+        "missing_file", "a.wav: has changed since the tables were prepared",
     )  # fmt: skip
     # Seen also where its size is the old one.
     shutil.copy(path, tmp_path / "b.wav")

@@ -132,7 +132,7 @@ def test_a_very_short_utterance_can_be_trained_on(project, checkpoints):
 
 def test_whisper_is_refused(monkeypatch, project, checkpoints):
     make(project, checkpoints["whisper"])
-    with pytest.raises(UserError, match="Whisper is not fine-tuned here"):
+    with pytest.raises(UserError, match="Whisper cannot be fine-tuned"):
         tuned.finetune(monkeypatch)
 
 
