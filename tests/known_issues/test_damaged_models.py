@@ -122,7 +122,7 @@ def test_a_changed_record_is_refused_whatever_was_changed(here):
             "/abs/face",
             r"streams.audio.stream='/abs/face': a stream's name may contain only",
         ),
-        ("streams.audio.stream", "x" * 101, "is longer than 100 bytes"),
+        ("streams.audio.stream", "x" * 101, "must be at most 100 bytes"),
         ("streams.audio.weights.name", "../../etc", "weights.name='../../etc': must be a plain file name"),
         ("streams.audio.weights.sha256", "x", "not a sha256"),
         ("streams.audio.weights", "x", "streams.audio.weights='x'"),

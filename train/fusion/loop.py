@@ -73,8 +73,7 @@ def fit(
     scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, **knobs.plateau.model_dump())
     span = knobs.ema_epochs * math.ceil(len(train) / knobs.batch_size)
     decay = math.exp(-1 / span) if span else 0.0
-    update = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]  # torch ships it without types
-    average = AveragedModel(model, multi_avg_fn=update)
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
     parts = {"model": model, "average": average, "optimiser": optimiser, "scheduler": scheduler}
     done = Trained({}, 0, [])
     saved = read_state(state)
