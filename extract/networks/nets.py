@@ -138,11 +138,24 @@ def load(network: str, path: Path) -> nn.Module:
 
         # The file also holds the classifier of the training set's people, which features do not need.
         net, state = InceptionResnetV1(), {k: v for k, v in state.items() if not k.startswith("logits.")}
-    _load_strictly(net, state, path)
-    return net.eval().requires_grad_(False)
+    return load_strictly(net, state, path)
 
 
-def _load_strictly(net: nn.Module, state: Mapping[str, Tensor], path: Path) -> None:
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a safetensors file or a torch state dict by name.
+
+    Raises:
+        UserError: the file is unreadable.
+    """
+    return _read(path, _torch_state)
+
+
+def load_strictly(net: nn.Module, state: Mapping[str, Tensor], path: Path) -> nn.Module:
+    """Give a network its tensors and make it ready for inference.
+
+    Raises:
+        UserError: tensors are missing, unexpected or of another shape; lists which.
+    """
     own = net.state_dict()
     # Inference does not use batch norm's step counter, and older files lack it.
     missing = [k for k in own if k not in state and not k.endswith("num_batches_tracked")]
@@ -160,6 +173,7 @@ def _load_strictly(net: nn.Module, state: Mapping[str, Tensor], path: Path) -> N
             f"`network` to the file's:\n{report}"
         )
     net.load_state_dict({**own, **state})
+    return net.eval().requires_grad_(False)
 
 
 def _list(names: list[str]) -> str:
