@@ -96,11 +96,13 @@ class Encoder(ABC, Generic[P]):
         batch_size: largest number of items per call of `encode`.
         params: params of the stream.
         media: folder that `Item.source` is relative to.
+        kept: folder for results that other streams can use, too; None keeps nothing.
     """
 
     modality: ClassVar[str]
     params_model: ClassVar[type[StreamParams]]
     batch_size: int = 1
+    kept: Path | None = None
 
     def __init__(self, params: P, media: Path) -> None:
         self.params = params

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ def encoder_of(stream: str, params: Params, path: Path = PARAMS) -> Encoder[Any]
         return _with_valid_frames(kind(own, media_root(params.corpus.root)), f"{path}: finetune.{stream}")
     if stream in params.extract:
         encoder = build(stream, params.extract[stream], path, media_root(params.corpus.root))
+        encoder.kept = Path(os.environ.get("DVC_ROOT") or ".") / ".cache" / "kept"
         return _with_valid_frames(encoder, f"{path}: extract.{stream}")
     raise unknown(stream, params, path)
 

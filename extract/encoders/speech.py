@@ -43,7 +43,7 @@ from extract.networks.pretrained import (
     save_model,
 )
 from extract.reading.encoder import MediaEncoder
-from extract.reading.media import MediaParams, media_item
+from extract.reading.media import MediaParams, Span, media_item
 from extract.reading.sound import read_audio
 from pipeline.env import device
 from pipeline.errors import UserError
@@ -122,8 +122,8 @@ class SpeechEncoder(MediaEncoder[SpeechParams], PretrainedEncoder[SpeechParams],
         return Item(item.content, item.source, length=math.ceil((end - (begin or 0.0)) / BUCKET_SECONDS))
 
     @override
-    def decode(self, path: Path, start: float | None, end: float | None) -> np.ndarray | Failure:
-        samples = read_audio(path, start, end, self._rate, self.params.max_seconds)
+    def decode(self, span: Span) -> np.ndarray | Failure:
+        samples = read_audio(*span[:3], self._rate, self.params.max_seconds)
         if self._frames_of(len(samples)) < 1:
             ms = len(samples) / self._rate * 1000
             return Failure("too_short", f"{ms:.0f} ms of sound is shorter than one frame")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -71,7 +72,7 @@ class LRASD(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        pairs = list(zip(CHANNELS, CHANNELS[1:], strict=False))
+        pairs = list(pairwise(CHANNELS))
         self.pictures = nn.ModuleList(
             Convolutions(a, b, columns=True, stride=2 if i == 0 else 1) for i, (a, b) in enumerate(pairs)
         )
@@ -159,7 +160,9 @@ def _names(state: dict[str, Tensor]) -> dict[str, Tensor]:
     found = {}
     for key, value in state.items():
         module, _, tensor = key.rpartition(".")
-        if match := re.fullmatch(r"model\.(visual|audio)Encoder\.block([1-3])\.([smt])_(norm_)?([12])", module):
+        if match := re.fullmatch(
+            r"model\.(visual|audio)Encoder\.block([1-3])\.([smt])_(norm_)?([12])", module
+        ):
             kind, block, axis, norm, number = match.groups()
             place = places[f"{axis}_{number}"] + (1 if norm else 0)
             module = f"{'pictures' if kind == 'visual' else 'sound'}.{int(block) - 1}.{place}"

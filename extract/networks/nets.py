@@ -169,8 +169,7 @@ def load_strictly(net: nn.Module, state: Mapping[str, Tensor], path: Path) -> nn
     if any(problems.values()):
         report = "\n".join(f"  {len(k)} {what}: {_list(k)}" for what, k in problems.items() if k)
         raise UserError(
-            f"weights: {path} does not match {type(net).__name__}; set `weights` to a file of this network, or "
-            f"`network` to the file's:\n{report}"
+            f"weights: {path} does not match the network {type(net).__name__}; name a file of that network:\n{report}"
         )
     net.load_state_dict({**own, **state})
     return net.eval().requires_grad_(False)

@@ -1,7 +1,7 @@
-"""Find faces once: boxes of a clip's pictures, kept on disk for every stream that looks at the same pictures.
+"""Keep the boxes of a clip's pictures on disk, for every stream that looks at the same pictures.
 
-A file per clip and way of detecting, `{"boxes": {"SECONDS": [[x0, y0, x1, y1, probability], …]}}`. Detection takes most
-of a face stream's time, and depends neither on the network nor on which faces are taken or how they are cut.
+Detection takes most of a face stream's time. It does not depend on the network, on the faces that are taken, or on how
+they are cropped. Each clip has one file: `{"boxes": {"SECONDS": [[x0, y0, x1, y1, probability], …]}}`.
 """
 
 from __future__ import annotations
@@ -9,75 +9,99 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
+from functools import cached_property
+from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from extract.reading import faces
 from pipeline.disk import write_text
 
-Picture = tuple[float, np.ndarray]
+if TYPE_CHECKING:
+    import torch
+
+    from extract.reading.mtcnn import Detector
+
+PACKAGES = ("av", "facenet-pytorch", "numpy", "opencv-python-headless", "torch", "torchvision")
+GPU_PICTURES = 8
 
 
 class Detections:
-    """The boxes known of one clip.
+    """The known boxes of one clip: `boxes` has [F, 5] f4 per picture, by the seconds at which it is shown.
 
     Args:
-        folder: where they are kept; None keeps nothing.
-        way: what decides the boxes: the clip's content and span, and all that the detector depends on.
+        folder: the folder of the files; None reads and writes nothing.
+        way: all that decides the boxes: the clip's content and span, the detector's params and code.
     """
 
     def __init__(self, folder: Path | None, way: dict[str, Any]) -> None:
         key = hashlib.sha256(json.dumps(way, sort_keys=True).encode()).hexdigest()
         self._path = folder / key[:2] / f"{key}.json" if folder else None
-        self._boxes = _read(self._path) if self._path else {}
-        self._known = len(self._boxes)
-
-    def get(self, seconds: float) -> np.ndarray | None:
-        """Return the boxes [F, 5] of the picture shown at `seconds`; None where nobody has looked."""
-        return self._boxes.get(_name(seconds))
-
-    def put(self, seconds: float, boxes: np.ndarray) -> None:
-        """Remember the boxes [F, 5] of a picture."""
-        self._boxes[_name(seconds)] = boxes
+        self.boxes = _read(self._path) if self._path else {}
+        self._known = len(self.boxes)
 
     def keep(self) -> None:
-        """Write what is new.
+        """Write the file, if any boxes are new.
 
         Raises:
-            OSError: the disk does not take it.
+            UserError: if the disk is full, read-only or broken.
         """
-        if self._path is None or len(self._boxes) == self._known:
+        if self._path is None or len(self.boxes) == self._known:
             return
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        boxes = {name: self._boxes[name].astype(float).tolist() for name in sorted(self._boxes, key=float)}
+        boxes = {repr(at): self.boxes[at].astype(float).tolist() for at in sorted(self.boxes)}
         write_text(self._path, json.dumps({"boxes": boxes}))
 
 
-def known_first(
-    pictures: Iterable[Picture], detections: Detections, group: int
-) -> Iterator[tuple[list[Picture], list[Picture]]]:
-    """Return pictures in order, in groups: those whose boxes are known, and up to `group` of one size to look at."""
-    known: list[Picture] = []
-    unknown: list[Picture] = []
-    for picture in pictures:
-        full = len(unknown) == group or (unknown and picture[1].shape != unknown[0][1].shape)
-        if full or len(known) == group:
-            yield known, unknown
-            known, unknown = [], []
-        (unknown if detections.get(picture[0]) is None else known).append(picture)
-    if known or unknown:
-        yield known, unknown
+class Finder:
+    """A way to detect faces, in each picture once.
+
+    Args:
+        min_face: the smallest side of a face in pixels.
+        threshold: the lowest probability of a face.
+        longest: the longer side in pixels to which larger pictures are shrunk; 0 disables shrinking.
+        device: where the networks compute.
+
+    Attributes:
+        at_once: pictures that are detected in together.
+        way: all that decides the boxes of a picture, but for the project's code.
+    """
+
+    def __init__(self, min_face: int, threshold: float, longest: int, device: torch.device) -> None:
+        self._settings = (min_face, threshold, device)
+        self._longest = longest
+        self.at_once = GPU_PICTURES if device.type == "cuda" else 1
+        self.way = {
+            "min_face": min_face,
+            "threshold": threshold,
+            "detect_size": longest,
+            "packages": {name: metadata.version(name) for name in PACKAGES},
+        }
+
+    def find(
+        self, pictures: Iterable[tuple[float, np.ndarray]], known: Detections
+    ) -> Iterator[tuple[float, np.ndarray, np.ndarray]]:
+        """Return each picture with its boxes [F, 5] f4, and add them to `known`."""
+        for group in faces.groups(pictures, self.at_once):
+            new = [(at, picture) for at, picture in group if at not in known.boxes]
+            if new:
+                found = faces.find([picture for _, picture in new], self._detect, self._longest)
+                known.boxes.update(zip((at for at, _ in new), found, strict=True))
+            for at, picture in group:
+                yield at, picture, known.boxes[at]
+
+    @cached_property
+    def _detect(self) -> Detector:
+        from extract.reading.mtcnn import Detector
+
+        return Detector(*self._settings)
 
 
-def _name(seconds: float) -> str:
-    return repr(float(seconds))
-
-
-def _read(path: Path) -> dict[str, np.ndarray]:
-    """Return a file's boxes by the picture's seconds; a damaged file is as good as none, since all can be found again."""
+def _read(path: Path) -> dict[float, np.ndarray]:
+    """Return a file's boxes by seconds; none if the file is damaged, since they can be detected again."""
     try:
         boxes = json.loads(path.read_text(encoding="utf-8"))["boxes"]
-        return {name: np.array(rows, np.float32).reshape(-1, 5) for name, rows in boxes.items()}
+        return {float(at): np.array(rows, np.float32).reshape(-1, 5) for at, rows in boxes.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return {}

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from pathlib import Path
 from typing import Any, TypeVar
 
 from typing_extensions import override
 
 from extract.contract import Encoder, Failure, Item
-from extract.reading.media import MediaError, MediaParams, source
+from extract.reading.media import MediaError, MediaParams, Span, source
 
 P = TypeVar("P", bound=MediaParams)
 
@@ -21,15 +20,13 @@ class MediaEncoder(Encoder[P]):
     def read(self, item: Item) -> Any | Failure:
         try:
             path = source(self.media, item)
-            return self.decode(path, item.content["start"], item.content["end"])
+            return self.decode(Span(path, item.content["start"], item.content["end"], item.key))
         except MediaError as error:
             return error.failure
 
     @abstractmethod
-    def decode(self, path: Path, start: float | None, end: float | None) -> Any | Failure:
-        """Return the input of `encode` for the span of a file from `start` to `end` in seconds.
-
-        None means the file's start or end.
+    def decode(self, span: Span) -> Any | Failure:
+        """Return the input of `encode` for the span.
 
         Raises:
             MediaError: the span has no usable sound or pictures.

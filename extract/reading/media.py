@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from extract.contract import Failure, Item
 from pipeline import fragments
@@ -28,6 +28,22 @@ class MediaParams(StreamParams):
     """
 
     max_seconds: Positive = 120.0
+
+
+class Span(NamedTuple):
+    """A span of a media file.
+
+    Attributes:
+        path: the file, with its fragment.
+        start: seconds; None is the file's start.
+        end: seconds; None is the file's end.
+        key: hash of the file's content and the span.
+    """
+
+    path: Path
+    start: float | None
+    end: float | None
+    key: str
 
 
 class MediaError(Exception):

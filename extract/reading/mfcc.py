@@ -1,4 +1,4 @@
-"""Mel-frequency cepstral coefficients as `python_speech_features` computes them by default; LR-ASD was trained on these."""
+"""Mel-frequency cepstral coefficients with the defaults of `python_speech_features`, on which LR-ASD was trained."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def mfcc(sound: np.ndarray, rows: int) -> np.ndarray:
     bands = power @ _filters().T
     out = np.log(np.where(bands == 0, tiny, bands)) @ _cosines().T
     out[:, 0] = np.log(np.where(energy == 0, tiny, energy))
-    return out.astype(np.float32)
+    return np.asarray(out, np.float32)
 
 
 @cache

@@ -1,7 +1,7 @@
-"""Find the face that speaks: of each shot's tracks the one whose pictures go with the sound.
+"""Find the face that speaks: the track of each shot whose pictures fit the sound.
 
-A shot with one face needs no score: that face is taken. In a shot with several each is scored: by LR-ASD
-(extract/networks/lr_asd.py) where its weights are given, otherwise by how far the mouth's motion follows the sound.
+If a shot has one face, that face is taken. If it has several, each is scored: by LR-ASD (extract/networks/lr_asd.py) if
+its weights are given, otherwise by how far the mouth follows the sound.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ SAMPLES = 16_000 // RATE
 LONGEST = 20 * RATE  # pictures scored at once
 WINDOWS = (2 * RATE, 4 * RATE)  # pictures; the network's logits are averaged over these cuts
 MOUTH, EYES = np.s_[:, 44:92, 28:84], np.s_[:, 0:28, 16:96]
+DARK = 8  # percent of the mouth's pixels that are darker than its darkness
 LAGS = range(-2, 3)  # pictures between mouth and sound
 
 
@@ -53,7 +54,7 @@ class Cast:
 def cast(
     shots: Sequence[Sequence[Track]],
     pictures: Callable[[], Iterable[Picture]],
-    sound: Callable[[], np.ndarray],
+    sound: Callable[[], np.ndarray | None],
     scorer: Callable[[], Scorer],
 ) -> list[Cast]:
     """Return each shot's faces and who of them speaks.
@@ -61,14 +62,15 @@ def cast(
     Args:
         shots: the tracks of each shot.
         pictures: decode the clip; called only if a shot has more than one face, as are `sound` and `scorer`.
-        sound: return the clip's sound [S] f4 at 16 kHz.
+        sound: return the clip's sound [S] f4 at 16 kHz; None if it has none, then nobody speaks in such a shot.
         scorer: load what scores.
     """
     contested = [track for tracks in shots if len(tracks) > 1 for track in tracks]
-    if not contested:
-        return [Cast(tracks, [None] * len(tracks), 0 if tracks else None) for tracks in shots]
+    heard = sound() if contested else None
+    if heard is None:
+        return [Cast(tracks, [None] * len(tracks), 0 if len(tracks) == 1 else None) for tracks in shots]
     judge = scorer()
-    means = iter(_mean_scores(contested, pictures(), sound(), judge))
+    means = iter(_mean_scores(contested, pictures(), heard, judge))
     found = []
     for tracks in shots:
         if len(tracks) < 2:
@@ -78,6 +80,20 @@ def cast(
         best = int(np.argmax(scores))
         found.append(Cast(tracks, scores, best if scores[best] > judge.least else None))
     return found
+
+
+def speaking(casts: Sequence[Cast]) -> list[Track]:
+    """Return the tracks of the face that speaks, of each shot in which somebody in view does."""
+    return [one.tracks[one.speaker] for one in casts if one.speaker is not None]
+
+
+def likeliest(casts: Sequence[Cast]) -> list[Track]:
+    """Return the track with the highest score, or the longest if there are no scores; empty if there is no face."""
+    tracks = [(score, track) for one in casts for score, track in zip(one.scores, one.tracks, strict=True)]
+    best = max(
+        tracks, key=lambda pair: (-np.inf if pair[0] is None else pair[0], len(pair[1].at)), default=None
+    )
+    return [best[1]] if best else []
 
 
 def by_network(logits: Callable[[np.ndarray, np.ndarray, Sequence[int]], np.ndarray]) -> Scorer:
@@ -91,19 +107,21 @@ def by_network(logits: Callable[[np.ndarray, np.ndarray, Sequence[int]], np.ndar
 
 
 def by_motion() -> Scorer:
-    """Return the scorer without weights: the correlation of the mouth's motion with the sound's loudness.
+    """Return the scorer without weights: how far the mouth follows the loudness of the sound, -1 to 1.
 
-    What moves the eyes as much (a nod, a camera) is no speech and taken off. A face whose mouth does not follow the
-    sound at all has 0.
+    It is the mean of two correlations: that of the mouth's motion, less the motion about the eyes (a nod, a moving
+    camera), and that of the darkness of the mouth, which is darker when open.
     """
 
     def score(pictures: np.ndarray, sound: np.ndarray) -> np.ndarray:
-        mouth, eyes = _motion(pictures[MOUTH]), _motion(pictures[EYES])
-        moved, loud = _smooth(np.maximum(mouth - eyes, 0)), _smooth(_loudness(sound, len(pictures)))
-        best = max((_correlation(moved, loud, lag) for lag in LAGS), default=0.0)
-        return np.full(len(pictures), best, np.float32)
+        loud = _smooth(_loudness(sound, len(pictures)))
+        mouth, eyes = pictures[MOUTH], pictures[EYES]
+        moved = _smooth(np.maximum(_motion(mouth) - _motion(eyes), 0))
+        dark = -np.percentile(mouth.reshape(len(mouth), -1), DARK, axis=1)
+        both = (max(_correlation(follows, loud, lag) for lag in LAGS) for follows in (moved, dark))
+        return np.full(len(pictures), sum(both) / 2, np.float32)
 
-    return Scorer(score, 0.1)
+    return Scorer(score, 0.2)
 
 
 class _Crops:

@@ -6,7 +6,7 @@ between two looks a track's box moves on a straight line.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -123,6 +123,13 @@ def link(looks: Iterable[tuple[int, np.ndarray]], begin: int, end: int) -> list[
             track.append((end - 1, track[-1][1]))
     tracks = [Track(np.array([at for at, _ in t]), np.stack([box for _, box in t])) for t in good]
     return sorted(tracks, key=lambda t: (-len(t.at), -_area(t.boxes)))
+
+
+def spread(tracks: Sequence[Track], count: int) -> dict[int, np.ndarray]:
+    """Return {picture: box [5]} of up to `count` pictures, spread evenly over those that tracks cover."""
+    there = [(at, track) for track in tracks for at in range(int(track.at[0]), int(track.at[-1]) + 1)]
+    chosen = np.unique(((np.arange(count) + 0.5) / count * len(there)).astype(int))
+    return {at: track.box(at) for at, track in (there[i] for i in chosen)}
 
 
 def _is_cut(a: np.ndarray, b: np.ndarray) -> bool:

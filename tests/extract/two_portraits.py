@@ -22,12 +22,17 @@ WORDS = (
 )
 
 
-def write_pair(path: Path, seed: int, cut: bool = True, chewing: bool = False) -> tuple[Path, np.ndarray]:
+def write_pair(
+    path: Path, seed: int, cut: bool = True, chewing: bool = False, silent: bool = False
+) -> tuple[Path, np.ndarray]:
     """Write a clip [320, 640] of one sentence; the other person is silent.
 
     Args:
+        path: where to.
+        seed: of words, emotions, portraits and sides.
         cut: halfway the two change places, as where the camera does.
-        chewing: the silent one's mouth moves, but not by the sound.
+        chewing: the listener's mouth moves, but not by the sound.
+        silent: the clip has no sound.
 
     Returns:
         The path, and for each picture whether the speaker is on the right.
@@ -37,12 +42,12 @@ def write_pair(path: Path, seed: int, cut: bool = True, chewing: bool = False) -
     emotions = draw.choice(EMOTIONS, 2)
     sound = room(speak(WORDS[seed % len(WORDS)], "f2", prosody(str(emotions[0]), draw)), draw)
     loud = loudness(sound)
-    silent = np.zeros(len(loud))
+    chews = np.zeros(len(loud))
     if chewing:
-        silent = 0.35 + 0.35 * np.sin(2 * np.pi * draw.uniform(1, 2) * np.arange(len(loud)) / FPS)
+        chews = 0.35 + 0.35 * np.sin(2 * np.pi * draw.uniform(1, 2) * np.arange(len(loud)) / FPS)
     # The built-in corpus's mouths open little; these open as far as those of people who are filmed.
     speaker = talking(names[0], str(emotions[0]), OPEN * loud, draw)
-    listener = talking(names[1], str(emotions[1]), OPEN * silent, np.random.default_rng(seed + 1000))
+    listener = talking(names[1], str(emotions[1]), OPEN * chews, np.random.default_rng(seed + 1000))
     right = np.full(len(loud), bool(draw.integers(2)))
     if cut:
         right[len(right) // 2 :] ^= True
@@ -56,12 +61,14 @@ def write_pair(path: Path, seed: int, cut: bool = True, chewing: bool = False) -
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=FPS, options={"crf": "20", "preset": "veryfast"})
         video.width, video.height, video.pix_fmt = 2 * SIZE, SIZE, "yuv420p"
-        audio = container.add_stream("aac", rate=RATE, layout="mono")
+        if not silent:
+            audio = container.add_stream("aac", rate=RATE, layout="mono")
         for picture in pictures:
             container.mux(video.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
         container.mux(video.encode(None))
-        samples = av.AudioFrame.from_ndarray(sound[None], format="fltp", layout="mono")
-        samples.sample_rate = RATE
-        container.mux(audio.encode(samples))
-        container.mux(audio.encode(None))
+        if not silent:
+            samples = av.AudioFrame.from_ndarray(sound[None], format="fltp", layout="mono")
+            samples.sample_rate = RATE
+            container.mux(audio.encode(samples))
+            container.mux(audio.encode(None))
     return path, right

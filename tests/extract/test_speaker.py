@@ -1,0 +1,182 @@
+"""The face that speaks: LR-ASD's network, tracks, and whom `faces: speaker` takes."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from extract.contract import Failure
+from extract.encoders.face import FaceEncoder, FaceParams
+from extract.networks.lr_asd import speaking_network
+from extract.networks.weights import resolve
+from extract.reading import detections, faces
+from extract.reading.mfcc import mfcc
+from extract.reading.tracks import Grid, link, spread
+from pipeline.errors import UserError
+from tests.extract.portraits import utterance
+from tests.extract.two_portraits import write_pair
+
+RECORDED = Path(__file__).parents[1] / "golden/lr_asd.npz"
+DATA = os.environ.get("EMOFUSE_DATA", "")
+WEIGHTS = Path(DATA) / "lr_asd/finetuning_TalkSet.model"
+PUBLISHED = pytest.mark.skipif(not (DATA and WEIGHTS.is_file()), reason="LR-ASD's weights are not here")
+
+
+def recorded_input() -> tuple[np.ndarray, np.ndarray]:
+    """Return pictures [30, 112, 112] u1 and sound [S] i2, as for the recording in tests/golden."""
+    draw = np.random.default_rng(18)
+    y, x = np.mgrid[:112, :112]
+    waves = [127 + 90 * np.sin(x / 9 + t / 3) * np.cos(y / (7 + t % 5)) for t in range(30)]
+    pictures = np.stack(waves) + draw.normal(0, 9, (30, 112, 112))
+    n = np.arange(30 * 640 + 800)
+    sound = 6000 * np.sin(n * 0.05) * np.sin(n / 900) + draw.normal(0, 300, n.size)
+    return pictures.clip(0, 255).astype(np.uint8), sound.round().astype(np.int16)
+
+
+def test_coefficients_are_those_of_python_speech_features() -> None:
+    _, sound = recorded_input()
+    with np.load(RECORDED) as recorded:
+        np.testing.assert_allclose(mfcc(sound, 120), recorded["mfcc"], atol=1e-5)
+
+
+def test_silence_and_missing_sound_have_coefficients() -> None:
+    assert np.isfinite(mfcc(np.zeros(0), 8)).all()
+    assert mfcc(np.zeros(100), 8).shape == (8, 13)
+
+
+@PUBLISHED
+def test_the_network_answers_as_the_published_one() -> None:
+    pictures, _ = recorded_input()
+    network = speaking_network(resolve(str(WEIGHTS), "", "speaker_weights"), torch.device("cpu"))
+    with np.load(RECORDED) as recorded:
+        found = network(pictures, recorded["mfcc"], [len(pictures)])
+        np.testing.assert_allclose(found, recorded["logits"], atol=1e-4)
+
+
+def test_other_weights_are_refused(tmp_path: Path) -> None:
+    torch.save({"model.fusion.attention.weight": torch.zeros(3)}, tmp_path / "other.pt")
+    with pytest.raises(UserError, match="does not match the network LRASD"):
+        speaking_network(resolve(str(tmp_path / "other.pt"), "", "speaker_weights"), torch.device("cpu"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("least", "speaker_weights"), [(0.9, ""), pytest.param(0.9, str(WEIGHTS), marks=PUBLISHED)]
+)
+def test_the_speaking_face_is_taken(tmp_path: Path, least: float, speaker_weights: str) -> None:
+    """Of two faces the one whose mouth moves with the sound, on both sides of a cut after which they changed places."""
+    right = []
+    for seed in (1, 2):
+        for chewing in (False, True):
+            path, side = write_pair(tmp_path / f"{seed}{chewing}.mp4", seed, chewing=chewing)
+            encoder = FaceEncoder(
+                FaceParams(encoder="face", faces="speaker", speaker_weights=speaker_weights), tmp_path
+            )
+            item = encoder.item([utterance(path)], 0)
+            assert not isinstance(item, Failure)
+            seen = encoder.read(item)
+            assert not isinstance(seen, Failure), seen
+            right += [
+                ((one.boxes[0, 0] + one.boxes[0, 2]) / 2 > 320) == side[round(one.seconds * 25)]
+                for one in seen
+            ]
+    assert np.mean(right) >= least, right
+
+
+def test_nobody_who_speaks_is_no_face_or_the_likeliest(tmp_path: Path) -> None:
+    """Without sound there is no telling."""
+    path, _ = write_pair(tmp_path / "a.mp4", 1, silent=True)
+    for fallback in ("none", "track"):
+        encoder = FaceEncoder(FaceParams(encoder="face", faces="speaker", fallback=fallback), tmp_path)
+        (found,) = encoder.extract([encoder.item([utterance(path)], 0)])
+        if fallback == "none":
+            assert found == Failure("no_face", "no face in view speaks, and fallback is none")
+        else:
+            assert not isinstance(found, Failure)
+
+
+def test_a_track_ends_at_a_cut(tmp_path: Path) -> None:
+    """The next person stands where the last one stood."""
+    left, right = np.full((90, 160, 3), 60, np.uint8), np.full((90, 160, 3), (200, 40, 90), np.uint8)
+    pictures = [(k / 25, left if k < 30 else right) for k in range(60)]
+    grid = Grid()
+    looked = [number for number, _ in grid.looks(pictures)]
+    assert grid.shots() == [(0, 30), (30, 60)]
+    assert looked == [0, 5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 55]
+    box = np.array([[10, 10, 50, 60, 0.99]], np.float32)
+    tracks = [link([(number, box) for number in looked], *shot) for shot in grid.shots()]
+    assert [[(t.at[0], t.at[-1]) for t in shot] for shot in tracks] == [[(0, 29)], [(30, 59)]]
+
+
+def test_a_track_bridges_a_gap_and_false_faces_are_left_out() -> None:
+    face, clock = [10, 10, 50, 60, 0.99], [100, 10, 130, 40, 0.75]
+    looks = [(0, [face]), (5, [face, clock]), (10, [clock]), (15, [[14, 10, 54, 60, 0.99]]), (20, [face])]
+    tracks = link([(at, np.array(boxes, np.float32)) for at, boxes in looks], 0, 25)
+    assert [t.at.tolist() for t in tracks] == [[0, 5, 15, 20, 24]]
+    np.testing.assert_allclose(tracks[0].box(10)[0], 12)
+    assert sorted(spread(tracks, 5)) == [2, 7, 12, 17, 22]
+
+
+def test_three_settings_of_faces_cost_one_detection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, _ = write_pair(tmp_path / "a.mp4", 1)
+    looked = []
+    find = faces.find
+    monkeypatch.setattr(faces, "find", lambda frames, *rest: looked.extend(frames) or find(frames, *rest))
+    crops = {}
+    for name in ("all", "largest", "most_central", "track"):
+        for kept in (None, tmp_path / "kept"):
+            encoder = FaceEncoder(FaceParams(encoder="face", faces=name, count=4), tmp_path)
+            encoder.kept = kept
+            before = len(looked)
+            seen = encoder.read(encoder.item([utterance(path)], 0))
+            crops[name, kept] = [crop.tobytes() for frame in seen for crop in frame.crops]
+            assert len(looked) - before == (0 if kept and name != "all" else 4)
+        assert crops[name, None] == crops[name, tmp_path / "kept"]
+
+
+def test_damaged_boxes_are_found_again(tmp_path: Path) -> None:
+    way = {"span": "a"}
+    known = detections.Detections(tmp_path, way)
+    known.boxes[0.04] = np.array([[1 / 3, 2, 3, 4, 0.9]], np.float32)
+    known.boxes[0.2] = np.zeros((0, 5), np.float32)
+    known.keep()
+    again = detections.Detections(tmp_path, way).boxes
+    assert {at: boxes.tobytes() for at, boxes in again.items()} == {
+        at: boxes.tobytes() for at, boxes in known.boxes.items()
+    }
+    (file,) = tmp_path.rglob("*.json")
+    for text in ("", "[]", "{}", '{"boxes": {"a": []}}', json.dumps({"boxes": {"0.1": [[1, 2]]}})):
+        file.write_text(text, encoding="utf-8")
+        assert detections.Detections(tmp_path, way).boxes == {}
+
+
+def test_the_weights_content_is_in_the_fingerprint_and_their_place_is_not(tmp_path: Path) -> None:
+    prints = []
+    for folder, content in (("a", b"x"), ("b", b"x"), ("c", b"y")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "asd.model").write_bytes(content)
+        params = FaceParams(
+            encoder="face", faces="speaker", speaker_weights=str(tmp_path / folder / "asd.model")
+        )
+        prints.append(FaceEncoder(params, tmp_path).fingerprint())
+    assert prints[0] == prints[1] != prints[2]
+
+
+def test_the_mouth_is_cut_as_the_network_saw_it() -> None:
+    """Centre and half side 0.7 times the box's half side, a little below its middle; grey beyond the frame."""
+    from extract.reading.speaker import _region
+
+    grey = np.arange(200 * 200, dtype=np.uint32).reshape(200, 200)
+    grey = (grey % 251).astype(np.uint8)
+    crop = _region(grey, 100, 80, 40)
+    assert crop.shape == (112, 112)
+    np.testing.assert_array_equal(
+        crop, cv2.resize(grey[68:124, 72:128], (112, 112), interpolation=cv2.INTER_LINEAR)
+    )
+    assert (_region(grey, 0, 0, 40)[:20, :40] == 110).all()
