@@ -20,8 +20,8 @@ from pipeline.features.schema import STATUSES
 def to_npz(cache: FeatureCache, path: Path) -> None:
     """Write the arrays under their names in the cache, and `about`, their provenance as JSON.
 
-    `status` contains names instead of numbers. No array is pickled. Frames are streamed, so their size is not limited by
-    memory.
+    `status` contains names instead of numbers. No array is pickled. Frames are streamed, so memory does not limit
+    their size.
 
     Raises:
         CacheError: if the cache is damaged.

@@ -131,7 +131,7 @@ def test_mistakes_of_the_annotation_are_listed(tmp_path):
     with pytest.raises(UserError) as caught:
         report(corpus, pictures=False)
     assert "2 invalid values" in str(caught.value)
-    assert "utterance='train_dia0000_utt00': is at" in str(caught.value)
+    assert "utterance='train_dia0000_utt00': duplicate utterance id; first at" in str(caught.value)
     assert "emotion='rage'" in str(caught.value)
 
 

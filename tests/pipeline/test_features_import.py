@@ -85,7 +85,7 @@ def test_frames_are_kept_and_pooled_by_their_mean(project, monkeypatch):
         assert np.array_equal(cache.pooled()[0], frames.mean(0))
         assert cache.frames(1).tolist() == [[2.0] * 4]  # a vector is one frame
         assert cache.meta.frames_dim == 4
-    with pytest.raises(UserError, match="d0_0: 3 frames; give it with --rate"):
+    with pytest.raises(UserError, match="d0_0: 3 frames without a rate; give it with --rate"):
         imported(monkeypatch, "made", "--frames", "f2")
     with imported(monkeypatch, "made") as cache:
         assert not cache.has_frames

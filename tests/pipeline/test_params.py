@@ -55,7 +55,11 @@ def test_the_projects_own_file_is_valid():
             ["every modality"],
         ),
         ("  precision: fp32", "  precision: fp8", ["train.precision='fp8'", "'fp32' or 'bf16'"]),
-        ("labels: [happiness, sadness, ", "labels: [sadness, sadness, ", ["corpus.labels", "the same"]),
+        (
+            "labels: [happiness, sadness, ",
+            "labels: [sadness, sadness, ",
+            ["corpus.labels", "duplicate label"],
+        ),
         ("  oracle_test: false", "  oracle_test: true", ["train.keep_epochs"]),
         ("  keep_epochs: false", "  keep_epochs: 'False'", ["train.keep_epochs='False'"]),
     ],
