@@ -144,10 +144,14 @@ class FaceEncoder(MediaEncoder[FaceParams], PretrainedEncoder[FaceParams]):
     @override
     def decode(self, span: Span) -> list[faces.Seen] | Failure:
         """Return the frames that show faces, with the crops of the selected faces at the network's input size."""
+        return self.look(span)[0]
+
+    def look(self, span: Span) -> tuple[list[faces.Seen] | Failure, dict[float, np.ndarray]]:
+        """Return what `decode` does, and the boxes [F, 5] of every frame in which faces were looked for, by seconds."""
         known = Detections(self.kept, {"span": span.key, "code": self._code, **self._finder.way})
         seen = self._speaker(span, known) if self.params.faces == "speaker" else self._faces(span, known)
         known.keep()
-        return seen
+        return seen, known.boxes
 
     def _faces(self, span: Span, known: Detections) -> list[faces.Seen] | Failure:
         params = self.params
@@ -169,17 +173,19 @@ class FaceEncoder(MediaEncoder[FaceParams], PretrainedEncoder[FaceParams]):
         looks = [(round(seconds * RATE), boxes) for seconds, _, boxes in self._finder.find(looked, known)]
         shots = [link(looks, *shot) for shot in grid.shots()]
         casts = cast(shots, pictures, lambda: self._sound(span), lambda: self._scorer)
-        tracks = speaking(casts) or (likeliest(casts) if self.params.fallback == "track" else [])
+        taken = speaking(casts) or (likeliest(casts) if self.params.fallback == "track" else [])
         if not any(shots):
             return self._nothing
-        if not tracks:
+        if not taken:
             return Failure("no_face", "no face in view speaks, and fallback is none")
-        wanted = spread(tracks, self.params.count)
-        return [
-            faces.Seen(number / RATE, wanted[number][None], [self._cut(picture, wanted[number])])
-            for number, picture in on_grid(pictures())
-            if number in wanted
-        ]
+        wanted = spread([track for track, _ in taken], self.params.count)
+        seen = []
+        for number, picture in on_grid(pictures()):
+            if number in wanted:
+                track, why = taken[wanted[number]]
+                box = track.box(number)
+                seen.append(faces.Seen(number / RATE, box[None], [self._cut(picture, box)], why))
+        return seen
 
     def _sound(self, span: Span) -> np.ndarray | None:
         try:

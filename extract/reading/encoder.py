@@ -19,10 +19,18 @@ class MediaEncoder(Encoder[P]):
     @override
     def read(self, item: Item) -> Any | Failure:
         try:
-            path = source(self.media, item)
-            return self.decode(Span(path, item.content["start"], item.content["end"], item.key))
+            return self.decode(self.span(item))
         except MediaError as error:
             return error.failure
+
+    def span(self, item: Item) -> Span:
+        """Return the span of the media file that an item names.
+
+        Raises:
+            MediaError: the file is missing, or not the one that was prepared.
+        """
+        path = source(self.media, item)
+        return Span(path, item.content["start"], item.content["end"], item.key)
 
     @abstractmethod
     def decode(self, span: Span) -> Any | Failure:

@@ -24,11 +24,13 @@ class Seen:
         seconds: the frame's time since the start of the span.
         boxes: [F, 5] f4.
         crops: F inputs of the face network.
+        why: for `faces: speaker` why this face was selected.
     """
 
     seconds: float
     boxes: np.ndarray
     crops: list[np.ndarray]
+    why: str = ""
 
 
 def find(frames: Sequence[np.ndarray], detect: Detect, longest: int) -> list[np.ndarray]:

@@ -26,6 +26,7 @@ LONGEST = 20 * RATE  # pictures scored at once
 WINDOWS = (2 * RATE, 4 * RATE)  # pictures; the network's logits are averaged over these cuts
 MOUTH, EYES = np.s_[:, 44:92, 28:84], np.s_[:, 0:28, 16:96]
 DARK = 8  # percent of the mouth's pixels that are darker than its darkness
+FELL_BACK = "nobody in view speaks, likeliest face, "
 LAGS = range(-2, 3)  # pictures between mouth and sound
 
 
@@ -82,18 +83,25 @@ def cast(
     return found
 
 
-def speaking(casts: Sequence[Cast]) -> list[Track]:
-    """Return the tracks of the face that speaks, of each shot in which somebody in view does."""
-    return [one.tracks[one.speaker] for one in casts if one.speaker is not None]
+def speaking(casts: Sequence[Cast]) -> list[tuple[Track, str]]:
+    """Return the track that speaks, of each shot in which somebody in view does, and why it was selected."""
+    found = []
+    for one in casts:
+        if one.speaker is not None:
+            score = one.scores[one.speaker]
+            found.append(
+                (one.tracks[one.speaker], "only face" if score is None else f"speaks, score {score:.2f}")
+            )
+    return found
 
 
-def likeliest(casts: Sequence[Cast]) -> list[Track]:
+def likeliest(casts: Sequence[Cast]) -> list[tuple[Track, str]]:
     """Return the track with the highest score, or the longest if there are no scores; empty if there is no face."""
     tracks = [(score, track) for one in casts for score, track in zip(one.scores, one.tracks, strict=True)]
-    best = max(
-        tracks, key=lambda pair: (-np.inf if pair[0] is None else pair[0], len(pair[1].at)), default=None
-    )
-    return [best[1]] if best else []
+    if not tracks:
+        return []
+    score, track = max(tracks, key=lambda pair: (-np.inf if pair[0] is None else pair[0], len(pair[1].at)))
+    return [(track, FELL_BACK + ("no score" if score is None else f"score {score:.2f}"))]
 
 
 def by_network(logits: Callable[[np.ndarray, np.ndarray, Sequence[int]], np.ndarray]) -> Scorer:

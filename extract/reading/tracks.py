@@ -125,11 +125,13 @@ def link(looks: Iterable[tuple[int, np.ndarray]], begin: int, end: int) -> list[
     return sorted(tracks, key=lambda t: (-len(t.at), -_area(t.boxes)))
 
 
-def spread(tracks: Sequence[Track], count: int) -> dict[int, np.ndarray]:
-    """Return {picture: box [5]} of up to `count` pictures, spread evenly over those that tracks cover."""
-    there = [(at, track) for track in tracks for at in range(int(track.at[0]), int(track.at[-1]) + 1)]
+def spread(tracks: Sequence[Track], count: int) -> dict[int, int]:
+    """Return {picture: number of its track} of up to `count` pictures, spread evenly over those that tracks cover."""
+    there = [
+        (at, t) for t, track in enumerate(tracks) for at in range(int(track.at[0]), int(track.at[-1]) + 1)
+    ]
     chosen = np.unique(((np.arange(count) + 0.5) / count * len(there)).astype(int))
-    return {at: track.box(at) for at, track in (there[i] for i in chosen)}
+    return dict(there[i] for i in chosen)
 
 
 def _is_cut(a: np.ndarray, b: np.ndarray) -> bool:

