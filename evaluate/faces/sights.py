@@ -176,10 +176,8 @@ def _drawn(
 
 def _summary(sights: Sequence[Sight], count: int) -> list[str]:
     frames, several = sum(s.frames for s in sights), sum(s.several for s in sights)
-    lines = [
+    return [
         f"{len(sights):,} of {count:,} utterances, {frames:,} examined frames, {several:,} of them with several faces",
-        f"{sum(s.fell_back for s in sights):,} utterances in which nobody in view speaks, "
-        f"{sum(s.unsure for s in sights):,} with a face of probability below {UNSURE}, "
-        f"{sum(bool(s.reason) for s in sights):,} without features",
+        f"utterances in which nobody in view speaks: {sum(s.fell_back for s in sights):,}; with a face of probability "
+        f"below {UNSURE}: {sum(s.unsure for s in sights):,}; without features: {sum(bool(s.reason) for s in sights):,}",
     ]
-    return lines

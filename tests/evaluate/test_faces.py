@@ -55,8 +55,8 @@ def test_the_page_shows_the_selected_face_and_the_others(
     command.main()
     said = capsys.readouterr().out
     assert "3 of 3 utterances" in said
-    assert "1 utterances in which nobody in view speaks" in said
-    assert "1 without features" in said
+    assert "nobody in view speaks: 1;" in said
+    assert "without features: 1" in said
     page = (project / "results/faces/face.html").read_text(encoding="utf-8")
     assert page.count("data:image/jpeg") == 8
     assert page.count('data-kinds="several ') == 2
