@@ -6,7 +6,7 @@ PYTEST := python -m pytest
 
 SEEDS ?= 3
 
-.PHONY: repro folds test test-slow lint clean
+.PHONY: repro folds picture docs test test-slow lint clean
 
 repro: .venv/installed
 	dvc repro
@@ -29,6 +29,14 @@ folds-%: .venv/installed
 	dvc exp run --run-all
 	@python -m evaluate.experiments.folds show $*
 
+# README's picture, from results/report.html; needs Debian's chromium and chromium-driver.
+picture: .venv/installed
+	python -m docs.picture
+
+# The documentation site, into site/.
+docs: .venv/installed
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict
+
 test: .venv/installed
 	$(PYTEST) -m "not slow"
 
@@ -41,7 +49,7 @@ lint: .venv/installed
 	mypy
 
 # fer is needed only for the weights that it ships; its dependencies would install TensorFlow.
-.venv/installed: requirements.txt requirements-dev.txt requirements-ray.txt
+.venv/installed: requirements.txt requirements-dev.txt requirements-docs.txt requirements-ray.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	{ echo 'error: $(PYTHON) is not Python 3.11 or newer; run: make PYTHON=python3.12 ...' >&2; exit 1; }
 	$(PYTHON) -m venv .venv
@@ -50,4 +58,4 @@ lint: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .venv .cache
+	rm -rf .venv .cache site

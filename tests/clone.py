@@ -59,8 +59,18 @@ def run(folder: Path, *words: str, code: int = 0, **variables: str) -> str:
     return done.stdout
 
 
+def shell(folder: Path, script: str, **variables: str) -> str:
+    """Run lines of a page in the clone with bash, up to the first that fails; returns stdout and stderr together."""
+    done = subprocess.run(
+        ["bash", "-ec", script], cwd=folder, env=environment(**variables), text=True, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{script}\n{done.stdout}"
+    return done.stdout
+
+
 def environment(**variables: str) -> dict[str, str]:
-    """The caller's environment without settings of the project's, with `variables`."""
+    """Return the caller's environment without the project's settings, with `variables`."""
     return {
         **{k: v for k, v in os.environ.items() if not k.startswith(("EMOFUSE_", "DVC_"))},
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -73,5 +83,5 @@ def environment(**variables: str) -> dict[str, str]:
 
 
 def ran(output: str) -> list[str]:
-    """The stages that DVC says it ran, in order."""
+    """Return the stages that DVC says it ran, in order."""
     return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]

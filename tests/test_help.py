@@ -52,4 +52,9 @@ def test_help_helps_and_does_nothing(tmp_path, command, place):
             f"\n    python -m {command}" in done.stdout
             or f"python {command.replace('.', '/')}.py" in done.stdout
         )
+    if place == "outside":
+        page = (ROOT / "docs/reference/commands.md").read_text(encoding="utf-8")
+        assert f" python -m {command}\n```text\n{done.stdout.rstrip()}\n```\n" in page, (
+            "run `python -m tests.docs.reference`"
+        )
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,9 +13,9 @@ from evaluate.check import strays
 from evaluate.experiments import tables
 from pipeline.errors import UserError
 from pipeline.params import load, sections
-from tests.clone import clone, edit, git, ran, run
+from tests.clone import ROOT, clone, edit, git, ran, run, shell
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs/how-to/import-features.md").read_text(encoding="utf-8")
 CORPUS = """corpus:
   name: csv
   build: []
@@ -36,7 +33,7 @@ SPLITS = ("train", "train", "val", "test")
 
 
 def only_imported(path: Path) -> None:
-    """Make params.yaml that of the README's section: a csv file, and one stream that no stage makes."""
+    """Make params.yaml that of the page: a csv file, and one stream that no stage makes."""
     text = CORPUS + path.read_text(encoding="utf-8").partition("finetune: {}\n")[2]
     path.write_text(text, encoding="utf-8")
     edit(path, STREAMS, TOGETHER)
@@ -45,8 +42,8 @@ def only_imported(path: Path) -> None:
 
 
 def section() -> list[str]:
-    """The README's lines, in their order."""
-    block = re.search(r"### Features made elsewhere\n.*?```\n(.*?)```", README, re.DOTALL)
+    """Return the page's lines, in their order."""
+    block = re.search(r"```bash\n(dvc repro prepare .*?)```", PAGE, re.DOTALL)
     assert block
     return block[1].splitlines()
 
@@ -110,7 +107,7 @@ def project_with_arrays(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_the_readmes_way_from_an_empty_clone(tmp_path: Path) -> None:
+def test_the_pages_way_from_an_empty_clone(tmp_path: Path) -> None:
     project, arrays = project_with_arrays(tmp_path), tmp_path / "bert"
     stages = []
     for line in section():
@@ -123,19 +120,3 @@ def test_the_readmes_way_from_an_empty_clone(tmp_path: Path) -> None:
     shell(tmp_path / "elsewhere", "dvc pull")
     for name in ("data/features/bert.h5", "data/utterances.csv", "models/seed0/model.json"):
         assert (tmp_path / "elsewhere" / name).read_bytes() == (project / name).read_bytes()
-
-
-def shell(folder: Path, line: str) -> str:
-    """Run a line of the README; returns stdout and stderr together."""
-    who = {
-        f"GIT_{role}_{what}": "t@example.invalid"
-        for role in ("AUTHOR", "COMMITTER")
-        for what in ("NAME", "EMAIL")
-    }
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    done = subprocess.run(
-        ["bash", "-c", line], cwd=folder, env={**os.environ, **who, "PATH": path}, text=True,
-        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    assert done.returncode == 0, f"{line}\n{done.stdout}"
-    return done.stdout

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-import shlex
 import shutil
-import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.clone import clone, git, ran, run
+from tests.clone import ROOT, clone, git, ran, run, shell
 from tests.pipeline import raw_folders
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 PARAMS = """corpus:
   name: csv
   build: []
@@ -63,17 +61,8 @@ def project(tmp_path):
 
 @pytest.mark.slow
 def test_the_readmes_lines_for_own_recordings(project, tmp_path):
-    [block] = re.findall(r"```\n(mkdir corpora .*?)```", README, re.DOTALL)
-    output = ""
-    for line in block.replace("/path/to/recordings", str(tmp_path / "recordings")).splitlines():
-        for command in line.partition("  #")[0].split(" && "):
-            program, *words = shlex.split(command)
-            if program == "dvc":
-                output = run(project, "dvc", *words)
-            elif program == "git":
-                git(project, *words)
-            else:
-                subprocess.run([program, *words], cwd=project, check=True)
+    [block] = re.findall(r"```bash\n(mkdir corpora .*?)```", README, re.DOTALL)
+    output = shell(project, block.replace("/path/to/recordings", str(tmp_path / "recordings")))
     assert ran(output) == ["check", "prepare", "extract@opensmile", "train", "evaluate"]
     assert "8 utterances: 8 ok" in output
 

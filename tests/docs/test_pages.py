@@ -1,0 +1,108 @@
+"""README and docs: their length, order, links, blocks and numbers."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+
+from evaluate import stage
+from pipeline.closure import ROOT
+from pipeline.features import STATUSES
+from tests.docs import reference
+from tests.docs.pages import Block, blocks
+from tests.test_help import COMMANDS, ENTRIES
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMAND = re.compile(r"python -m ([\w.]+)((?: [^\n#&|;]*)?)")
+
+
+def test_the_readme_is_short_and_answers_a_newcomers_questions_in_their_order() -> None:
+    assert len(README.split()) <= 1200
+    assert re.findall("^## (.*)", README, re.MULTILINE) == [
+        "Run it",
+        "Compare experiments",
+        "Use your own data",
+        "Predict on new recordings",
+        "Share features",
+        "Use more machines",
+        "The tree",
+        "Licence",
+    ]
+
+
+def test_the_readme_shows_the_scores_of_the_locked_run(capsys: pytest.CaptureFixture[str]) -> None:
+    stage._print(json.loads((ROOT / "results/metrics.json").read_text(encoding="utf-8")))
+    assert f"```text\n{capsys.readouterr().out}```" in README
+
+
+def test_every_link_of_the_readme_leads_to_a_file() -> None:
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", README)
+    assert len(links) > 10
+    assert [link for link in links if not (ROOT / link).exists()] == []
+
+
+def test_the_picture_of_the_report_is_small() -> None:
+    picture = (ROOT / "docs/report.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) < 300_000
+
+
+def test_every_block_names_its_language() -> None:
+    assert [str(block) for block in blocks() if not block.language] == []
+
+
+@pytest.mark.parametrize("block", blocks("bash"), ids=str)
+def test_a_block_of_commands_is_run_by_a_test_or_says_why_not(block: Block) -> None:
+    ran_by = re.fullmatch("run by (.*)", block.mark)
+    if ran_by:
+        assert block.page.name in (ROOT / ran_by[1]).read_text(encoding="utf-8")
+    else:
+        assert re.match("run: (project|recordings|elsewhere)|not run: .", block.mark), block.mark
+    named = re.findall(r"tests/[\w/]+\.py", block.mark)
+    assert [test for test in named if not (ROOT / test).exists()] == []
+
+
+@pytest.mark.parametrize("block", blocks("bash"), ids=str)
+def test_what_a_block_of_commands_names_exists(block: Block) -> None:
+    """Blocks that no test can run, too."""
+    targets = re.findall(r"(?:^|&& )make(?: [A-Z]+=\S+)* ([a-z][\w-]*)", block.text, re.MULTILINE)
+    rules = re.findall(r"^([\w%-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert [t for t in targets if not {t, re.sub("-.*", "-%", t)} & set(rules)] == []
+    presets = re.findall(r"presets/[\w-]+\.yaml", block.text)
+    assert [preset for preset in presets if not (ROOT / preset).exists()] == []
+    for command, words in COMMAND.findall(block.text):
+        if command not in ("pytest", "venv"):
+            assert command in ENTRIES
+            inner = f"{command} {words.split()[0]}" if words.split() else command
+            shown = section(inner if inner in COMMANDS else command)
+            for option in re.findall(r"(?<=\s)--[a-z][\w-]*", words):
+                assert option in shown, f"{block}: {inner} has no {option}"
+
+
+def section(command: str) -> str:
+    """Return a command's part of docs/reference/commands.md."""
+    page = (reference.FOLDER / "commands.md").read_text(encoding="utf-8")
+    found = re.search(
+        rf"^#+ python -m {re.escape(command)}\n```text\n(.*?)^```", page, re.MULTILINE | re.DOTALL
+    )
+    assert found, command
+    return found[1]
+
+
+def test_the_parameters_page_is_that_of_today() -> None:
+    page = (reference.FOLDER / "params.md").read_text(encoding="utf-8")
+    assert page == reference.params_page(), "run `python -m tests.docs.reference`"
+
+
+def test_the_commands_page_has_every_command() -> None:
+    """tests/test_help.py compares each one's help with the page."""
+    page = (reference.FOLDER / "commands.md").read_text(encoding="utf-8")
+    assert sorted(re.findall(r"^#+ python -m (.*)$", page, re.MULTILINE)) == sorted(COMMANDS)
+
+
+def test_the_formats_page_has_every_status() -> None:
+    page = (reference.FOLDER / "formats.md").read_text(encoding="utf-8")
+    table = page.partition("## Statuses\n")[2].partition("\n\n")[0]
+    assert tuple(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == STATUSES
