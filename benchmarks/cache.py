@@ -12,7 +12,6 @@ and looks at every value; the others check nothing (npz: a CRC; h5py: fletcher32
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import tempfile
@@ -23,6 +22,7 @@ import numpy as np
 import torch
 
 from benchmarks.formats import FORMATS, RATE, Arrays, Format
+from pipeline.command import parser
 
 DIMS = {"text": 768, "opensmile": 6373, "face": 1000}
 FRAMES_DIM, MEAN_SECONDS = 1024, 3.1
@@ -30,15 +30,13 @@ SEED = 0
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--utterances", type=int, default=13_708)
-    parser.add_argument("--framed", type=int, default=500, help="utterances with frames")
-    parser.add_argument("--runs", type=int, default=5)
-    parser.add_argument("--folder", type=Path, help="where the files go for the time being")
-    parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
+    options = parser("benchmarks.cache", __doc__)
+    options.add_argument("--utterances", type=int, default=13_708)
+    options.add_argument("--framed", type=int, default=500, help="utterances with frames")
+    options.add_argument("--runs", type=int, default=5)
+    options.add_argument("--folder", type=Path, help="where the files go for the time being")
+    options.add_argument("--json", type=Path)
+    args = options.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(dir=args.folder) as folder:
         formats = [kind(Path(folder)) for kind in FORMATS]

@@ -1,8 +1,8 @@
 """Each stream beside the straightforward script: same machine, same run, same weights, features compared.
 
     dvc repro prepare                                   # the built-in corpus: its words and voices are used
-    python benchmarks/extract.py                        # all streams, about ten minutes on two cores
-    python benchmarks/extract.py face --utterances 24 --json rows.json   # an eighth as many face clips
+    python -m benchmarks.extract                        # all streams, about ten minutes on two cores
+    python -m benchmarks.extract face --utterances 24 --json rows.json   # an eighth as many face clips
 
 Ours runs as in `dvc repro`: worker processes of one thread each, one for each core, through the engine; the
 straightforward scripts (straightforward.py) run in one process whose libraries use all cores. Starting up and
@@ -14,12 +14,10 @@ does nothing else: only CPU seconds are of any use beside other work.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
 import shutil
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -33,14 +31,13 @@ import numpy as np
 import safetensors.numpy
 import torch
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
 from benchmarks import straightforward
 from extract.contract import Encoder, Failure, Features, Item
 from extract.encoders import build
 from extract.encoders.face import FaceEncoder
 from extract.engine.local import extract
 from extract.networks.weights import resolve
+from pipeline.command import parser
 from pipeline.env import media_root
 from pipeline.errors import entry
 from pipeline.tables.schema import Utterance, dialogues, read_utterances
@@ -252,15 +249,13 @@ STREAMS = {"text": text, "speech": speech, "opensmile": opensmile, "face": face}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("streams", nargs="*", help=", ".join(STREAMS))
-    parser.add_argument("--utterances", type=int, default=48, help="an eighth as many face clips")
-    parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
+    options = parser("benchmarks.extract", __doc__)
+    options.add_argument("streams", nargs="*", help=", ".join(STREAMS))
+    options.add_argument("--utterances", type=int, default=48, help="an eighth as many face clips")
+    options.add_argument("--json", type=Path)
+    args = options.parse_args()
     if unknown := set(args.streams) - set(STREAMS):
-        parser.error(f"no such stream: {', '.join(sorted(unknown))}; there are {', '.join(STREAMS)}")
+        options.error(f"no such stream: {', '.join(sorted(unknown))}; there are {', '.join(STREAMS)}")
     rows = []
     print(f"{'':42}{'seconds':>9}{'CPU':>9}{'per s':>8}{'faster':>8}{'aim':>6}{'difference':>12}  against")
     for name in args.streams or STREAMS:

@@ -1,8 +1,8 @@
 """How much memory Foal-Net takes on a set of IEMOCAP's size, and what a step costs.
 
-    python benchmarks/foalnet_memory.py                          # 5 GB in a temporary folder, some minutes
-    python benchmarks/foalnet_memory.py --utterances 300         # a smaller set
-    EMOFUSE_FRAMES_SHARE=0 python benchmarks/foalnet_memory.py   # frames stay on disk
+    python -m benchmarks.foalnet_memory                          # 5 GB in a temporary folder, some minutes
+    python -m benchmarks.foalnet_memory --utterances 300         # a smaller set
+    EMOFUSE_FRAMES_SHARE=0 python -m benchmarks.foalnet_memory   # frames stay on disk
 
 5,531 utterances of 300 x 1024 audio and 180 x 768 video frames in half precision (WavLM-large and CLIP-large), noise.
 The caches are written by one process, read and trained on by another, whose peak is what is printed.
@@ -24,8 +24,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
+from pipeline.command import parser
 from pipeline.features import Meta, Row, write
 from pipeline.params import Params
 from pipeline.strict import validate
@@ -39,14 +38,12 @@ SESSIONS = 5
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--utterances", type=int, default=5531)
-    parser.add_argument("--steps", type=int, default=3)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--train", type=Path, help=argparse.SUPPRESS)  # the second process
-    words = parser.parse_args()
+    options = parser("benchmarks.foalnet_memory", __doc__)
+    options.add_argument("--utterances", type=int, default=5531)
+    options.add_argument("--steps", type=int, default=3)
+    options.add_argument("--json", type=Path)
+    options.add_argument("--train", type=Path, help=argparse.SUPPRESS)  # the second process
+    words = options.parse_args()
     if words.train:
         os.chdir(words.train)
         print(json.dumps(train(words.steps)))
@@ -54,7 +51,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         make(Path(folder), words.utterances)
         size = sum(p.stat().st_size for p in Path(folder).rglob("*.h5")) / 1e9
-        command = [sys.executable, __file__, "--train", folder, "--steps", str(words.steps)]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.foalnet_memory",
+            "--train",
+            folder,
+            "--steps",
+            str(words.steps),
+        ]
         done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     found = {"utterances": words.utterances, "caches_gb": size, **json.loads(done.stdout.splitlines()[-1])}
     print("\n".join(f"{name:14} {value:8.2f}" for name, value in found.items()))

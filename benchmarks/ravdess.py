@@ -1,8 +1,8 @@
 """Foal-Net and MultiEMO against logistic regression on real acted clips, four actors held out at a time.
 
-    python benchmarks/ravdess.py ravdess_au35_mfcc259.npz                  # the table of the README, some minutes
-    python benchmarks/ravdess.py FILE.npz --normalise speaker              # by each actor's own statistics
-    python benchmarks/ravdess.py FILE.npz --to FOLDER --prepare            # tables and caches alone, to look at
+    python -m benchmarks.ravdess ravdess_au35_mfcc259.npz                  # the table of docs/results.md, some minutes
+    python -m benchmarks.ravdess FILE.npz --normalise speaker              # by each actor's own statistics
+    python -m benchmarks.ravdess FILE.npz --to FOLDER --prepare            # tables and caches alone, to look at
 
 The file holds what others measured on RAVDESS's 1,440 speech clips (24 actors, 8 emotions; Livingstone and Russo
 2018, CC BY-NC-SA 4.0): `au` [1440, 35] statistics of facial action units, `mfcc` [1440, 259], `label`, `actor`,
@@ -13,7 +13,6 @@ training for that: they are the test of the next fold, where the settings have a
 
 from __future__ import annotations
 
-import argparse
 import csv
 import os
 import subprocess
@@ -25,10 +24,9 @@ from typing import Any
 import numpy as np
 import torch
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from evaluate.inference import probabilities
 from evaluate.run.metrics import scores
+from pipeline.command import parser
 from pipeline.params import Params
 from pipeline.strict import validate
 from train.fusion.build import build, read
@@ -57,18 +55,16 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("file", type=Path)
-    parser.add_argument(
+    options = parser("benchmarks.ravdess", __doc__)
+    options.add_argument("file", type=Path)
+    options.add_argument(
         "--to", type=Path, help="a new folder for tables and caches; default: a temporary one"
     )
-    parser.add_argument("--prepare", action="store_true", help="stop when they are there")
-    parser.add_argument("--models", nargs="+", choices=SETTINGS, default=list(SETTINGS))
-    parser.add_argument("--seeds", type=int, default=1)
-    parser.add_argument("--normalise", choices=("global", "speaker"), default="global")
-    words = parser.parse_args()
+    options.add_argument("--prepare", action="store_true", help="stop when they are there")
+    options.add_argument("--models", nargs="+", choices=SETTINGS, default=list(SETTINGS))
+    options.add_argument("--seeds", type=int, default=1)
+    options.add_argument("--normalise", choices=("global", "speaker"), default="global")
+    words = options.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = words.to or Path(scratch)
         prepare(words.file.resolve(), folder)

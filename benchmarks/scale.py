@@ -29,6 +29,7 @@ from typing import Any
 
 from extract import encoders
 from extract.contract import Item
+from pipeline.command import parser
 from pipeline.tables.schema import LABEL_COLUMNS, UTTERANCE_COLUMNS
 
 ENCODER = "benchmarks.synthetic:SyntheticEncoder"
@@ -190,15 +191,13 @@ def rate(count: int, work: float) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("what", choices=("sizes", "engines", "stage", "rate"))
-    parser.add_argument("values", nargs="*", help=argparse.SUPPRESS)
-    parser.add_argument("--utterances", type=int, nargs="+")
-    parser.add_argument("--work", type=float, default=5.0, help="milliseconds of a core for each utterance")
-    parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
+    options = parser("benchmarks.scale", __doc__)
+    options.add_argument("what", choices=("sizes", "engines", "stage", "rate"))
+    options.add_argument("values", nargs="*", help=argparse.SUPPRESS)
+    options.add_argument("--utterances", type=int, nargs="+")
+    options.add_argument("--work", type=float, default=5.0, help="milliseconds of a core for each utterance")
+    options.add_argument("--json", type=Path)
+    args = options.parse_args()
     encoders.REGISTRY["synthetic"] = ENCODER
     if args.what == "stage":
         print(json.dumps(stage(args.values[0])))

@@ -1,8 +1,8 @@
 """How long a MultiEMO training step takes here, and in the published code.
 
-    python benchmarks/train_step.py                                      # ours and the loop-written references
-    python benchmarks/train_step.py --published ../MultiEMO-ACL2023      # beside the published code
-    python benchmarks/train_step.py --published … --settings meld --batches 3 --json out.json
+    python -m benchmarks.train_step                                      # ours and the loop-written references
+    python -m benchmarks.train_step --published ../MultiEMO-ACL2023      # beside the published code
+    python -m benchmarks.train_step --published … --settings meld --batches 3 --json out.json
 
 The published code is not part of this project and has no licence: check it out yourself. It starts on a current
 torch without change, since its training script (whose ReduceLROnPlateau takes an argument that is gone) is not used.
@@ -31,10 +31,9 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
 from benchmarks.published_multiemo import Published
 from benchmarks.shapes import DIMS, Setting, settings
+from pipeline.command import parser
 from train.layers.layout import Layout
 from train.models.contract import MODALITIES, Batch
 from train.models.multiemo import reference
@@ -182,7 +181,17 @@ def bench_steps(key: str, setting: Setting, args: argparse.Namespace) -> list[di
 
 def peak_memory(side: str, key: str, args: argparse.Namespace) -> float:
     """GiB of a process that takes two steps of the largest batch."""
-    command = [sys.executable, __file__, "--peak", side, "--settings", key, "--threads", str(args.threads)]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.train_step",
+        "--peak",
+        side,
+        "--settings",
+        key,
+        "--threads",
+        str(args.threads),
+    ]
     command += ["--published", str(args.published)] if args.published else []
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
@@ -260,20 +269,18 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     known = settings()
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--published", type=Path, help="a checkout of the published code")
-    parser.add_argument("--json", type=Path, help="write the rows there too")
-    parser.add_argument("--settings", nargs="*", choices=known, default=list(known))
-    parser.add_argument("--batches", type=int, help="only so many of the epoch's batches")
-    parser.add_argument("--rounds", type=int, default=3, help="timed rounds of each; the median counts")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument(
+    options = parser("benchmarks.train_step", __doc__)
+    options.add_argument("--published", type=Path, help="a checkout of the published code")
+    options.add_argument("--json", type=Path, help="write the rows there too")
+    options.add_argument("--settings", nargs="*", choices=known, default=list(known))
+    options.add_argument("--batches", type=int, help="only so many of the epoch's batches")
+    options.add_argument("--rounds", type=int, default=3, help="timed rounds of each; the median counts")
+    options.add_argument("--threads", type=int, default=2)
+    options.add_argument(
         "--device", default="cpu", help="of our default form; the published code runs on the CPU"
     )
-    parser.add_argument("--peak", help=argparse.SUPPRESS)
-    args = parser.parse_args()
+    options.add_argument("--peak", help=argparse.SUPPRESS)
+    args = options.parse_args()
     torch.set_num_threads(args.threads)
     if args.peak:
         take_two_steps(args)
