@@ -26,7 +26,17 @@ with FeatureCache(Path({file!r})) as cache:
 def test_an_editable_install_reads_features_from_any_folder(tmp_path: Path) -> None:
     project = clone(tmp_path / "project")
     # Without dependencies and isolation: neither may be fetched here.
-    command = ["pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--prefix", str(tmp_path / "env"), "-e", "."]
+    command = [
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "--prefix",
+        str(tmp_path / "env"),
+        "-e",
+        ".",
+    ]
     subprocess.run([sys.executable, "-m", *command], cwd=project, check=True)
     [folder] = (tmp_path / "env").glob("lib/python*/site-packages")
     script = READ.format(folder=str(folder), file=str(project / "data/features/none.h5"))
