@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 
 from evaluate import stage
 from pipeline.closure import ROOT
 from pipeline.features import STATUSES
-from tests.docs import reference
-from tests.docs.pages import Block, blocks
+from tests.docs import numbers, reference
+from tests.docs.pages import PAGES, Block, blocks
 from tests.test_help import COMMANDS, ENTRIES
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -106,3 +107,15 @@ def test_the_formats_page_has_every_status() -> None:
     page = (reference.FOLDER / "formats.md").read_text(encoding="utf-8")
     table = page.partition("## Statuses\n")[2].partition("\n\n")[0]
     assert tuple(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == STATUSES
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_tables_of_scores_are_those_of_their_files(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert text == numbers.filled(text), "run `python -m tests.docs.numbers`"
+
+
+def test_every_published_file_is_in_a_page() -> None:
+    named = {name for page in PAGES for _, name, _ in numbers.TABLE.findall(page.read_text(encoding="utf-8"))}
+    there = {str(path.relative_to(ROOT)) for path in (ROOT / "results/published").iterdir()}
+    assert named == there

@@ -1,0 +1,29 @@
+"""Write the tables of scores in docs from the files that the commands left in results/published.
+
+    python -m evaluate.experiments.tables show modalities --format csv > results/published/demo-modalities.csv
+    python -m tests.docs.numbers
+
+A table lies between `<!-- results/published/NAME.csv -->` and `<!-- end -->`.
+"""
+
+from __future__ import annotations
+
+import re
+
+import pandas as pd
+
+from evaluate.experiments.tables import render
+from pipeline.closure import ROOT
+from tests.docs.pages import PAGES
+
+TABLE = re.compile(r"(<!-- (results/published/\S+\.csv) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def filled(text: str) -> str:
+    """Return a page with its tables made from their files."""
+    return TABLE.sub(lambda m: m[1] + render(pd.read_csv(ROOT / m[2]), "markdown") + m[3], text)
+
+
+if __name__ == "__main__":
+    for page in PAGES:
+        page.write_text(filled(page.read_text(encoding="utf-8")), encoding="utf-8")
