@@ -110,7 +110,11 @@ class FinetuneParams(Strict):
 
 
 class StreamNames(Strict):
-    """`train.streams`: the stream of each modality; `none` drops the modality."""
+    """`train.streams`: the stream of each modality.
+
+    Attributes:
+        text, audio, visual: the modality's stream; `none` drops the modality.
+    """
 
     text: StreamOrNone
     audio: StreamOrNone

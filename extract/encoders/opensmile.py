@@ -38,7 +38,11 @@ SHORTEST = 0.06
 
 
 class OpensmileParams(MediaParams):
-    """Params of the openSMILE stream: `feature_set` names one of openSMILE's own sets."""
+    """Params of the openSMILE stream.
+
+    Attributes:
+        feature_set: one of openSMILE's own sets.
+    """
 
     feature_set: Literal[
         "eGeMAPSv02", "GeMAPSv01b", "ComParE_2016", "emobase", "IS09", "IS10", "IS11", "IS12", "IS13"

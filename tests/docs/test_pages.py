@@ -97,6 +97,13 @@ def test_the_parameters_page_is_that_of_today() -> None:
     assert page == reference.params_page(), "run `python -m tests.docs.reference`"
 
 
+def test_every_parameter_has_a_meaning() -> None:
+    page = (reference.FOLDER / "params.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([\w.]+)` \|.*\| ([^|]*) \|$", page, re.MULTILINE)
+    assert len(rows) > 60
+    assert [name for name, meaning in rows if not meaning] == []
+
+
 def test_the_commands_page_has_every_command() -> None:
     """tests/test_help.py compares each one's help with the page."""
     page = (reference.FOLDER / "commands.md").read_text(encoding="utf-8")
