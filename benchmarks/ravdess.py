@@ -74,7 +74,7 @@ def main() -> None:
 
 
 def prepare(file: Path, folder: Path) -> None:
-    """What the README says to do: one csv, `corpus.name: csv`, and two imports."""
+    """Write one csv file and import two streams, as docs/how-to/import-features.md describes."""
     (folder / "corpus").mkdir(parents=True)
     with (
         np.load(file, allow_pickle=False) as npz,

@@ -62,7 +62,7 @@ def test_another_loss_weight_trains_and_evaluates_only(project):
 
 @pytest.mark.slow
 def test_two_experiments_side_by_side(project):
-    """README, "Compare experiments": dvc exp show, dvc metrics diff, and a table with a significance test."""
+    """docs/how-to/experiments.md: dvc exp show, dvc metrics diff, and a table with a significance test."""
     for name, mu1 in (("mu1-low", "0.1"), ("mu1-high", "0.5")):
         assert ran(run(project, "dvc", "exp", "run", "-n", name, "-S", f"loss.mu1={mu1}"))[-1] == "evaluate"
     # Not --only-changed: it also hides scores that happen to be equal.
@@ -228,7 +228,7 @@ def test_a_table_row_without_its_file_and_a_truncated_clip_are_rows_with_a_statu
 
 @pytest.mark.slow
 def test_features_and_models_travel_without_the_media(project, tmp_path):
-    """README, "Features you can trust and share": push here; pull, train and evaluate there."""
+    """docs/how-to/share.md: push here; pull, train and evaluate there."""
     remote, there = tmp_path / "remote", tmp_path / "there"
     run(project, "dvc", "remote", "add", "-f", "-d", "--local", "lab", str(remote))
     run(project, "dvc", "push")

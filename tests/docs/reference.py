@@ -73,7 +73,8 @@ def commands_page() -> str:
     """Return docs/reference/commands.md."""
     parts = [
         "# Commands\n\nEvery command has `--help`. Stages are run by `dvc repro`; the other commands are for you. "
-        "Exit codes: 0 for success, 1 for a difference found, 2 for a mistake in settings, data or usage.\n\n"
+        "Exit codes: 0 for success, 2 for a mistake in settings, data or usage, 130 after Ctrl-C; "
+        "`pipeline.features diff` ends with 1 if it finds a difference.\n\n"
         "This page is generated: `python -m tests.docs.reference`.\n"
     ]
     inner = [command for command in COMMANDS if " " in command]

@@ -21,7 +21,7 @@ pytestmark = [
 
 
 def test_multiemo_beats_logistic_regression_on_the_same_vectors(tmp_path):
-    """The table of the README has five seeds; two are enough to see a lead of 1.2 points on test, 3.0 on val."""
+    """The table of docs/results.md has five seeds; two are enough to see a lead of 1.2 points on test, 3.0 on val."""
     project = clone(tmp_path)
     (project / "params.yaml").write_bytes((project / "presets/meld-text.yaml").read_bytes())
     edit(project / "params.yaml", "seeds: 5", "seeds: 2")
