@@ -52,16 +52,7 @@ def marked(place: str, language: str = "bash") -> list[Block]:
 
 @pytest.mark.parametrize("block", [b for b in marked("project") if b.page.name != TUTORIAL], ids=str)
 def test_a_block_runs_in_a_project(block: Block, project: Path, tmp_path: Path) -> None:
-    shell(
-        project,
-        block.text.replace("/srv/emofuse", str(tmp_path / "remote")),
-        EMOFUSE_MEDIA=media(block, project),
-    )
-
-
-def media(block: Block, project: Path) -> str:
-    """Return the folder of the media that a block's spans lie in: the project's own unless it names spans."""
-    return str(project if "spans.csv" in block.text else project / "data/demo")
+    shell(project, block.text.replace("/srv/emofuse", str(tmp_path / "remote")))
 
 
 @pytest.mark.parametrize("block", marked("elsewhere"), ids=str)
@@ -69,7 +60,6 @@ def test_a_block_runs_elsewhere_without_media(block: Block, project: Path, tmp_p
     run(project, "dvc", "remote", "add", "-d", "lab", str(tmp_path / "remote"))
     run(project, "dvc", "push")
     git(project, "commit", "-q", "-a", "-m", "Remote")
-    git(project, "tag", "-f", "v1")
     script = block.text.replace("git clone … && cd …", f"git clone -q {project} there && cd there")
     # DVC does not overwrite a file that is there already.
     script = script.replace("REPOSITORY", str(project)).replace("--rev v1", "--rev v1 -o one.h5")

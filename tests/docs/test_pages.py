@@ -54,6 +54,14 @@ def test_every_block_names_its_language() -> None:
     assert [str(block) for block in blocks() if not block.language] == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_a_list_begins_after_an_empty_line(page: Path) -> None:
+    """The site shows it as a part of the paragraph otherwise; GitHub does not."""
+    text = re.sub("^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    item = r"[-*] |\d+\. "
+    assert re.findall(rf"^(?!{item}|\s|#)[^\n]+\n(?:{item})[^\n]*", text, re.MULTILINE) == []
+
+
 @pytest.mark.parametrize("block", blocks("bash"), ids=str)
 def test_a_block_of_commands_is_run_by_a_test_or_says_why_not(block: Block) -> None:
     ran_by = re.fullmatch("run by (.*)", block.mark)
