@@ -1,0 +1,1 @@
+"""Scoring of trained models, comparison of experiments, and predictions for new recordings."""

@@ -1,13 +1,13 @@
-"""The `evaluate` stage: scores the models in models/ and writes results/.
+"""Score the models in models/ and write results/: the `evaluate` stage.
 
-    python -m evaluate         # score them
-    python -m evaluate show    # print the last metrics once more
+    python -m evaluate         # score the models
+    python -m evaluate show    # print the last metrics again
 
 results/metrics.json      the scores, for `dvc exp show` and `dvc metrics diff`
 results/details.json      every other number: labels, seeds, intervals, calibration, modalities, statuses
-results/predictions.csv   an answer for every utterance
-results/plots/            csv files for `dvc plots`, the same as SVG and PNG
-results/report.html       all of it for people, offline
+results/predictions.csv   the prediction for every utterance
+results/plots/            csv files for `dvc plots`, and the same plots as SVG and PNG
+results/report.html       a page with all results, readable offline
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from pipeline.errors import entry
 
 
 def main() -> None:
+    """Score the models, or print the last metrics."""
     words = parser("evaluate", __doc__)
-    words.add_argument("do", nargs="?", choices=("show",), help="score nothing, print the last metrics")
+    words.add_argument("do", nargs="?", choices=("show",), help="print the last metrics without scoring")
     shown = words.parse_args().do
 
     from evaluate import stage

@@ -1,9 +1,9 @@
-"""Check params.yaml before anything runs, as the stage `check` does.
+"""Check params.yaml before any other stage runs: the `check` stage.
 
     python -m evaluate.check
 
-Every section, every stream by its encoder's own rules, and what two sections say of one thing. Each stage checks
-what it reads once more, since `dvc repro train` skips this one. Exit code 2 where something is wrong.
+It checks every section, every stream by its encoder's rules, and settings that two sections share. Each stage checks
+the sections that it reads again, because `dvc repro train` skips this stage. The exit code is 2 if a check fails.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from train.fusion.params import fusion, unread
 
 
 def main() -> None:
+    """Check params.yaml and print notes about imported streams and unused settings."""
     params = load_checked()
     module(params.corpus)
     same_split(params)
@@ -30,10 +31,12 @@ def main() -> None:
 
 
 def same_split(params: Params, path: Path = PARAMS) -> None:
-    """Check, hours before training would, that the encoders in `train.streams` are fitted to what the fusion model is.
+    """Check that fine-tuned encoders and the fusion model have the same training data.
+
+    Training checks this too, but only after fine-tuning and extraction, which can take hours.
 
     Raises:
-        UserError: it would be tested, or its epoch chosen, on what an encoder is fitted to.
+        UserError: the fusion model would be tested, or its epoch chosen, on data that an encoder was trained on.
     """
     fusion = params.train
     for name in fusion.streams.in_use().values():
@@ -43,21 +46,21 @@ def same_split(params: Params, path: Path = PARAMS) -> None:
         field = f"{path}: finetune.{name}.training"
         if str(training.fold) != str(fusion.fold):
             raise UserError(
-                f"{field}.fold={training.fold}, but train.fold={fusion.fold}: one is fitted to what the other holds "
-                "out; make them equal"
+                f"{field}.fold={training.fold}, but train.fold={fusion.fold}: the encoder would be trained on "
+                "data that the fusion model tests on; make them equal"
             )
         if str(fusion.fold) != "none" and training.seed != fusion.seed:
             raise UserError(
-                f"{field}.seed={training.seed}, but train.seed={fusion.seed}: with a fold, val is drawn by the seed, "
-                "and the epoch would be chosen on dialogues that the encoder is fitted to; make them equal"
+                f"{field}.seed={training.seed}, but train.seed={fusion.seed}: with a fold, the seed draws val, so "
+                "the epoch would be chosen on dialogues that the encoder was trained on; make them equal"
             )
 
 
 def strays(params: Params) -> list[str]:
-    """Return what to say of streams in use whose file no stage makes and DVC does not know."""
+    """Return a note for each stream in use whose file is neither written by a stage nor tracked by DVC."""
     return [
-        f"train.streams.{modality}={name}: no stage makes {path} and DVC does not know it, so that queued experiments "
-        f"and whoever pulls lack it: {TRACK.format(file=path)}"
+        f"train.streams.{modality}={name}: no stage writes {path} and DVC does not track it, so it is missing in "
+        f"queued experiments and after `dvc pull`: {TRACK.format(file=path)}"
         for modality, name in params.train.streams.in_use().items()
         if name not in params.extract and name not in params.finetune
         if not (path := imported_to(name)).with_name(f"{name}.h5.dvc").exists()

@@ -1,4 +1,4 @@
-"""A trained model's answers for a dataset: probabilities, with a modality hidden, and what attends to what."""
+"""Apply a trained model to a dataset: probabilities, optionally with a modality hidden, and attention maps."""
 
 from __future__ import annotations
 
@@ -17,19 +17,24 @@ from train.models.contract import Batch, FrameBatch
 B = TypeVar("B", Batch, FrameBatch)
 
 BATCH = 64  # units; a prediction does not depend on it
-PADDED = (
-    64 * 256
-)  # rows of a padded batch: one dialogue of thousands of turns must not pad 63 others to its length
+# Rows of a padded batch: a dialogue of thousands of turns must not pad 63 others to its length.
+PADDED = 64 * 256
 
 
 @torch.no_grad()
 def probabilities(
     model: nn.Module, data: Corpus, device: torch.device, hidden: str | None = None
 ) -> np.ndarray:
-    """Return [N, C] for every row of the dataset; `hidden` names a modality to treat as missing everywhere.
+    """Return probabilities `[N, C]`, one row per row of the dataset.
+
+    Args:
+        model: the network.
+        data: the dataset.
+        device: where to compute.
+        hidden: a modality to treat as missing in every utterance.
 
     Raises:
-        UserError: an answer that is not finite.
+        UserError: a probability is not finite.
     """
     out = torch.empty(len(data.utterances), len(data.label_names))
     model.eval()
@@ -42,8 +47,8 @@ def probabilities(
     if not (finite := out.isfinite().all(1)).all():
         first = data.utterances[int((~finite).nonzero()[0])].utterance
         raise UserError(
-            f"utterance {first}: the model's answer is not finite, as {int((~finite).sum())} of {len(out)} are: its "
-            "features are far from those of training, or the model is damaged; run `dvc repro --force train`"
+            f"utterance {first}: the model's output is not finite ({int((~finite).sum())} of {len(out)} are not): its "
+            "features are far from the training features, or the model is damaged; run `dvc repro --force train`"
         )
     return out.numpy()
 
@@ -52,9 +57,10 @@ def probabilities(
 def attention(
     model: nn.Module, data: Corpus, device: torch.device, chosen: Sequence[int]
 ) -> dict[tuple[str, str], list[np.ndarray]] | None:
-    """{(query modality, key modality): [T, T] per chosen dialogue}: the last layer's mean over heads.
+    """Return attention maps: {(query modality, key modality): `[T, T]` per chosen dialogue}.
 
-    None where the model has no cross-attention (ablated, or a baseline).
+    A map is the mean over the heads of the last layer. Return None if the model has no cross-attention (ablated, or a
+    baseline).
     """
     look = getattr(model.eval(), "attention", None)
     if look is None:
@@ -68,7 +74,7 @@ def attention(
 
 
 def _cut(data: Corpus, group: Sequence[int]) -> Iterator[list[int]]:
-    """The group in parts: padded to a part's longest unit, no part of several units has more than PADDED rows."""
+    """Yield the group in parts; a part of several units has at most PADDED rows after padding to its longest unit."""
     part: list[int] = []
     longest = 0
     for unit in group:
@@ -82,7 +88,7 @@ def _cut(data: Corpus, group: Sequence[int]) -> Iterator[list[int]]:
 
 
 def hide(batch: B, modality: str) -> B:
-    """The batch as if `modality` had failed for every utterance."""
+    """Return the batch with `modality` marked as missing in every utterance."""
     features, present = dict(batch.features), dict(batch.present)
     features[modality] = torch.zeros_like(features[modality])
     present[modality] = torch.zeros_like(present[modality])

@@ -1,6 +1,6 @@
-"""A page that people open offline: template, style and script in one file.
+"""Build an offline HTML page: template, style and script in one file.
 
-The page's own policy forbids it every request, and whatever comes from a corpus is escaped.
+The page's content security policy forbids all requests, and all text from a corpus is escaped.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 LOOKS = Path(__file__).with_suffix(".css")
-TOP = 20  # labels whose probabilities are shown of a turn
+TOP = 20  # labels whose probabilities a turn shows
 
 
 def page(source: Path, *sheets: Path, **values: Any) -> str:
-    """Return SOURCE.html.j2 filled in, with SOURCE.js and the style sheets inside; what `values` bring is escaped.
+    """Return the rendered SOURCE.html.j2 with SOURCE.js and the style sheets inlined; `values` are escaped.
 
     Args:
-        source: the template and the script, without their endings.
-        sheets: style sheets besides evaluate/page.css, which every page has.
-        values: what the template names.
+        source: the path of template and script without suffix.
+        sheets: style sheets to add after evaluate/page.css.
+        values: variables of the template.
     """
     script = source.with_suffix(".js").read_text(encoding="utf-8")
     environment = Environment(
@@ -40,18 +40,18 @@ def page(source: Path, *sheets: Path, **values: Any) -> str:
         **values,
         style=Markup("".join(sheet.read_text(encoding="utf-8") for sheet in (LOOKS, *sheets))),
         script=Markup(script),
-        # The page's own policy runs this script and no other.
+        # The content security policy allows this script only.
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
 
 
 def top(probabilities: np.ndarray) -> list[int]:
-    """The TOP most probable of [C] labels, in label order."""
+    """Return the TOP most probable labels of `[C]` probabilities, in label order."""
     return sorted(np.argsort(-probabilities, kind="stable")[:TOP].tolist())
 
 
 def bar(probabilities: np.ndarray) -> str:
-    """The `top` labels' probabilities as one gradient of hard-edged segments, in label order; the rest is empty."""
+    """Return a CSS gradient with one solid segment per `top` label of `[C]` probabilities; the rest is transparent."""
     kept = top(probabilities)
     edges = [0.0, *accumulate(float(probabilities[i]) * 100 for i in kept)]
     parts = zip(kept, pairwise(edges), strict=True)

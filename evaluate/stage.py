@@ -1,4 +1,4 @@
-"""What the `evaluate` stage does: score models/, write results/, print the scores."""
+"""Run the `evaluate` stage: score models/, write results/, print the scores."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def run() -> None:
     """Score the models and write every file of results/.
 
     Raises:
-        UserError: a model, table or cache is damaged or of another run, or the disk is full.
+        UserError: a model, table or cache is damaged or belongs to another run, or the disk is full.
     """
     with alone("evaluate"):
         caches = [FEATURES / f"{name}.h5" for name in load().train.streams.in_use().values()]
@@ -50,19 +50,19 @@ def run() -> None:
 
 
 def show() -> None:
-    """Print the last metrics once more.
+    """Print the last metrics again.
 
     Raises:
-        UserError: they are not there, or damaged.
+        UserError: results/metrics.json is missing or damaged.
     """
     path = RESULTS / "metrics.json"
     if not path.exists():
-        raise UserError(f"{path}: no such file; `dvc repro` makes it")
+        raise UserError(f"{path}: no such file; `dvc repro` writes it")
     try:
         _print(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UserError(
-            f"{path}: damaged ({str(error)[:200]}); `dvc repro --force evaluate` makes it anew"
+            f"{path}: damaged ({str(error)[:200]}); `dvc repro --force evaluate` writes it again"
         ) from None
 
 
@@ -72,7 +72,7 @@ def _print(table: dict[str, Any]) -> None:
 
 
 def terminal(table: dict[str, Any]) -> str:
-    """metrics.json as a table of percentages, the test's interval and sd below it."""
+    """Return metrics.json as a table of percentages, followed by the interval and sd of the test split."""
     lines = [" " * 12 + "".join(f"{HEADS[metric]:>17}" for metric in METRICS)]
     for name, row in table.items():
         if isinstance(row, dict):

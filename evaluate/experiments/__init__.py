@@ -1,0 +1,1 @@
+"""Grids of DVC experiments, their tables, and tests for differences."""

@@ -1,12 +1,12 @@
-"""Leave one session out: every fold of a model, or of a grid of evaluate/experiments/tables.py, queued and collected.
+"""Leave one session out: queue and collect every fold of a model or of a grid of experiments.
 
-    python -m evaluate.experiments.folds queue                 # params.yaml as it is, one experiment a session
-    python -m evaluate.experiments.folds queue foalnet  # or each row of a grid, one a row and session
-    dvc exp run --run-all                          # or `dvc queue start -j N`, one worker a GPU
-    python -m evaluate.experiments.folds show foalnet   # mean ± sd; --format markdown | latex | csv
+    python -m evaluate.experiments.folds queue                 # params.yaml as it is, one experiment per session
+    python -m evaluate.experiments.folds queue foalnet         # a grid, one experiment per row and session
+    dvc exp run --run-all                                      # or `dvc queue start -j N`, one worker per GPU
+    python -m evaluate.experiments.folds show foalnet          # mean ± sd; --format markdown | latex | csv
 
-`make folds` and `make folds-foalnet` do all three. A fold's score is the mean of its seeds'; the sd is that between
-folds. The p of a grid's row is a paired bootstrap over the dialogues of all folds' test sessions.
+`make folds` and `make folds-foalnet` run all three steps. A fold's score is the mean over its seeds; the sd is taken
+over the folds. The p of a row comes from a paired bootstrap over the dialogues of all folds' test sessions.
 """
 
 from __future__ import annotations
@@ -39,38 +39,41 @@ ALONE = (Row("all folds"),)
 
 
 def sessions() -> list[str]:
-    """The sessions of data/utterances.csv, each of them a fold.
+    """Return the sessions of data/utterances.csv; each session is a fold.
 
     Raises:
-        UserError: there is no table yet, fewer than two sessions in it, or two of one experiment's name.
+        UserError: the table is missing, it has fewer than two sessions, or two sessions give the same experiment name.
     """
     found = sorted({u.session for u in read_utterances()} - {""})
     if len(found) < 2:
-        raise UserError(f"data/utterances.csv: {len(found)} sessions; leaving one out takes at least two")
+        raise UserError(
+            f"data/utterances.csv: {len(found)} sessions, but leaving one out needs at least two; "
+            "set train.fold=none, or add sessions to the corpus"
+        )
     named: dict[str, str] = {}
     for session in found:
         other = named.setdefault(experiment("fold", Row(session)), session)
         if other != session:
             raise UserError(
-                f"data/utterances.csv: sessions {other!r} and {session!r} differ in nothing that an experiment's name "
-                "can hold; rename one of them in the corpus"
+                f"data/utterances.csv: sessions {other!r} and {session!r} give the same experiment name, which "
+                "keeps only letters and digits; rename one of them in the corpus"
             )
     return found
 
 
 def name_of(grid: str, row: Row, fold: str) -> str:
-    """The experiment's name."""
+    """Return the experiment's name."""
     return experiment(grid, Row(f"{row.title} fold {fold}"))
 
 
 def queue(grid: str, rows: Sequence[Row], seeds: int) -> None:
-    """Queue an experiment per row and session with `seeds` seeds each; a fine-tuned stream is fitted to each fold."""
+    """Queue one experiment per row and session with `seeds` seeds each; fine-tuned streams follow the fold."""
     params, folds = load(), sessions()
     fitted = [name for name in params.train.streams.in_use().values() if name in params.finetune]
     experiments = {}
     for row in rows:
         for fold in folds:
-            # `++`: params.yaml need not name what it leaves at its default.
+            # `++` also sets a param that params.yaml leaves at its default.
             encoders = (f"++finetune.{name}.training.fold={_quoted(fold)}" for name in fitted)
             changes = (f"train.seeds={seeds}", f"train.fold={_quoted(fold)}", *encoders, *row.changes)
             experiments[name_of(grid, row, fold)] = changes
@@ -78,15 +81,15 @@ def queue(grid: str, rows: Sequence[Row], seeds: int) -> None:
 
 
 def _quoted(fold: str) -> str:
-    """A session as Hydra takes it: `Ünal` and `a,b` it refuses bare, `1e3` and `true` it takes for no text."""
+    """Return a session quoted for Hydra, which rejects bare `Ünal` and `a,b` and reads `1e3` and `true` as values."""
     return fold if fold.isdecimal() else "'" + fold.replace("'", r"\'") + "'"
 
 
 def collect(grid: str, rows: Sequence[Row]) -> pd.DataFrame:
-    """One row per row of the grid; of a single model one per fold, and their mean last.
+    """Return a table with one row per row of the grid; for a single model, one row per fold and then their mean.
 
     Raises:
-        UserError: none of the experiments is there.
+        UserError: none of the experiments exists.
     """
     queue = f"python -m evaluate.experiments.folds queue{'' if rows is ALONE else f' {grid}'}"
     hint = f"run `{queue}` and then `dvc exp run --run-all`"
@@ -108,12 +111,12 @@ def collect(grid: str, rows: Sequence[Row]) -> pd.DataFrame:
 
 
 def over_folds(title: str, folds: Mapping[str, Results | Failed]) -> Results | Failed:
-    """All folds as one result: means of means, sd between folds, and every fold's test utterances.
+    """Return all folds as one result: mean and sd over the folds, and the test utterances of every fold.
 
-    Without all of them there is no such result.
+    If one fold failed, the result is `Failed`.
 
     Raises:
-        UserError: the folds of row `title` are not of the same seeds.
+        UserError: the folds of row `title` have different seeds.
     """
     failed = [f"fold {fold}: {run.reason}" for fold, run in folds.items() if isinstance(run, Failed)]
     if failed:
@@ -123,7 +126,9 @@ def over_folds(title: str, folds: Mapping[str, Results | Failed]) -> Results | F
     seeds = {fold: " ".join(filter(is_seed, frame)) for fold, (_, frame) in done.items()}
     if len(set(seeds.values())) > 1:
         shown = "; ".join(f"fold {fold}: {names}" for fold, names in seeds.items())
-        raise UserError(f"{title}: folds of different seeds ({shown}); queue them again with one --seeds")
+        raise UserError(
+            f"{title}: the folds have different seeds ({shown}); queue them again with the same --seeds"
+        )
     summary = {}
     for metric in METRICS:
         means = [test[metric]["mean"] for test in tests]
@@ -133,6 +138,7 @@ def over_folds(title: str, folds: Mapping[str, Results | Failed]) -> Results | F
 
 
 def main() -> None:
+    """Queue the folds, or show their table."""
     line = parser("evaluate.experiments.folds", __doc__)
     line.add_argument("do", choices=("queue", "show"))
     line.add_argument("grid", nargs="?", choices=sorted(GRIDS), help="default: params.yaml as it is")

@@ -1,4 +1,4 @@
-"""The papers' tables as grids of experiments, and which of their rows a corpus has."""
+"""The papers' tables as grids of experiments, and the rows that fit a corpus."""
 
 from __future__ import annotations
 
@@ -13,10 +13,13 @@ from pipeline.params import MODALITIES, Params
 
 @dataclass(frozen=True)
 class Row:
-    """One experiment: what it is called, the params it changes, and its name in published.csv.
+    """One experiment of a grid.
 
     Attributes:
-        needs: modalities that the corpus must have a stream of, or the row says nothing.
+        title: the row's name in the table.
+        changes: params that the experiment changes, as Hydra overrides.
+        published: the system's name in published.csv; empty if nothing was published.
+        needs: modalities that must have a stream; otherwise the row is left out.
     """
 
     title: str
@@ -29,7 +32,6 @@ def _only(*modalities: str) -> tuple[str, ...]:
     return tuple(f"train.streams.{m}=none" for m in ("text", "audio", "visual") if m not in modalities)
 
 
-# `++` changes a param that params.yaml states, and adds one that it leaves out.
 def _alone(title: str, published: str = "") -> Row:
     modalities = tuple(title.split("+"))
     return Row(title, _only(*modalities), published, modalities)
@@ -37,8 +39,7 @@ def _alone(title: str, published: str = "") -> Row:
 
 MULTIEMO, FOALNET = "model.name=multiemo", "model.name=foalnet"
 BOTH = ("audio", "visual")
-# The last row of a grid is what the others are compared with. `++`: params.yaml need not name what it leaves at its
-# default.
+# The other rows are compared with the last row of a grid. `++` also sets a param that params.yaml leaves out.
 GRIDS = {
     "baselines": (
         Row("majority", ("model.name=majority",)),
@@ -97,18 +98,18 @@ GRIDS = {
 
 
 def experiment(grid: str, row: Row) -> str:
-    """The experiment's name: letters, digits and dashes alone, as git wants it."""
+    """Return the experiment's name: letters, digits and dashes only, since git uses it as a reference."""
     return f"{grid}-" + "-".join("".join(c if c.isalnum() else " " for c in row.title.lower()).split())
 
 
 def rows(grid: str, params: Params) -> tuple[Row, ...]:
-    """Return the grid's rows that say something of these params: none lacks its modalities, no two are the same run."""
+    """Return the rows of a grid that fit these params: without rows that lack a modality and without duplicate runs."""
     there = set(params.train.streams.in_use())
     values = params.model_dump()
     kept: dict[tuple[tuple[str, Any], ...], Row] = {}
     fitting = [row for row in GRIDS[grid] if there.issuperset(row.needs) and there - _dropped(row)]
     keys = {key for row in fitting for key, _ in map(_change, row.changes)}
-    for row in reversed(fitting):  # of the same runs the last stays, which is the full model
+    for row in reversed(fitting):  # of duplicate runs keep the last, the full model
         changed = {key: _value(values, key) for key in keys} | dict(map(_change, row.changes))
         kept.setdefault(tuple(sorted(changed.items(), key=lambda pair: pair[0])), row)
     return tuple(reversed(kept.values()))
@@ -124,7 +125,7 @@ def _change(change: str) -> tuple[str, Any]:
 
 
 def _value(values: Mapping[str, Any], key: str) -> Any:
-    """Return the value of a dotted key; None where the file leaves it at its default."""
+    """Return the value of a dotted key, or None if the file leaves it at its default."""
     found: Any = values
     for part in key.split("."):
         found = found.get(part) if isinstance(found, Mapping) else None

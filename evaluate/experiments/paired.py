@@ -1,4 +1,4 @@
-"""Whether two experiments differ: a paired bootstrap over the dialogues that both were tested on."""
+"""Test whether two experiments differ, by a paired bootstrap over their common test dialogues."""
 
 from __future__ import annotations
 
@@ -13,24 +13,29 @@ FEWEST = 10
 
 
 def paired_bootstrap(a: pd.DataFrame, b: pd.DataFrame, resamples: int = RESAMPLES) -> float:
-    """Two-sided p of "no difference" in mean weighted F1 over seeds, whole dialogues resampled.
+    """Return the two-sided p of "no difference" in weighted F1 (mean over seeds), resampling whole dialogues.
 
-    NaN with fewer than `FEWEST` dialogues: so few hardly vary when resampled, and p would be low where nothing differs
-    (under .05 in a fifth of all draws with five dialogues, always with one).
+    With fewer than `FEWEST` dialogues it is NaN: so few dialogues hardly vary when resampled, and p would be too low
+    when nothing differs (below .05 in a fifth of all draws with five dialogues, always with one).
 
     Args:
-        a, b: predictions.csv of two experiments: utterance, split, dialogue, emotion, and a column `seedN` with the
-            predicted label per seed.
+        a: predictions.csv of one experiment: utterance, split, dialogue, emotion, and a column `seedN` per seed with
+            the predicted label.
+        b: predictions.csv of the other experiment.
+        resamples: how many resamples to draw.
 
     Raises:
-        UserError: the two did not score the same test utterances.
+        UserError: the experiments scored different test utterances.
     """
     parts = [
         frame[(frame["split"] == "test") & (frame["emotion"] != "")].reset_index(drop=True)
         for frame in (a, b)
     ]
     if not parts[0][["utterance", "emotion"]].equals(parts[1][["utterance", "emotion"]]):
-        raise UserError("the two experiments were not scored on the same test utterances and labels")
+        raise UserError(
+            "the two experiments were not scored on the same test utterances and labels; "
+            "compare runs of one corpus and fold"
+        )
     place, dialogues = pd.factorize(parts[0]["dialogue"])
     if len(dialogues) < FEWEST:
         return np.nan
@@ -46,10 +51,11 @@ def paired_bootstrap(a: pd.DataFrame, b: pd.DataFrame, resamples: int = RESAMPLE
         ]
         scores.append(np.mean(seeds, axis=0))
     difference = scores[0] - scores[1]
-    # +1: the observed data are one of the possible resamples, so that p is never 0.
+    # +1, because the observed data are one of the possible resamples: p is never 0.
     below, above = ((difference <= 0).sum() + 1, (difference >= 0).sum() + 1)
     return float(min(1.0, 2 * min(below, above) / (resamples + 1)))
 
 
 def is_seed(column: str) -> bool:
+    """Return whether a column of predictions.csv holds one seed's predictions."""
     return column.startswith("seed") and column[4:].isdigit()

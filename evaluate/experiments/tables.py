@@ -1,15 +1,14 @@
-"""Tables of DVC experiments: the papers' grids, queued, run and collected, or any experiments side by side.
+"""Tables of DVC experiments: queue and collect the papers' grids, or compare any experiments.
 
-    python -m evaluate.experiments.tables queue modalities  # one experiment a row, from the committed params
-    dvc exp run --run-all                          # or `dvc queue start -j N`
+    python -m evaluate.experiments.tables queue modalities  # one experiment per row, from the committed params
+    dvc exp run --run-all                                   # or `dvc queue start -j N`
     python -m evaluate.experiments.tables show modalities   # --format markdown | latex | csv
     python -m evaluate.experiments.tables compare HEAD mu1-low mu1-high --against HEAD
 
-`make table-modalities` does the first three. `compare` takes names of experiments, revisions, and `workspace`.
-Every number is read from the experiments' own results; a published figure comes from published.csv beside
-this file, with its source. The last column is a paired bootstrap over the test dialogues against the grid's full
-model, or the row that `--against` names: the two-sided p of "no difference in weighted F1", empty below ten test
-dialogues.
+`make table-modalities` runs the first three commands. `compare` takes names of experiments, revisions, and `workspace`.
+Every number is read from the experiments' results; published figures come from published.csv beside this file, which
+names their source. The last column is the two-sided p of "no difference in weighted F1" by a paired bootstrap over the
+test dialogues, against the grid's full model or the row that `--against` names. It is empty below ten test dialogues.
 """
 
 from __future__ import annotations
@@ -48,57 +47,64 @@ Results = tuple[dict[str, Any], pd.DataFrame]  # details.json's `splits.test`, a
 
 @dataclass(frozen=True)
 class Failed:
-    """Why an experiment has no results."""
+    """The reason why an experiment has no results."""
 
     reason: str
 
 
 def queue(grid: str, seeds: int) -> None:
-    """Queue one experiment per row with `seeds` seeds each."""
+    """Queue one experiment per row of the grid, with `seeds` seeds each."""
     enqueue({experiment(grid, row): (f"train.seeds={seeds}", *row.changes) for row in rows(grid, load())})
 
 
 def enqueue(experiments: Mapping[str, Sequence[str]]) -> None:
-    """Queue experiments, name → changed params; one of the same name is replaced.
+    """Queue experiments, given as name → changed params, and replace those of the same name.
 
     Raises:
-        UserError: DVC does not know an imported stream, which no queued experiment would have; or DVC fails.
+        UserError: DVC does not track an imported stream, so queued experiments would lack it; or DVC fails.
     """
     if lacking := strays(load()):
         raise UserError("\n".join(lacking))
     there = listed()
     for name, changes in experiments.items():
-        # Not `exp run --force`: that would also run every stage again.
+        # `exp run --force` would also run every stage again.
         if name in there:
             run_dvc("exp", "remove", name)
         run_dvc("exp", "run", "--queue", "-n", name, *(word for change in changes for word in ("-S", change)))
 
 
 def listed() -> list[str]:
-    """The names of HEAD's experiments."""
+    """Return the names of HEAD's experiments."""
     return run_dvc("exp", "list", "--name-only", capture=True).split()
 
 
 def run_dvc(*words: str, capture: bool = False) -> str:
+    """Run a DVC command; return its output if `capture`, otherwise print it and return an empty string.
+
+    Raises:
+        UserError: DVC ends with an error.
+    """
     done = subprocess.run(
         [sys.executable, "-m", "dvc", *words], stdout=subprocess.PIPE if capture else None, text=True
     )
     if done.returncode:
-        raise UserError(f"`dvc {' '.join(words)}` ended with {done.returncode}, see above")
+        raise UserError(
+            f"`dvc {' '.join(words)}` ended with exit code {done.returncode}; its message is above"
+        )
     return done.stdout or ""
 
 
 def collect(grid: str) -> pd.DataFrame:
-    """One row per experiment of the grid: title, mean and sd per metric in points, published figure, p.
+    """Return one row per experiment of the grid: title, mean and sd per metric in percent, p, published figure.
 
     Raises:
-        UserError: none of the experiments is there.
+        UserError: none of the experiments exists.
     """
     params = load()
     known = published(DATASETS.get((params.corpus.name, len(params.corpus.labels))), "weighted_f1")
     queue = f"python -m evaluate.experiments.tables queue {grid}"
     hint = f"run `{queue}` and then `dvc exp run --run-all`; `dvc queue status` and "
-    hint += "`dvc queue logs` tell what became of it"
+    hint += "`dvc queue logs` show the state and the errors"
     shown = rows(grid, params)
     found = of_head([experiment(grid, row) for row in shown], hint)
     runs = {row.title: found[experiment(grid, row)] for row in shown}
@@ -108,17 +114,17 @@ def collect(grid: str) -> pd.DataFrame:
 
 
 def compare(names: Sequence[str], against: str) -> pd.DataFrame:
-    """One row per experiment, as `collect` without published figures.
+    """Return one row per experiment, as `collect` does, without published figures.
 
     Raises:
-        UserError: an experiment is not there, or was scored on other utterances than `against`.
+        UserError: an experiment is missing, or was scored on other utterances than `against`.
     """
-    hint = "`dvc exp list` names those there are"
+    hint = "`dvc exp list` lists the experiments"
     return table_of({name: results(name, hint) for name in dict.fromkeys([*names, against])}, against)
 
 
 def table_of(runs: Mapping[str, Results | Failed], against: str) -> pd.DataFrame:
-    """One row per title: mean and sd per metric in points, p against the row `against`; or why it has none."""
+    """Return one row per title: mean and sd per metric in percent, p against the row `against`, or why it failed."""
     table = []
     other = runs[against]
     theirs = None if isinstance(other, Failed) else other[1]
@@ -140,17 +146,20 @@ def table_of(runs: Mapping[str, Results | Failed], against: str) -> pd.DataFrame
 
 
 def complete(table: pd.DataFrame) -> None:
-    """End with an error where a row of a printed table has failed.
+    """Check that no row of a printed table has failed.
 
     Raises:
-        UserError: it has.
+        UserError: a row has no result.
     """
     if "failed" in table:
-        raise UserError(f"{table['failed'].count()} of {len(table)} rows have no result; the table says why")
+        raise UserError(
+            f"{table['failed'].count()} of {len(table)} rows have no result; the table gives the reasons; "
+            "fix them and queue the rows again"
+        )
 
 
 def render(table: pd.DataFrame, form: str, published_metric: str = "weighted F1") -> str:
-    """The table as csv (unrounded), Markdown or LaTeX (mean ± sd, one decimal more than the papers)."""
+    """Return the table as csv (unrounded), Markdown or LaTeX (mean ± sd, one decimal more than the papers)."""
     if form == "csv":
         text: str = table.to_csv(index=False, lineterminator="\n")
         return text
@@ -186,34 +195,42 @@ def _tex(text: str) -> str:
 
 
 def of_head(names: Sequence[str], hint: str) -> dict[str, Results | Failed]:
-    """name → what HEAD's experiment of that name found. DVC alone would also take an earlier commit's.
+    """Return {name: result of HEAD's experiment}; DVC alone would also accept an earlier commit's experiment.
+
+    Args:
+        names: names of experiments.
+        hint: how to get the experiments, for the error message.
 
     Raises:
-        UserError: HEAD has none of these experiments, which `hint` says how to come by, or nothing was scored.
+        UserError: HEAD has none of these experiments, or nothing was scored.
     """
     there = listed()
     if not set(names) & set(there):
         raise UserError(
-            f"experiment {names[0]}: no results of the commit at hand (HEAD), nor of the others ({_said(names[0])}); "
-            f"{hint}. If they are another commit's, `python -m evaluate.experiments.tables compare {names[0]}` shows "
-            "them"
+            f"experiment {names[0]}: no results in the current commit (HEAD), nor for the other rows "
+            f"({_said(names[0])}); {hint}. If they belong to another commit, "
+            f"`python -m evaluate.experiments.tables compare {names[0]}` shows them"
         )
     return {name: results(name, hint) if name in there else Failed(_said(name)) for name in names}
 
 
 def _said(name: str) -> str:
-    """Return the error that a queued experiment ended with."""
+    """Return the last error in a queued experiment's log."""
     words = [sys.executable, "-m", "dvc", "queue", "logs", name]
     log = subprocess.run(words, capture_output=True, text=True).stdout
     said = [line.removeprefix("error: ") for line in log.splitlines() if line.startswith("error: ")]
-    return said[-1] if said else f"not run, or `dvc queue logs {name}` says why"
+    return said[-1] if said else f"not run, or see `dvc queue logs {name}`"
 
 
 def results(name: str, hint: str) -> Results:
-    """What an experiment found.
+    """Return the results of an experiment.
+
+    Args:
+        name: the experiment, a revision, or `workspace`.
+        hint: how to get the experiment, for the error message.
 
     Raises:
-        UserError: there is no such experiment, which `hint` says how to come by, or nothing of it was scored.
+        UserError: there is no such experiment, or nothing was scored.
     """
     rev = None if name == "workspace" else name
     try:
@@ -222,28 +239,34 @@ def results(name: str, hint: str) -> Results:
     except (DvcException, SCMError, FileNotFoundError) as error:
         raise UserError(f"experiment {name}: no results ({error}); {hint}") from None
     if not details["splits"]["test"]["scored"]:
-        raise UserError(f"experiment {name}: no test utterance has a label, so there is nothing to compare")
+        raise UserError(
+            f"experiment {name}: no test utterance has a label, so there is nothing to compare; "
+            "add labels to the test split"
+        )
     return details["splits"]["test"], pd.read_csv(io.StringIO(text), keep_default_na=False, dtype=str)
 
 
 def published(dataset: str | None, metric: str) -> dict[str, float]:
-    """{system: published figure, in points} of a data set."""
+    """Return {system: published figure in percent} for a data set."""
     table = pd.read_csv(PUBLISHED)
     chosen = table[(table["dataset"] == dataset) & (table["metric"] == metric)]
     return dict(zip(chosen["system"], chosen["value"], strict=True))
 
 
 def main() -> None:
+    """Queue a grid, show its table, or compare experiments."""
     line = parser("evaluate.experiments.tables", __doc__)
     commands = line.add_subparsers(dest="do", required=True)
     one = commands.add_parser("queue", help="queue a grid's rows as experiments")
     one.add_argument("--seeds", type=int, default=3, help="seeds per row")
-    two = commands.add_parser("show", help="a grid's table")
-    three = commands.add_parser("compare", help="a table of any experiments")
+    two = commands.add_parser("show", help="print a grid's table")
+    three = commands.add_parser("compare", help="print a table of any experiments")
     three.add_argument(
         "experiments", nargs="+", metavar="EXPERIMENT", help="a name, a revision, or workspace"
     )
-    three.add_argument("--against", metavar="EXPERIMENT", help="what p compares with (default: the first)")
+    three.add_argument(
+        "--against", metavar="EXPERIMENT", help="the experiment that p compares with (default: the first)"
+    )
     for command in (one, two):
         command.add_argument("grid", choices=sorted(GRIDS))
     for command in (two, three):

@@ -1,16 +1,16 @@
-"""A trained model on new recordings.
+"""Predict the emotions of new recordings with a trained model.
 
-    python -m evaluate.predict talk.mp4 --subtitles talk.srt --to out/      # the words, and when they are said
+    python -m evaluate.predict talk.mp4 --subtitles talk.srt --to out/      # a recording and its subtitles
     python -m evaluate.predict --csv spans.csv --to out/                    # spans of one or more recordings
 
-Writes into the folder: predictions.csv (a row per utterance, a column per label), an .srt per recording with the
-emotion in front of each cue, and timeline.html, which plays the recording and finds a turn by a click.
+The command writes only to the folder: predictions.csv (one row per utterance, one column per label), one .srt per
+recording with the emotion before each cue, and timeline.html, which plays the recording and jumps to a turn on click.
 
-Extractors, normalisation and label order are the model's own (models/seedN/model.json); weights that were local
-files and are no longer where they were are given by `--weights STREAM=PATH`. Nothing is written but the folder.
+Extractors, normalisation and label order come from models/seedN/model.json. If local weights have moved, give their
+new place by `--weights STREAM=PATH`.
 """
 
-# Each extraction worker imports this file anew, so what is heavy is imported where it is needed.
+# Each extraction worker imports this file again, so heavy modules are imported inside the functions that need them.
 from __future__ import annotations
 
 import argparse
@@ -34,6 +34,7 @@ CSV, PAGE = "predictions.csv", "timeline.html"
 
 
 def main() -> None:
+    """Predict the emotions of the given recordings."""
     words = _arguments()
     begin = time.monotonic()
     given = dict(pair.split("=", 1) for pair in words.weights)
@@ -64,10 +65,10 @@ def main() -> None:
 
 
 def answer(model: Trained, recordings: Recordings, folder: Path) -> Answers:
-    """Extract what the model needs and let it answer; everything it writes lies in `folder`.
+    """Extract the features that the model needs, write them to `folder`, and return the predictions.
 
     Raises:
-        UserError: no utterance has any feature.
+        UserError: no utterance has a feature, or the features differ in size from those of training.
     """
     from evaluate.inference import probabilities
     from evaluate.predict.answers import Answers
@@ -89,18 +90,27 @@ def answer(model: Trained, recordings: Recordings, folder: Path) -> Answers:
             missing[modality] = [STATUSES[code] for code in cache.status]
             reasons += [f"{modality}: {why}" for why in cache.errors if why][:1]
     if all(status != "ok" for statuses in missing.values() for status in statuses):
-        raise UserError(f"no utterance has anything for the model to go by ({'; '.join(reasons)})")
+        raise UserError(
+            f"no utterance has features for the model ({'; '.join(reasons)}); check the recordings"
+        )
     data = read_unlabelled(
         model.fusion.declared, model.train, recordings.utterances, model.labels, caches, model.statistics
     )
     if data.dims != model.dims:
-        raise UserError(f"features here are of {data.dims} numbers, the model was trained on {model.dims}")
+        raise UserError(
+            f"the features have sizes {data.dims}, but the model was trained on {model.dims}; "
+            "use the encoders of training"
+        )
     where = device()
     return Answers(recordings, model.labels, probabilities(model.network.to(where), data, where), missing)
 
 
 def nothing_lost(recordings: Recordings, to: Path, source: Path) -> None:
-    """Raises UserError where an answer in `to` would overwrite what the recordings are read from."""
+    """Check that no output in `to` overwrites the input file.
+
+    Raises:
+        UserError: an output would overwrite `source`.
+    """
     from evaluate.predict.answers import subtitle_names
 
     for name in (CSV, PAGE, *subtitle_names(recordings).values()):
@@ -109,10 +119,10 @@ def nothing_lost(recordings: Recordings, to: Path, source: Path) -> None:
 
 
 def write(answers: Answers, model: Trained, to: Path) -> None:
-    """Write table, subtitles and page into `to`.
+    """Write the table, the subtitles and the page into `to`.
 
     Raises:
-        UserError: the folder cannot be written.
+        UserError: the folder is not writable.
     """
     from evaluate.predict.answers import subtitle_names, subtitles, table
     from evaluate.predict.timeline import render
@@ -132,7 +142,8 @@ def _first_model() -> Path:
     found = sorted(MODELS.glob("seed*"), key=lambda path: (len(path.name), path.name))
     if not found:
         raise UserError(
-            f"{MODELS}: no model here; `dvc repro` makes one, `dvc pull train` fetches it, --model names another"
+            f"{MODELS}: no model found; train one with `dvc repro`, fetch it with `dvc pull train`, "
+            "or name one with --model"
         )
     return found[0]
 
@@ -140,11 +151,17 @@ def _first_model() -> Path:
 def _arguments() -> argparse.Namespace:
     line = parser("evaluate.predict", __doc__)
     line.add_argument("video", type=Path, nargs="?", help="a recording; needs --subtitles")
-    line.add_argument("--subtitles", type=Path, metavar="SRT", help="when something is said, and what")
+    line.add_argument("--subtitles", type=Path, metavar="SRT", help="the video's subtitles: times and words")
     line.add_argument("--csv", type=Path, help="spans of one or more recordings, instead of a video")
-    line.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="where the answers go")
+    line.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="where to write the results")
     line.add_argument("--model", type=Path, help="the model's folder (default: the first in models/)")
-    line.add_argument("--weights", action="append", default=[], metavar="STREAM=PATH")
+    line.add_argument(
+        "--weights",
+        action="append",
+        default=[],
+        metavar="STREAM=PATH",
+        help="where a stream's local weights are",
+    )
     words = line.parse_args()
     if bool(words.csv) == bool(words.video) or bool(words.video) != bool(words.subtitles):
         line.error("give a video and its --subtitles, or a --csv")

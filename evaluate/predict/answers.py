@@ -1,4 +1,4 @@
-"""A model's answers for new recordings as files: predictions.csv, and subtitles with the emotion in front."""
+"""Format a model's predictions for new recordings: predictions.csv, and subtitles with the emotion first."""
 
 from __future__ import annotations
 
@@ -12,15 +12,18 @@ from evaluate.predict.source import Recordings
 from pipeline import fragments
 from pipeline.tables.schema import Utterance
 
-SHORTEST = 0.001  # seconds; the grain of an .srt
+SHORTEST = 0.001  # seconds; the resolution of an .srt
 
 
 @dataclass(frozen=True)
 class Answers:
-    """Probabilities [N, C] for the utterances of `recordings`, and per modality why features are missing.
+    """Predictions for new recordings.
 
     Attributes:
-        missing: modality → [N] status, `ok` where the feature is there.
+        recordings: N utterances and their files.
+        labels: the C label names.
+        probabilities: `[N, C]`, rows sum to 1.
+        missing: modality → `[N]` status, `ok` where the feature exists.
     """
 
     recordings: Recordings
@@ -29,15 +32,16 @@ class Answers:
     missing: dict[str, list[str]]
 
     def emotion(self, i: int) -> str:
+        """Return the most probable label of row `i`."""
         return self.labels[int(self.probabilities[i].argmax())]
 
     def gaps(self, i: int) -> list[tuple[str, str]]:
-        """(modality, status) of the features that row `i` lacks."""
+        """Return (modality, status) of each feature that row `i` lacks."""
         return [(m, status[i]) for m, status in self.missing.items() if status[i] != "ok"]
 
 
 def table(answers: Answers) -> pd.DataFrame:
-    """One row per utterance; `missing` names the features there were none of, as `modality:status`."""
+    """Return one row per utterance; `missing` lists missing features as `modality:status`."""
     utterances = answers.recordings.utterances
     spans = [answers.recordings.span(u) for u in utterances]
     rows = range(len(utterances))
@@ -52,12 +56,12 @@ def table(answers: Answers) -> pd.DataFrame:
             "emotion": [answers.emotion(i) for i in rows],
         }
     )
-    # A label may bear a column's name, so the labels' columns are set beside the others, never into them.
+    # A label may have the name of a column, so the label columns are concatenated instead of assigned by name.
     return pd.concat([columns, pd.DataFrame(answers.probabilities, columns=answers.labels)], axis=1)
 
 
 def subtitles(answers: Answers) -> dict[str, str]:
-    """{media file: SubRip text}, cues in time order, for the files whose utterances have an end."""
+    """Return {media file: SubRip text} with cues in time order, without utterances of unknown end."""
     cues: dict[str, list[tuple[float, float, str]]] = {}
     for i, utterance in enumerate(answers.recordings.utterances):
         start, end = answers.recordings.span(utterance)
@@ -75,8 +79,9 @@ def subtitles(answers: Answers) -> dict[str, str]:
 
 
 def subtitle_names(recordings: Recordings) -> dict[str, str]:
-    """media file → where its subtitles go: `talk.mp4` → `talk.emotion.srt`, folders joined by `_`. Of two files with
-    one name the later keeps its suffix: `talk.wav.emotion.srt`.
+    """Return {media file: name of its subtitles}: `talk.mp4` → `talk.emotion.srt`, folders joined by `_`.
+
+    If two files give the same name, the later one keeps its suffix: `talk.wav.emotion.srt`.
     """
     names: dict[str, str] = {}
     for file in dict.fromkeys(fragments.split(u.media)[0] for u in recordings.utterances if u.media):

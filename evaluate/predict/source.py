@@ -1,8 +1,8 @@
-"""New recordings for a trained model: a video with its subtitles, or a csv of spans → utterances, as in a corpus.
+"""Read new recordings as utterances of a corpus: a video with its subtitles, or a csv of spans.
 
-A video is one dialogue, a turn in its cues one utterance (pipeline/corpora/turns.py). A csv
-has the columns of corpus `csv` (pipeline/corpora/csv.py), of which `split` and `emotion` are not read; its media
-are relative to the csv's folder, or to EMOFUSE_MEDIA.
+A video is one dialogue, and each turn in its cues is one utterance (pipeline/corpora/turns.py). A csv has the columns
+of corpus `csv` (pipeline/corpora/csv.py); `split` and `emotion` are ignored. Its media paths are relative to the csv's
+folder, or to EMOFUSE_MEDIA.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ NEEDED = ("utterance", "dialogue", "turn")
 
 @dataclass(frozen=True)
 class Recordings:
-    """Utterances, the folder that their `media` is relative to, and what each file holds (none where it is absent)."""
+    """Utterances, the folder that their `media` is relative to, and the properties of each file that exists."""
 
     utterances: list[Utterance]
     media: Path
     files: dict[str, Probe]
 
     def span(self, utterance: Utterance) -> tuple[float, float]:
-        """Seconds in its file, None replaced by the file's ends and what lies behind the end by the end."""
+        """Return start and end in seconds; a missing time becomes the file's start or end, and the end is cut there."""
         length = self.length(utterance)
         start = utterance.start or 0.0
         end = length if utterance.end is None else utterance.end
         return start, max(start, min(end, length) if start < length else end)
 
     def length(self, utterance: Utterance) -> float:
-        """Seconds of its file; endless where that is not known."""
+        """Return the length of its file in seconds, infinity if unknown."""
         known = self.files.get(fragments.split(utterance.media)[0])
         return known.seconds if known and known.seconds else math.inf
 
     @property
     def seconds(self) -> float:
-        """Seconds of all files."""
+        """The total length of all files in seconds."""
         return sum(file.seconds for file in self.files.values())
 
     def notes(self) -> list[str]:
-        """What a user should know of the files: those absent, damaged, or without a sound."""
+        """Return warnings about the files: missing, damaged, silent, or shorter than the utterances say."""
         named = dict.fromkeys(fragments.split(u.media)[0] for u in self.utterances if u.media)
         found = [f"{name}: not found under {self.media}" for name in named if name not in self.files]
         for name, file in self.files.items():
@@ -61,48 +61,51 @@ class Recordings:
             elif file.loudness is None:
                 found.append(f"{name}: no sound track")
             elif file.silent(None, None):
-                found.append(f"{name}: no sound that can be heard")
+                found.append(f"{name}: the sound track is silent")
         late = [u for u in self.utterances if (u.start or 0.0) >= self.length(u)]
         if late:
-            found.append(f"{late[0].utterance}: begins after the end of {late[0].media}")
-            found += [f"and {len(late) - 1} more begin after the end"] * (len(late) > 1)
+            found.append(f"{late[0].utterance}: starts after the end of {late[0].media}")
+            found += [f"and {len(late) - 1} more start after the end"] * (len(late) > 1)
         cut = [u for u in self.utterances if (u.start or 0.0) < self.length(u) < (u.end or 0.0) - STEP]
         if cut:
             found.append(
-                f"{cut[0].utterance}: ends at {cut[0].end:g} s, {cut[0].media} at {self.length(cut[0]):g} s; it is cut"
+                f"{cut[0].utterance}: ends at {cut[0].end:g} s and is cut, because {cut[0].media} ends at "
+                f"{self.length(cut[0]):g} s"
             )
             found += [f"and {len(cut) - 1} more are cut at the end"] * (len(cut) > 1)
         return found
 
 
 def from_video(video: Path, srt: Path, labels: list[str], scratch: Path) -> Recordings:
-    """A video and its subtitles.
+    """Read a video and its subtitles.
 
     Raises:
-        UserError: no such video, no such subtitles, none with words, or bad time lines.
+        UserError: a file is missing, no cue has words, or a time line is invalid.
     """
     if not video.is_file():
-        raise UserError(f"{video}: no such file")
+        raise UserError(f"{video}: no such file; check the path")
     problems = Problems()
     name = video.stem.strip() or "video"
     rows = subtitles.utterances(srt, name, video.name, "test", keep_tags=False, problems=problems)
     problems.stop()
     if not rows:
-        raise UserError(f"{srt}: no cue has any words, so there is nothing to predict")
+        raise UserError(
+            f"{srt}: no cue has any words, so there is nothing to predict; give subtitles with text"
+        )
     return _recordings(rows, srt, video.parent, labels, scratch)
 
 
 def from_csv(path: Path, labels: list[str], scratch: Path) -> Recordings:
-    """A csv of spans.
+    """Read a csv of spans.
 
     Raises:
-        UserError: columns or rows are not as they must be; all bad values in one message.
+        UserError: columns or values are invalid; one message lists them all.
     """
     problems = Problems()
     rows = csv.rows(path, NEEDED, problems)
     problems.stop()
     if not rows:
-        raise UserError(f"{path}: no rows, so there is nothing to predict")
+        raise UserError(f"{path}: no rows, so there is nothing to predict; add one row per utterance")
     return _recordings(rows, path, media_root(path.parent), labels, scratch)
 
 
@@ -114,7 +117,7 @@ def _recordings(
     frame, _ = raw.tables(rows, corpus, Problems())
     hashes = hash_media(frame["media"], media)
     frame["media_hash"] = frame["media"].map(hashes)
-    # Through the file, as in the pipeline: its reader is what holds a table to its rules.
+    # Written and read back as in the pipeline, because the reader validates the table.
     tables.write_table(frame, tables.UTTERANCE_COLUMNS, scratch / "utterances.csv")
     found = {fragments.split(cell)[0] for cell, digest in hashes.items() if cell and digest}
     files = {name: probe(media / name) for name in sorted(found)}

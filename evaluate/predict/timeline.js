@@ -1,5 +1,5 @@
 "use strict";
-// A click on a turn plays it; while a recording plays, its turn is marked.
+// A click on a turn plays it. The current turn is highlighted while a recording plays.
 const player = document.querySelector("video");
 const trouble = document.querySelector(".trouble");
 const turns = [...document.querySelectorAll("button[data-start]")];
@@ -15,7 +15,7 @@ function play(turn) {
   }
   const seek = () => {
     player.currentTime = start;
-    player.play().catch(() => {}); // a browser may refuse to start sound; the place is found all the same
+    player.play().catch(() => {}); // browsers may block autoplay; the position is set anyway
   };
   if (player.readyState > 0) seek();
   else player.addEventListener("loadedmetadata", seek, { once: true });

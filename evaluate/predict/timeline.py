@@ -1,7 +1,7 @@
-"""The page beside a recording: who felt what, when; a click on a turn plays it.
+"""Build timeline.html: the predicted emotion of each turn; a click on a turn plays it.
 
-One file, offline, its own policy forbids it every request but for the recording itself, which is named by a path
-relative to the page: folder and recording can be moved together.
+The page is one offline file. Its content security policy allows only the recording, which is named by a path relative
+to the page, so folder and recording can be moved together.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from evaluate.predict.trained import Trained
 from pipeline import fragments
 
 HERE = Path(__file__).parent
-UNKNOWN = 1.0  # seconds that a turn of unknown length takes in the strip
+UNKNOWN = 1.0  # seconds of the strip for a turn of unknown length
 
 
 def render(answers: Answers, model: Trained, folder: Path) -> str:
-    """The page, to lie in `folder`; the same answers give the same text."""
+    """Return the page's HTML, to be saved in `folder`; equal answers give equal text."""
     return page(
         HERE / "timeline",
         HERE / "timeline.css",
@@ -57,8 +57,9 @@ def _dialogues(answers: Answers, folder: Path) -> list[dict[str, Any]]:
 
 
 def _placed(turns: list[dict[str, Any]], answers: Answers) -> list[dict[str, Any]]:
-    """`left` and `width` in percent of the strip: by the clock where one file holds the dialogue and says when
-    its turns are, else in a row.
+    """Return the turns with `left` and `width` in percent of the strip.
+
+    If one file holds the dialogue and has times, they are positions in time; otherwise turns follow one another.
     """
     lengths = [turn["end"] - turn["start"] if turn["end"] is not None else UNKNOWN for turn in turns]
     starts = [turn["start"] for turn in turns]
@@ -72,7 +73,7 @@ def _placed(turns: list[dict[str, Any]], answers: Answers) -> list[dict[str, Any
 
 
 def _link(answers: Answers, media: str, folder: Path) -> str:
-    """The recording's address from the page, empty where there is none."""
+    """Return the recording's URL relative to the page, or an empty string if the file is missing."""
     file = fragments.split(media)[0]
     if file not in answers.recordings.files:
         return ""

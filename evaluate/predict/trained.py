@@ -1,7 +1,7 @@
-"""A trained model as it tells of itself: its network, and the encoders that made what it was trained on.
+"""Load a trained model from its record: the network, and the encoders that made its training features.
 
-Nothing comes from params.yaml. Other params or weights than the record's would give features the network was not
-made for: an error. Other code or packages mostly give the same: a warning.
+Params come from the record only, not from params.yaml. Different params or weights give features that the network was
+not trained on, so they are errors. Different code or packages usually give the same features, so they are warnings.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -28,18 +29,18 @@ from train.record import StreamRecord
 
 @dataclass(frozen=True)
 class Trained:
-    """A model and what its inputs are made by.
+    """A model and the encoders of its inputs.
 
     Attributes:
-        encoders: modality → the stream's encoder, equal to the one of training.
+        encoders: modality → the stream's encoder, equal to the encoder of training.
         streams: modality → the stream's name.
-        warnings: what differs from training and should not matter.
+        warnings: harmless differences from training.
     """
 
     network: nn.Module
     labels: list[str]
     dims: dict[str, int]
-    encoders: dict[str, Encoder]
+    encoders: dict[str, Encoder[Any]]
     streams: dict[str, str]
     statistics: dict[str, Statistics]
     fusion: Fusion
@@ -49,17 +50,20 @@ class Trained:
 
     @property
     def name(self) -> str:
+        """The model's name."""
         return self.fusion.model.name
 
 
 def open_model(folder: Path, weights: Mapping[str, str], media: Path) -> Trained:
-    """The model in `folder` (models/seedN), ready for recordings below `media`.
+    """Return the trained model of a folder, ready for new recordings.
 
     Args:
-        weights: stream → where its weights lie, for those that the record cannot name.
+        folder: the model's folder, models/seedN.
+        weights: stream → path of its weights, for weights that were local files.
+        media: the folder of the recordings.
 
     Raises:
-        UserError: the model is missing or damaged, or its features cannot be made here as they were.
+        UserError: the model is missing or damaged, or its features cannot be reproduced here.
     """
     state, record = read_model(folder)
     path = folder / "model.json"
@@ -76,7 +80,7 @@ def open_model(folder: Path, weights: Mapping[str, str], media: Path) -> Trained
         warnings.append(f"torch {torch.__version__} here, {record.packages['torch']} in training")
     fusion = recorded(record.params, path)
     if record.code != model_code(fusion.model.name):
-        warnings.append(f"the source of the model {fusion.model.name} is not as it was in training")
+        warnings.append(f"the source code of the model {fusion.model.name} has changed since training")
     return Trained(
         network=restored(folder, state, fusion, record.dims, torch.tensor(record.class_counts)),
         labels=record.labels,
@@ -91,27 +95,27 @@ def open_model(folder: Path, weights: Mapping[str, str], media: Path) -> Trained
     )  # fmt: skip
 
 
-def _encoder(stream: StreamRecord, path: Path, given: Mapping[str, str], media: Path) -> Encoder:
+def _encoder(stream: StreamRecord, path: Path, given: Mapping[str, str], media: Path) -> Encoder[Any]:
     name, raw = stream.stream, dict(stream.encoder)
     if raw.get("encoder") not in encoders.REGISTRY:
         raise UserError(
-            f"{path}: stream {name}: its features were not extracted here (encoder {raw.get('encoder')!r}), so "
-            "they cannot be made for new recordings"
+            f"{path}: stream {name}: its features were imported (encoder {raw.get('encoder')!r}), so "
+            "they cannot be extracted from new recordings; train a model on extracted streams"
         )
     if stream.weights.name:
         raw["weights"] = _weights(stream, path, given)
         if name in given and Path(given[name]).exists():
-            raw.pop("revision", None)  # a hub model's copy; its content is what must fit
+            raw.pop("revision", None)  # a copy of a hub model; its hash is compared instead
     encoder = encoders.build(name, raw, path, media)
     try:
         encoder.weights()
     except UserError as error:
-        raise UserError(f"{path}: stream {name}: {error}; or say --weights {name}=PATH") from None
+        raise UserError(f"{path}: stream {name}: {error}; or give --weights {name}=PATH") from None
     return encoder
 
 
 def _weights(stream: StreamRecord, path: Path, given: Mapping[str, str]) -> str:
-    """What `weights:` must say. Local weights are recorded by their last part, since a path is one machine's."""
+    """Return the value of `weights:`. The record has only the last part of a local path, which differs per machine."""
     name, weights = stream.stream, stream.weights.name
     if name in given:
         return given[name]
@@ -121,12 +125,12 @@ def _weights(stream: StreamRecord, path: Path, given: Mapping[str, str]) -> str:
         if place.exists():
             return str(place)
     raise UserError(
-        f"{path}: stream {name}: its weights {weights!r} were local files; say where they are: --weights {name}=PATH"
+        f"{path}: stream {name}: its weights {weights!r} were local files; give their path: --weights {name}=PATH"
     )
 
 
 def _places(stream: str, weights: str) -> Iterator[Path]:
-    """Where this project would have a stream's local weights. Only a hint: their hash is what counts."""
+    """Yield likely paths of a stream's local weights; the caller compares their hash."""
     if PARAMS.exists():
         named = (read_yaml(PARAMS).get("extract") or {}).get(stream) or {}
         if isinstance(named.get("weights"), str):
@@ -135,21 +139,21 @@ def _places(stream: str, weights: str) -> Iterator[Path]:
     yield Path(weights)
 
 
-def _differences(stream: StreamRecord, encoder: Encoder, path: Path) -> list[str]:
-    """What differs and may; raises where what differs may not."""
+def _differences(stream: StreamRecord, encoder: Encoder[Any], path: Path) -> list[str]:
+    """Return harmless differences as warnings; raise UserError for the others."""
     name, here = stream.stream, encoder.provenance()
     there = {**stream.encoder, "revision": here["encoder"].get("revision")}
     for field in sorted({*there, *here["encoder"]}):
         if there.get(field) != here["encoder"].get(field):
             raise UserError(
-                f"{path}: stream {name}: made with {field}={there.get(field)!r}; this version of the encoder "
-                f"{here['encoder']['encoder']} makes it {here['encoder'].get(field)!r}"
+                f"{path}: stream {name}: made with {field}={there.get(field)!r}, but this version of the encoder "
+                f"{here['encoder']['encoder']} has {here['encoder'].get(field)!r}; use the version of training"
             )
     if stream.weights.sha256 != here["weights"]["sha256"]:
         raise UserError(
-            f"{path}: stream {name}: trained on features of other weights (sha256 "
-            f"{stream.weights.sha256[:12]}…) than {here['weights']['name']} is here "
-            f"({here['weights']['sha256'][:12]}…)"
+            f"{path}: stream {name}: trained on features of weights with sha256 "
+            f"{stream.weights.sha256[:12]}…, but {here['weights']['name']} has {here['weights']['sha256'][:12]}…; "
+            f"give the weights of training: --weights {name}=PATH"
         )
     warnings = [
         f"{name}: {package} {version} here, {stream.packages.get(package, 'none')} in training"
@@ -157,5 +161,5 @@ def _differences(stream: StreamRecord, encoder: Encoder, path: Path) -> list[str
         if version != stream.packages.get(package)
     ]
     if stream.code != here["code"]:
-        warnings.append(f"{name}: the encoder's code is not as it was in training")
+        warnings.append(f"{name}: the encoder's code has changed since training")
     return warnings

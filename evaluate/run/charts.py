@@ -1,4 +1,4 @@
-"""Line charts for the page as plain numbers; the template turns them into inline SVG that follows its colours."""
+"""Compute line charts as numbers; the page's template draws them as inline SVG."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 4")
 
 @dataclass(frozen=True)
 class Line:
-    """A polyline: `points` as SVG writes them; a faint one belongs to a seed that is not shown in full."""
+    """A polyline: `points` in SVG coordinates; faint lines belong to seeds other than the shown one."""
 
     name: str
     colour: str
@@ -30,7 +30,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """Lines and ticks in a box of 420 × 250; ticks are (place, text)."""
+    """Lines and ticks in a box of 420 × 250; ticks are (position, text)."""
 
     lines: list[Line]
     x_ticks: list[tuple[float, str]]
@@ -40,7 +40,7 @@ class Chart:
 
 
 def history(run: Run) -> dict[str, Chart]:
-    """`scores` and `loss` by epoch, every seed; the first seed's chosen epoch is marked."""
+    """Return the charts `scores` and `loss` by epoch for every seed, with the first seed's chosen epoch marked."""
     first = run.history[run.first.seed]
     loss, scores = curves(list(first.columns))
     last = max(float(frame["epoch"].max()) for frame in run.history.values())
@@ -48,7 +48,7 @@ def history(run: Run) -> dict[str, Chart]:
 
 
 def reliability(bins: Sequence[dict[str, Any]]) -> Chart:
-    """Accuracy against confidence, a dot per bin (its area is the bin's share) over the diagonal."""
+    """Return accuracy against confidence: the diagonal, and one dot per bin whose area is the bin's share."""
     scale = _Scale((0, 1), (0, 1))
     total = sum(b["count"] for b in bins)
     dots = tuple(
@@ -66,7 +66,7 @@ def _epochs(run: Run, columns: list[str], last: float) -> Chart:
     for frame in run.history.values():
         values += [v for c in columns if c in frame for v in frame[c].dropna()]
     scale = _Scale((1, max(last, 2)), (min(values, default=0.0), max(values, default=1.0)))
-    # Drawn last is on top, so the seed that is shown comes after the faint ones.
+    # The shown seed is drawn last, on top of the faint ones.
     for seed, frame in sorted(run.history.items(), key=lambda item: item[0] == run.first.seed):
         for i, column in enumerate(c for c in columns if c in frame):
             kept = frame[["epoch", column]].dropna()

@@ -1,4 +1,4 @@
-"""Every number (details.json), the few that matter (metrics.json), every answer (predictions.csv)."""
+"""Write all numbers (details.json), the main scores (metrics.json), and all predictions (predictions.csv)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SCORED_KEYS = (*METRICS, "calibration_error")
 
 
 def details(run: Run) -> dict[str, Any]:
-    """Every number there is, JSON-able and without NaN; a split that has no labelled row has no scores."""
+    """Return all numbers of a run, ready for JSON and without NaN; a split without labelled rows has no scores."""
     truth = run.truth
     dialogue = np.array([u.dialogue for u in run.utterances])
     found: dict[str, Any] = {
@@ -82,7 +82,7 @@ def details(run: Run) -> dict[str, Any]:
 
 
 def short(found: dict[str, Any], params: Params) -> dict[str, Any]:
-    """metrics.json, for `dvc exp show` and `dvc metrics diff`: what `details` found, cut down, unrounded."""
+    """Return metrics.json for `dvc exp show` and `dvc metrics diff`: the main numbers of `details`, unrounded."""
     table: dict[str, Any] = {}
     for split, summary in found["splits"].items():
         if summary["scored"]:
@@ -100,8 +100,10 @@ def short(found: dict[str, Any], params: Params) -> dict[str, Any]:
 
 
 def predictions_table(run: Run) -> pd.DataFrame:
-    """One row per utterance: each seed's own answer, and of the probabilities' mean over the seeds `predicted`
-    and a column per label.
+    """Return one row per utterance.
+
+    `seedN` is the label that one seed predicts. The label columns are mean probabilities over the seeds, and
+    `predicted` is the most probable label by that mean.
     """
     mean = np.mean([p.probabilities for p in run.predictions], axis=0, dtype=np.float64)
     columns: dict[str, Any] = {
@@ -115,12 +117,12 @@ def predictions_table(run: Run) -> pd.DataFrame:
     }
     for p in run.predictions:
         columns[f"seed{p.seed}"] = [run.names[i] for i in p.probabilities.argmax(axis=1)]
-    # A label may bear a column's name, so the labels' columns are set beside the others, never into them.
+    # A label may have the name of a column, so the label columns are concatenated instead of assigned by name.
     return pd.concat([pd.DataFrame(columns), pd.DataFrame(mean, columns=run.names)], axis=1)
 
 
 def write(run: Run, found: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Write the three files into `folder`, the same bytes for the same run; returns metrics.json."""
+    """Write the three files into `folder`, with equal bytes for equal runs, and return metrics.json."""
     table = short(found, run.params)
     for name, content in (("metrics.json", table), ("details.json", found)):
         text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
@@ -159,7 +161,7 @@ def _over_seeds(seeds: list[dict[str, Any]], names: list[str]) -> dict[str, Any]
 
 
 def _mean(records: list[dict[str, Any]], key: str) -> dict[str, Any]:
-    """Mean and sample sd over the seeds where the value is defined (None where too few are), and each."""
+    """Return mean, sample sd and single values over the seeds; mean and sd are None if too few are defined."""
     values = [record[key] for record in records]
     defined = [value for value in values if value is not None]
     return {
@@ -170,7 +172,7 @@ def _mean(records: list[dict[str, Any]], key: str) -> dict[str, Any]:
 
 
 def _modalities(run: Run, truth: np.ndarray, test: np.ndarray) -> dict[str, Any]:
-    """Per modality: the test scores with it hidden, what that costs, and how many utterances it led."""
+    """Return, per modality, the test scores with it hidden, the loss in score, and how many utterances it led."""
     if not run.first.without or not len(test):
         return {}
     led = Counter(leaders(run.first)[test])

@@ -1,4 +1,4 @@
-"""The plots as SVG and PNG, drawn by matplotlib without a network or a display; the same run, the same bytes."""
+"""Draw the plots as SVG and PNG with matplotlib, without network or display; equal runs give equal bytes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from evaluate.run.results import Run
 from pipeline.disk import replacing
 
 ACCENT = OKABE_ITO[0]
-# A label's name is text, never markup: `$` must not start a formula. The salt fixes the ids inside the SVG.
+# Label names are plain text, so `$` must not start a formula. The salt makes the ids inside the SVG reproducible.
 STYLE: Any = {
     "svg.hashsalt": "emofuse",
     "svg.fonttype": "none",
@@ -39,7 +39,7 @@ STYLE: Any = {
 
 
 def write(run: Run, found: dict[str, Any], folder: Path) -> list[Path]:
-    """Draw what there is data for into `folder`, each as .svg and .png; returns the paths."""
+    """Draw each plot that has data into `folder` as .svg and .png, and return the paths."""
     paths: list[Path] = []
 
     def save(stem: str, draw: Callable[[Axes], None], width: float = 5.0, height: float = 3.6) -> None:

@@ -1,4 +1,4 @@
-"""From what `train` left on disk to a `Run`: the models' answers, and where their inputs came from."""
+"""Load a `Run` from the files of `train`: the models' predictions and the origin of their inputs."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from train.fusion.params import Fusion, fusion
 from train.record import Record
 
 MODELS = Path("models")
-LONGEST = 200  # turns of a dialogue whose attention is kept
-CELLS = 250_000  # of all attention that is kept of a pair of modalities
+LONGEST = 200  # turns; attention of longer dialogues is left out
+CELLS = 250_000  # of the attention maps of all dialogues, per pair of modalities
 
 
 def load_run(params: Params, models: Path = MODELS) -> Run:
-    """Let every seed's model answer for every utterance, as it is, and with each modality hidden.
+    """Predict every utterance with every seed's model, with all modalities and with each of them hidden.
 
     Raises:
-        UserError: a model is missing, damaged or trained with other params.
+        UserError: a model is missing, damaged, or trained with different params.
     """
     data, chosen = read(params), fusion(params)
     predictions, oracle, history, best = [], [], {}, {}
@@ -42,8 +42,8 @@ def load_run(params: Params, models: Path = MODELS) -> Run:
         _same_params(params, chosen, record, folder)
         if record.dims != data.dims:
             raise UserError(
-                f"{folder}/model.json: trained on features of {_sizes(record.dims)}, the files here hold "
-                f"{_sizes(data.dims)}; run `dvc repro train`"
+                f"{folder}/model.json: trained on features of sizes {_sizes(record.dims)}, but the feature "
+                f"files have {_sizes(data.dims)}; run `dvc repro train`"
             )
         model = restored(folder, weights, chosen, data.dims, data.class_counts())
         predictions.append(_predict(model, data, seed, seed == params.train.seed))
@@ -74,7 +74,7 @@ def _history(path: Path, best_epoch: int) -> pd.DataFrame:
         found = pd.read_csv(path)
         numbers = found.select_dtypes("number").columns
         if not {"epoch", "val_weighted_f1"} <= set(numbers) or len(numbers) < len(found.columns):
-            raise ValueError("columns that are no numbers, or none for epoch and val_weighted_f1")
+            raise ValueError("a column is not numeric, or epoch or val_weighted_f1 is missing")
         if len(found) < best_epoch:
             raise ValueError(f"{len(found)} epochs, but epoch {best_epoch} was chosen")
         return found
@@ -83,9 +83,10 @@ def _history(path: Path, best_epoch: int) -> pd.DataFrame:
 
 
 def looked_at(turns: Sequence[int]) -> list[bool]:
-    """Whose attention is kept, of dialogues of so many turns: maps grow with the square of the length.
+    """Return which dialogues keep their attention maps, given their numbers of turns.
 
-    The long ones are left out, and what lies beyond CELLS.
+    The size of a map grows with the square of the length. Dialogues of more than LONGEST turns are left out, and those
+    that would exceed CELLS in total.
     """
     kept, cells = [], 0
     for count in turns:
@@ -96,7 +97,7 @@ def looked_at(turns: Sequence[int]) -> list[bool]:
 
 def _attention(model: nn.Module, data: Corpus, device: torch.device) -> Attention | None:
     units = data.units("test")
-    # An empty record says that the model has attention and all of it is left out.
+    # An empty dict means that the model has attention, but all maps are left out.
     kept = looked_at([len(data.utterances[data.rows(unit)]) for unit in units])
     maps = predict.attention(
         model, data, device, [unit for unit, keep in zip(units, kept, strict=True) if keep]
@@ -120,7 +121,7 @@ def _predict(model: nn.Module, data: Corpus, seed: int, shown: bool) -> Predicti
 
 
 def _oracle(model: nn.Module, data: Corpus, seed: int, folder: Path) -> Prediction:
-    """The published code's choice: the epoch with the best weighted F1 on test itself."""
+    """Return predictions of the epoch with the best weighted F1 on test, as the published code chooses it."""
     device = pick_device()
     labels = data.labels.numpy()
     rows = np.flatnonzero((data.split == "test") & (labels >= 0))
@@ -134,13 +135,13 @@ def _oracle(model: nn.Module, data: Corpus, seed: int, folder: Path) -> Predicti
         if score > best[0]:
             best = (score, answer)
     if best[0] < 0:
-        raise UserError(f"{folder}/epochs: no epochs kept; train again with train.keep_epochs=true")
+        raise UserError(f"{folder}/epochs: no epochs found; train again with train.keep_epochs=true")
     return Prediction(seed=seed, probabilities=best[1])
 
 
 def _stream(modality: str, name: str) -> Stream:
     with FeatureCache(FEATURES / f"{name}.h5") as cache:
-        known = cache.meta.weights  # nothing in a file from elsewhere
+        known = cache.meta.weights  # empty for imported features
         weights = "@".join(known[part] for part in ("name", "revision") if known.get(part))
         return Stream(name, modality, cache.meta.encoder, weights, [STATUSES[code] for code in cache.status])
 
@@ -153,11 +154,11 @@ def _same_params(params: Params, chosen: Fusion, record: Record, folder: Path) -
             trained = there[section].get(name)
             if trained != value:
                 raise UserError(
-                    f"{folder}/model.json: trained with {section}.{name}={trained!r}, params.yaml has {value!r}; "
+                    f"{folder}/model.json: trained with {section}.{name}={trained!r}, but params.yaml has {value!r}; "
                     "run `dvc repro train`"
                 )
     if record.labels != params.corpus.labels:
         raise UserError(
-            f"{folder}/model.json: trained for the labels {', '.join(record.labels)}, corpus.labels has "
+            f"{folder}/model.json: trained for the labels {', '.join(record.labels)}, but corpus.labels has "
             f"{', '.join(params.corpus.labels)}; run `dvc repro train`"
         )

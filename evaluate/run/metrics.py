@@ -1,9 +1,8 @@
-"""Scores of one split, from label numbers alone: [n] truth against [n] predicted.
+"""Compute the scores of one split from label numbers: `[n]` true against `[n]` predicted.
 
-scikit-learn does the arithmetic. Where a label is absent, what is undefined stays undefined (None), and the
-averages leave it out: macro F1 runs over labels that occur in truth or prediction, unweighted accuracy over
-those that occur in truth. Both are scikit-learn's own readings (`f1_score(average="macro")`,
-`balanced_accuracy_score`), so figures compare with anybody's.
+scikit-learn computes them. Scores of absent labels are undefined (None), and averages leave them out: macro F1 averages
+over labels that occur in truth or prediction, unweighted accuracy over labels that occur in truth. These are the
+definitions of scikit-learn (`f1_score(average="macro")`, `balanced_accuracy_score`).
 """
 
 from __future__ import annotations
@@ -22,15 +21,17 @@ from sklearn.metrics import (
 METRICS = ("weighted_f1", "macro_f1", "accuracy", "unweighted_accuracy")
 BINS = 15
 SEED = 0
-MATRIX = 50  # labels that a person can still read a confusion matrix of
-BLOCK = 1 << 20  # counts that are resampled at a time
+MATRIX = 50  # labels; larger confusion matrices are unreadable
+BLOCK = 1 << 20  # counts per block of resamples
 
 
 def scores(truth: np.ndarray, predicted: np.ndarray, classes: int) -> dict[str, float]:
-    """The four scores of `METRICS`; `accuracy` is the papers' WA, `unweighted_accuracy` their UA.
+    """Return the four scores of `METRICS`; `accuracy` is the papers' WA, `unweighted_accuracy` their UA.
 
     Args:
-        truth, predicted: [n] label numbers below `classes`, n ≥ 1.
+        truth: `[n]` true label numbers below `classes`, n ≥ 1.
+        predicted: `[n]` predicted label numbers below `classes`.
+        classes: how many labels there are.
     """
     occurring = np.union1d(truth, predicted)
     return {
@@ -44,7 +45,7 @@ def scores(truth: np.ndarray, predicted: np.ndarray, classes: int) -> dict[str, 
 
 
 def per_label(truth: np.ndarray, predicted: np.ndarray, names: list[str]) -> dict[str, dict[str, Any]]:
-    """Per label name: precision, recall, f1 (None where undefined) and support, [n] label numbers given."""
+    """Return precision, recall, f1 (None if undefined) and support per label name, from `[n]` label numbers."""
     columns = precision_recall_fscore_support(
         truth, predicted, labels=range(len(names)), average=None, zero_division=np.nan
     )
@@ -57,21 +58,22 @@ def per_label(truth: np.ndarray, predicted: np.ndarray, names: list[str]) -> dic
 
 
 def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray | None:
-    """[C, C] counts: rows are the true labels, columns the predicted ones; None with more than MATRIX labels."""
+    """Return `[C, C]` counts, rows true and columns predicted labels; None for more than MATRIX labels."""
     if classes > MATRIX:
         return None
-    return confusion_matrix(truth, predicted, labels=range(classes))
+    counts: np.ndarray = confusion_matrix(truth, predicted, labels=range(classes))
+    return counts
 
 
 def calibration(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
-    """Expected calibration error over 15 equal bins of confidence (Guo et al. 2017, eq. 3), and the bins.
+    """Return the expected calibration error over 15 equal bins of confidence (Guo et al. 2017, eq. 3), and the bins.
 
     Args:
-        truth: [n] label numbers.
-        probabilities: [n, C].
+        truth: `[n]` label numbers.
+        probabilities: `[n, C]`.
 
     Returns:
-        `error`, and `bins`: one `{low, high, count, confidence, accuracy}` per bin (low, high] not empty.
+        `error`, and `bins`: one `{low, high, count, confidence, accuracy}` per nonempty bin (low, high].
     """
     confidence = probabilities.max(axis=1).astype(float)
     correct = probabilities.argmax(axis=1) == truth
@@ -95,18 +97,19 @@ def calibration(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
 def intervals(
     truth: np.ndarray, predicted: np.ndarray, dialogue: np.ndarray, resamples: int
 ) -> dict[str, tuple[float, float]] | None:
-    """95% percentile bootstrap intervals of the mean over seeds of each score.
+    """Return 95% percentile bootstrap intervals of each score, averaged over the seeds.
 
-    Whole dialogues are drawn, since turns of one dialogue are not independent. The seeds are not resampled:
-    the interval is about the recordings, the sd over seeds about the training.
+    Whole dialogues are drawn, because turns of one dialogue are not independent. Seeds are not resampled: the interval
+    measures variation between recordings, the sd over seeds variation between trainings.
 
     Args:
-        truth: [n] label numbers.
-        predicted: [S, n], one row per seed.
-        dialogue: [n] any value that tells the dialogues apart.
+        truth: `[n]` label numbers.
+        predicted: `[S, n]`, one row per seed.
+        dialogue: `[n]` identifiers of the dialogues.
+        resamples: how many resamples to draw.
 
     Returns:
-        {metric: (low, high)}, or None where fewer than two dialogues leave nothing to resample.
+        {metric: (low, high)}, or None for fewer than two dialogues.
     """
     _, place = np.unique(dialogue, return_inverse=True)
     count = int(place.max()) + 1
@@ -125,15 +128,16 @@ def intervals(
 def resampled(
     drawn: np.ndarray, place: np.ndarray, truth: np.ndarray, predicted: np.ndarray
 ) -> dict[str, np.ndarray]:
-    """The scores of `METRICS`, [R] each, of resamples of whole dialogues.
+    """Return the scores of `METRICS`, `[R]` each, for resamples of whole dialogues.
 
-    A resample's counts are the sums of its dialogues' counts: no row is touched again. Labels that do not occur add
-    nothing, and the resamples are worked on in blocks, so that memory does not grow with `corpus.labels`.
+    The counts of a resample are sums of its dialogues' counts. Absent labels are dropped and resamples are processed in
+    blocks, so memory does not grow with `corpus.labels`.
 
     Args:
-        drawn: [R, D] how often each dialogue is in each resample.
-        place: [n] the dialogue of each row.
-        truth, predicted: [n] label numbers.
+        drawn: `[R, D]`, how often each dialogue occurs in each resample.
+        place: `[n]`, the dialogue number of each row.
+        truth: `[n]` true label numbers.
+        predicted: `[n]` predicted label numbers.
     """
     labels, codes = np.unique(np.concatenate([truth, predicted]), return_inverse=True)
     true, claimed = np.split(codes, 2)
@@ -151,7 +155,13 @@ def resampled(
 
 
 def from_counts(hits: np.ndarray, support: np.ndarray, claimed: np.ndarray) -> dict[str, np.ndarray]:
-    """The scores of `METRICS`, [...] each, of counts by label [..., C]: right answers, true labels, answers."""
+    """Return the scores of `METRICS`, `[...]` each, from counts per label `[..., C]`.
+
+    Args:
+        hits: correct predictions.
+        support: true labels.
+        claimed: predictions.
+    """
     f1 = _ratio(2.0 * hits, support + claimed)
     recall = _ratio(hits.astype(float), support)
     total = support.sum(axis=-1)
@@ -170,9 +180,10 @@ def _counts(place: np.ndarray, values: np.ndarray, shape: tuple[int, int]) -> np
 
 
 def finite(value: float) -> float | None:
-    """`value` as a plain float, None where it is not finite: JSON has neither NaN nor infinity."""
+    """Return `value` as a float, or None if it is not finite, because JSON has neither NaN nor infinity."""
     return float(value) if np.isfinite(value) else None
 
 
 def _ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
-    return np.divide(top, bottom, out=np.zeros_like(top), where=bottom > 0)
+    ratio: np.ndarray = np.divide(top, bottom, out=np.zeros_like(top), where=bottom > 0)
+    return ratio

@@ -1,17 +1,17 @@
-"""Tables for `dvc plots show|diff`, one csv per plot in results/plots/.
+"""Write the tables for `dvc plots show|diff`, one csv per plot in results/plots/.
 
     confusion.csv    actual, predicted: one row per scored test utterance (template `confusion`)
     per_label.csv    label, f1, precision, recall, support: means over the seeds
     reliability.csv  confidence, accuracy, count: one row per bin
     loss.csv         epoch, total loss and its parts on train, cross-entropy on val
     scores.csv       epoch, weighted F1, macro F1, accuracy on val
-    modalities.csv   modality, lost: weighted F1 on test lost where its features are hidden
+    modalities.csv   modality, lost: weighted F1 on test lost when its features are hidden
     attention.csv    offset (key turn minus query turn), mean attention per pair of modalities
-    attention_by_pair.csv    pair of modalities (asking, asked), how much of its attention lies on the query's own
-                     turn, on those before and on those after: a pair's weights always add up to 1
+    attention_by_pair.csv    pair of modalities (query, key) and its share of attention on the query's own turn,
+                     on earlier turns and on later turns; the shares of a pair sum to 1
 
-What belongs to one model (all but per_label.csv) is the first seed's, like the report's. Attention is that of the
-dialogues `load.looked_at` keeps: very long ones are left out.
+All tables except per_label.csv describe the first seed's model, like the report. Attention covers the dialogues that
+`load.looked_at` keeps; very long dialogues are left out.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ REACH = 8
 
 
 def tables(run: Run, found: dict[str, Any]) -> dict[str, pd.DataFrame]:
-    """{file stem: table}; where nothing was scored or attended, a table has its header alone."""
+    """Return {file stem: table}; a table without data has only its header."""
     truth = run.truth
     rows = np.flatnonzero((run.splits == "test") & (truth >= 0))
     names = np.array(run.names, dtype=object)
@@ -57,7 +57,7 @@ def tables(run: Run, found: dict[str, Any]) -> dict[str, pd.DataFrame]:
 
 
 def write(run: Run, found: dict[str, Any], folder: Path) -> list[Path]:
-    """Write every table as csv into `folder`; returns the paths."""
+    """Write every table as csv into `folder` and return the paths."""
     paths = []
     for stem, table in tables(run, found).items():
         paths.append(folder / f"{stem}.csv")
@@ -66,16 +66,16 @@ def write(run: Run, found: dict[str, Any], folder: Path) -> list[Path]:
 
 
 def curves(columns: list[str]) -> tuple[list[str], list[str]]:
-    """A history's columns as (losses, scores); what is neither (epoch, learning rate) is left out."""
+    """Return a history's columns as (losses, scores), without epoch and learning rate."""
     kept = [c for c in columns if c.startswith(("train_", "val_"))]
     scores = [c for c in kept if c.endswith(("_f1", "accuracy"))]
     return [c for c in kept if c not in scores], scores
 
 
 def attention_by_offset(prediction: Prediction) -> pd.DataFrame:
-    """Where the queries look: the mean weight at every distance up to 8 turns, one column per pair.
+    """Return the mean attention weight at each distance up to 8 turns, one column per pair of modalities.
 
-    The mean is over the queries that have a turn at that distance and any key they may attend to at all.
+    The mean is taken over queries that have a turn at that distance and at least one key to attend to.
     """
     columns = {f"{query} to {key}": _by_offset(maps) for (query, key), maps in _maps(prediction) if maps}
     offsets = pd.Index(range(-REACH, REACH + 1), name="offset")
@@ -83,7 +83,7 @@ def attention_by_offset(prediction: Prediction) -> pd.DataFrame:
 
 
 def attention_by_pair(prediction: Prediction) -> pd.DataFrame:
-    """One row per pair of modalities: the mean over its queries of the weight on each part of the dialogue."""
+    """Return one row per pair of modalities: the mean weight of its queries on each part of the dialogue."""
     rows = []
     for (query, key), maps in _maps(prediction):
         parts = [
@@ -98,7 +98,7 @@ def attention_by_pair(prediction: Prediction) -> pd.DataFrame:
 
 
 def _maps(prediction: Prediction) -> list[tuple[tuple[str, str], list[np.ndarray]]]:
-    """Each pair of modalities and the attention of the dialogues that are not left out."""
+    """Return each pair of modalities with the attention maps that were kept."""
     return [
         (pair, [weight for weight in maps if weight is not None])
         for pair, maps in (prediction.attention or {}).items()

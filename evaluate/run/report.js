@@ -1,5 +1,5 @@
 "use strict";
-// Filters, the table of a turn's probabilities, and the attention maps. Text enters the page by textContent alone.
+// Filters, tables of probabilities, and attention maps. All text is set by textContent, so nothing is parsed as HTML.
 const data = JSON.parse(document.getElementById("data").textContent);
 const form = document.querySelector(".filters");
 const turns = [...document.querySelectorAll(".turn")];
@@ -44,13 +44,13 @@ function filter() {
   document.querySelector(".none-left").hidden = hits > 0 || turns.length === 0;
 }
 
-// Typing sends `input`; a select set by another program (a screen reader, a test driver) may send `change` alone.
+// Typing sends `input`; a select changed by a screen reader or test driver may send only `change`.
 for (const kind of ["input", "change"]) form.addEventListener(kind, filter);
 form.addEventListener("submit", (event) => event.preventDefault());
 form.addEventListener("reset", () => setTimeout(filter));
 filter();
 
-// A cell of the confusion matrix asks for its own utterances.
+// A click on a cell of the confusion matrix filters for its utterances.
 for (const cell of document.querySelectorAll(".confusion a")) {
   cell.addEventListener("click", () => {
     form.reset();
@@ -60,7 +60,7 @@ for (const cell of document.querySelectorAll(".confusion a")) {
   });
 }
 
-// A link to a turn shows it, whatever the filters say.
+// A link to a turn clears filters that would hide it.
 function visit() {
   const turn = document.getElementById(decodeURIComponent(location.hash.slice(1)));
   if (!turn?.matches(".turn")) return;
@@ -74,7 +74,7 @@ function visit() {
 addEventListener("hashchange", visit);
 visit();
 
-// `toggle` does not bubble: it is caught on its way down. Contents are built when first asked for.
+// `toggle` does not bubble, so the listener captures it. Contents are built when first opened.
 document.addEventListener("toggle", (event) => {
   const details = event.target;
   if (!details.open || details.dataset.built) return;
@@ -150,8 +150,8 @@ function drawMap(map, readout, dialogue, pair) {
   svg.setAttribute("role", "img");
   svg.setAttribute("aria-label", `Attention of ${pair.query} to ${pair.key}`);
   readout.textContent =
-    `Rows: the turn that asks, with its ${pair.query}. Columns: the turn whose ${pair.key} it reads. ` +
-    `Mean over heads, last layer; darkest ${percent(highest)}%. Point at a cell for its value.`;
+    `Rows are query turns (${pair.query}), columns are key turns (${pair.key}). ` +
+    `Mean over heads of the last layer; the darkest cell is ${percent(highest)}%. Point at a cell for its value.`;
 }
 
 function element(tag, parent, attributes) {

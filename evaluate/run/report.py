@@ -1,6 +1,6 @@
-"""results/report.html: one file that shows a run to a person, offline, on a desk, a phone or paper.
+"""Build results/report.html: one offline file that shows a run on screens, phones and paper.
 
-The template holds the words, evaluate/page.css the looks, report.js filters and heatmaps.
+The template has the text, evaluate/page.css the style, report.js the filters and heatmaps.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ STYLES: dict[str, Callable[[Any], str]] = {
 
 
 def render(run: Run, found: dict[str, Any]) -> str:
-    """The page, from a run and what `evaluate.run.details.details` found in it; the same run gives the same text."""
+    """Return the page of a run and its `evaluate.run.details.details`; equal runs give equal text."""
     test = found["seeds"][0]["splits"].get("test")
     groups = shown.turns(run)
     return page(
@@ -64,12 +64,12 @@ def render(run: Run, found: dict[str, Any]) -> str:
 
 
 def _number(found: dict[str, Any], style: str, path: tuple[Any, ...]) -> Markup:
-    """A number of details.json, rounded for the eye; its full value and its place there stay in the markup."""
+    """Return a number of details.json, rounded for display; the markup keeps its full value and its path."""
     value: Any = found
     for key in path:
         value = value[key]
     if value is None:
-        return Markup('<span class="none" title="undefined: nothing to count">–</span>')
+        return Markup('<span class="none" title="undefined: no utterances to count">–</span>')
     return Markup('<data value="{}" data-path="{}">{}</data>').format(
         repr(value), json.dumps(path, ensure_ascii=False), STYLES[style](value)
     )
@@ -113,9 +113,9 @@ def _dialogues(run: Run, groups: list[list[int]]) -> list[dict[str, Any]]:
 
 
 def _data(run: Run, groups: list[list[int]]) -> dict[str, Any]:
-    """What the script shows on demand, in thousandths: probabilities by row, attention by dialogue.
+    """Return the data that the script shows on demand, in thousandths: probabilities by row, attention by dialogue.
 
-    A row's probabilities are those of its `kept` label numbers, of all where there are none.
+    A row's probabilities are those of its `kept` label numbers, or of all labels if `kept` is empty.
     """
     rows = [i for group in groups for i in group]
     kept = {i: top(run.first.probabilities[i]) for i in rows}
@@ -137,4 +137,5 @@ def _data(run: Run, groups: list[list[int]]) -> dict[str, Any]:
 
 
 def _thousandths(values: np.ndarray) -> list[Any]:
-    return np.rint(np.asarray(values, dtype=np.float64) * 1000).astype(int).tolist()
+    rounded: list[Any] = np.rint(np.asarray(values, dtype=np.float64) * 1000).astype(int).tolist()
+    return rounded

@@ -1,8 +1,7 @@
-"""What was predicted, as plain data: everything the files, plots and the report are made of.
+"""Predictions of a run as plain data, from which files, plots and report are made.
 
-Nothing under this takes a score of probabilities averaged over the seeds, which would be the score of an
-ensemble nobody trained: scores are the mean of the seeds' own. What needs one model (confusion matrix,
-calibration curve, dialogue view) is the first seed's.
+A score is the mean of the seeds' scores. It is never the score of averaged probabilities, which would describe an
+ensemble instead of a trained model. Confusion matrix, calibration curve and dialogue view show the first seed's model.
 """
 
 from __future__ import annotations
@@ -22,14 +21,15 @@ Attention = dict[tuple[str, str], list[np.ndarray | None]]
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """One seed's answers for every row of utterances.csv.
+    """One seed's predictions for every row of utterances.csv.
 
     Attributes:
-        probabilities: [N, C], rows sum to 1.
-        without: {modality: [N, C]} with that modality hidden; empty where only one is in use.
-        attention: {(query modality, key modality): [T, T] per test dialogue, in row order}, the mean over the
+        seed: the seed.
+        probabilities: `[N, C]`, rows sum to 1.
+        without: {modality: `[N, C]`} with that modality hidden; empty if only one modality is in use.
+        attention: {(query modality, key modality): `[T, T]` per test dialogue, in row order}, the mean over the
             heads of the last layer, row = query turn; None for a dialogue that is left out (`load.looked_at`).
-            None as a whole where the model has none, and for all seeds but the first.
+            The whole attribute is None if the model has no attention, and for all seeds but the first.
     """
 
     seed: int
@@ -45,7 +45,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Stream:
-    """One stream in use: its encoder's params and weights by name, and a status for every row."""
+    """One stream in use: its encoder's params, the name of its weights, and a status for every row."""
 
     name: str
     modality: str
@@ -56,16 +56,20 @@ class Stream:
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """Everything a report tells of.
+    """The data of a report.
 
     Attributes:
-        truth: [N] label numbers, -1 for an unlabelled utterance.
-        splits: [N] of train, val, test: the effective ones, a fold taken into account.
+        params: the params of the run.
+        utterances: the N rows of utterances.csv.
+        truth: `[N]` label numbers, -1 for an unlabelled utterance.
+        splits: `[N]` of train, val, test, after applying the fold.
         predictions: one per seed, at least one.
+        streams: the streams in use.
         history: {seed: one row per epoch}.
         best_epoch: {seed: the epoch chosen on val}.
-        dropped: {modality: why it is not used although params name a stream for it}.
-        oracle: one per seed, from the epoch with the best *test* weighted F1; empty unless asked for.
+        dropped: {modality: why it is not used although params.yaml names a stream for it}.
+        oracle: one per seed, from the epoch with the best *test* weighted F1; empty without
+            `evaluate.oracle_test`.
     """
 
     params: Params
@@ -86,11 +90,11 @@ class Run:
 
     @property
     def first(self) -> Prediction:
-        """The seed whose single answers are shown."""
+        """The predictions of the first seed, which the report shows."""
         return self.predictions[0]
 
     def test_dialogues(self) -> list[list[int]]:
-        """The row numbers of every test dialogue, in row order."""
+        """Return the row numbers of every test dialogue, in row order."""
         groups, start = [], 0
         for dialogue in dialogues(self.utterances):
             if self.splits[start] == "test":
@@ -100,7 +104,7 @@ class Run:
 
 
 def leaders(prediction: Prediction) -> np.ndarray:
-    """[N] of modality names: whose hiding takes most from the predicted label, '' where none takes any."""
+    """Return `[N]` names: the modality whose hiding lowers the predicted label most, '' if none lowers it."""
     rows = np.arange(len(prediction.probabilities))
     predicted = prediction.probabilities.argmax(axis=1)
     names = list(prediction.without)

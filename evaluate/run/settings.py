@@ -1,4 +1,4 @@
-"""The params behind a run, for its report: those of the streams in use, of the model, of training and of evaluation."""
+"""List the params of a run for its report: streams in use, model, training and evaluation."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from train.fusion.params import fusion
 
 
 def settings(params: Params) -> dict[str, Any]:
-    """Return {dotted field: value} of all that can change the run's numbers; a folder of weights by its last part.
+    """Return {dotted field: value} of all params that can change the run's numbers.
 
-    What differs between two runs is for `dvc exp diff` to say.
+    A path of weights is reduced to its last part. `dvc exp diff` shows the differences between two runs.
     """
     used = params.train.streams.in_use().values()
     nested: dict[str, Any] = {
@@ -22,7 +22,7 @@ def settings(params: Params) -> dict[str, Any]:
         **params.model_dump(mode="json", include={"train", "evaluate"}),
         **fusion(params).record(),
     }
-    # A report is passed on, and where somebody keeps weights is nobody's business.
+    # Reports are shared, so they must not reveal private paths.
     return {k: PurePath(v).name if _is_path(k, v) else v for k, v in _leaves(nested, "")}
 
 

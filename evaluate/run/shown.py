@@ -1,6 +1,6 @@
-"""What of a run a page shows, so that it stays below ten megabytes: labels, turns, probabilities.
+"""Choose the labels, turns and probabilities that the page shows, so that it stays below ten megabytes.
 
-All of it is in details.json and predictions.csv; the page says what it leaves out.
+details.json and predictions.csv have all of them; the page states what it leaves out.
 """
 
 from __future__ import annotations
@@ -12,16 +12,13 @@ from evaluate.page import TOP
 from evaluate.run.metrics import MATRIX
 from evaluate.run.results import Run
 
-TURNS_BYTES = 4_500_000  # attention, which `load` bounds, takes as much again at most
-TURN_BYTES, SHARE_BYTES, NUMBER_BYTES = (
-    1100,
-    30,
-    4,
-)  # of a turn's markup, a part of its bar, a stored probability
+TURNS_BYTES = 4_500_000  # attention, bounded by `load`, takes at most as much again
+# Bytes of a turn's markup, a segment of its bar, a stored probability.
+TURN_BYTES, SHARE_BYTES, NUMBER_BYTES = 1100, 30, 4
 
 
 def labels(run: Run) -> list[int]:
-    """The label numbers that tables and menus list: all, or of too many the MATRIX most frequent of the test split."""
+    """Return the label numbers for tables and menus: at most MATRIX, the most frequent ones of the test split."""
     count = len(run.names)
     if count <= MATRIX:
         return list(range(count))
@@ -30,7 +27,7 @@ def labels(run: Run) -> list[int]:
 
 
 def turns(run: Run) -> list[list[int]]:
-    """The row numbers of the test dialogues, in order, as far as they fit; the last one may be cut."""
+    """Return the row numbers of the first test dialogues that fit on the page; the last one may be cut."""
     left = TURNS_BYTES
     kept: list[list[int]] = []
     for rows in run.test_dialogues():
@@ -45,7 +42,7 @@ def turns(run: Run) -> list[list[int]]:
 
 
 def _bytes(run: Run, row: int) -> int:
-    """About what a turn adds to the page."""
+    """Return roughly how many bytes a turn adds to the page."""
     utterance = run.utterances[row]
     words = sum(len(escape(word).encode()) for word in (utterance.text, utterance.speaker, utterance.speaker))
     names = 4 * len(escape(utterance.utterance).encode()) + len(escape(utterance.dialogue).encode())

@@ -105,7 +105,7 @@ def test_an_oracle_without_epochs_says_how_to_keep_them(here):
     edit(here, "evaluate", oracle_test=True)
     shutil.rmtree("models/seed1/epochs")
     with pytest.raises(
-        UserError, match=r"models/seed1/epochs: no epochs kept; train again with train.keep_epochs"
+        UserError, match=r"models/seed1/epochs: no epochs found; train again with train.keep_epochs"
     ):
         load_run(load())
 
@@ -113,9 +113,9 @@ def test_an_oracle_without_epochs_says_how_to_keep_them(here):
 @pytest.mark.parametrize(
     ("section", "values", "said"),
     [
-        ("loss", {"mu1": 0.25}, r"model.json: trained with loss.mu1=0.3, params.yaml has 0.25; run `dvc repro train`"),
-        ("train", {"lr": 0.5}, r"trained with train.lr=0.01, params.yaml has 0.5"),
-        ("corpus", {"labels": ["anger", "joy", "neutral"]}, r"trained for the labels joy, anger, neutral, corpus"),
+        ("loss", {"mu1": 0.25}, r"model.json: trained with loss.mu1=0.3, but params.yaml has 0.25; run `dvc repro train`"),
+        ("train", {"lr": 0.5}, r"trained with train.lr=0.01, but params.yaml has 0.5"),
+        ("corpus", {"labels": ["anger", "joy", "neutral"]}, r"trained for the labels joy, anger, neutral, but corpus"),
     ],
 )  # fmt: skip
 def test_a_model_of_other_params_is_refused(here, section, values, said):
@@ -129,7 +129,8 @@ def test_a_model_of_other_features_is_refused(here):
     x = np.random.default_rng(0).normal(size=(len(names), 9)).astype(np.float32)
     small.cache(here, "audio", names, x, np.ones(len(names), bool))
     with pytest.raises(
-        UserError, match=r"seed0/model.json: trained on features of .*audio 7.* the files here hold .*audio 9"
+        UserError,
+        match=r"seed0/model.json: trained on features of .*audio 7.* the feature files have .*audio 9",
     ):
         load_run(load())
 

@@ -200,10 +200,10 @@ def test_what_a_reader_must_know_is_said(make_run):
         oracle=run.predictions,
     )  # fmt: skip
     text = report.render(run, details.details(run))
-    assert "they mean nothing about people" in text
+    assert "they say nothing about real speech" in text
     assert "Transductive:" in text
     assert "Without <b>visual</b>: no file." in text
-    assert "seed 0, the first" in text
+    assert "the first seed, 0" in text
     assert "text + audio ·" in text
     assert "oracle_test: epoch chosen on test" in text
     plain = make_run()

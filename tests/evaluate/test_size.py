@@ -43,9 +43,9 @@ def test_a_dialogue_of_8000_turns(make_run, tmp_path):
     page, words = written(run, tmp_path)
     turns = shown_turns(page)
     assert 500 < len(turns) < 8000
-    assert f"Shown: the first {len(turns)} of 8000 turns, in 1 of 1 dialogues." in words
+    assert f"The page shows the first {len(turns)} of 8000 turns, in 1 of 1 dialogues, to limit" in words
     assert f"8000 turns, the first {len(turns)} shown" in words
-    assert "The attention between these turns is left out" in words
+    assert "The attention map of this dialogue is left out" in words
     assert not page.all("details", class_="attention")
     rows = (tmp_path / "predictions.csv").read_text().count("\n")
     assert rows == 8_001
@@ -59,14 +59,14 @@ def test_text_that_grows_when_it_is_escaped(make_run):
     page, words = looked_at(report.render(run, details.details(run)))
     turns = shown_turns(page)
     assert 50 < len(turns) < 8000
-    assert f"Shown: the first {len(turns)} of 8000 turns" in words
+    assert f"The page shows the first {len(turns)} of 8000 turns" in words
 
 
 def test_2000_turns_are_shown_whole(make_run):
     run = make_run(parts=("test",), turns=2000)
     page, words = looked_at(report.render(run, details.details(run)))
     assert len(shown_turns(page)) == 2000
-    assert "Shown: the first" not in words
+    assert "The page shows the first" not in words
 
 
 def test_long_dialogues_beside_short_ones(make_run):
@@ -77,7 +77,7 @@ def test_long_dialogues_beside_short_ones(make_run):
     # 25 maps of 100 × 100 are all that is kept.
     assert there == [True] * 25 + [False] * (len(there) - 25)
     assert len(page.all("details", class_="attention")) == 25
-    assert words.count("The attention between these turns is left out") == len(there) - 25
+    assert words.count("The attention map of this dialogue is left out") == len(there) - 25
 
 
 def test_whose_attention_is_kept():
@@ -95,7 +95,7 @@ def test_10000_labels(make_run, tmp_path):
     assert first["confusion"] is None
     assert len(first["labels"]) == 10_000
     assert found["splits"]["test"]["weighted_f1"]["low"] <= found["splits"]["test"]["weighted_f1"]["mean"]
-    assert "A confusion matrix of 10000 labels is left out" in words
+    assert "The confusion matrix is left out, because 10000 labels are too many" in words
     assert f"The {MATRIX} most frequent of 10000 labels" in words
     assert len(page.all("td", class_="gauge")) == MATRIX
     # A turn has its most probable labels, by their numbers.

@@ -77,7 +77,7 @@ def test_answers_that_are_not_finite_are_no_answers(here):
     save_file(weights, FOLDER / "model.safetensors")
     seal(FOLDER, said())
     with pytest.raises(
-        UserError, match=r"utterance d000_u0: the model's answer is not finite, as \d+ of \d+ are"
+        UserError, match=r"utterance d000_u0: the model's output is not finite \(\d+ of \d+ are not\)"
     ):
         load_run(load())
 

@@ -50,7 +50,7 @@ def test_another_commits_experiment_is_not_taken(tmp_path, monkeypatch):
     save(0.1)
     run("git", "commit", "-q", "--allow-empty", "-m", "other params")
     assert tables.results(NAME, "")[0]["accuracy"]["mean"] == 0.1, "dvc no longer does so"
-    with pytest.raises(UserError, match=f"{NAME}: no results of the commit at hand .*compare {NAME}"):
+    with pytest.raises(UserError, match=f"{NAME}: no results in the current commit .*compare {NAME}"):
         tables.of_head([NAME], "queue it")
     save(0.2)
     assert tables.of_head([NAME], "")[NAME][0]["accuracy"]["mean"] == 0.2

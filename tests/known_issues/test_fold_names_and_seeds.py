@@ -40,7 +40,7 @@ def test_sessions_whose_experiments_would_replace_one_another_are_refused(tmp_pa
     rows = [f"u{i},d{i},0,A,{session},,,,," for i, session in enumerate(["1.0", "1_0", "2"])]
     (tmp_path / "data").mkdir()
     Path("data/utterances.csv").write_text("\n".join([",".join(UTTERANCE_COLUMNS), *rows, ""]))
-    with pytest.raises(UserError, match=r"sessions '1.0' and '1_0' differ in nothing"):
+    with pytest.raises(UserError, match=r"sessions '1.0' and '1_0' give the same experiment name"):
         folds.sessions()
 
 
