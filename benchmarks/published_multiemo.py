@@ -43,7 +43,7 @@ class Published:
         self.optimiser = torch.optim.Adam(self.net.parameters(), lr=1e-4, weight_decay=1e-5)
 
     def prepare(self, batch: Batch) -> list[Tensor]:
-        """The batch in the form their collate function gives it."""
+        """Return the batch in the form of their collate function."""
         real = torch.arange(batch.speakers.shape[1]) < batch.lengths[:, None]
         labels = torch.full(real.shape, -1).masked_scatter(real, batch.labels).flatten()
         parties = F.one_hot(batch.speakers, self.parties).float() * real[..., None]

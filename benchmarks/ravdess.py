@@ -55,6 +55,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def main() -> None:
+    """Prepare the data, train the models and print their table."""
     options = parser("benchmarks.ravdess", __doc__)
     options.add_argument("file", type=Path)
     options.add_argument(
@@ -117,7 +118,7 @@ def _python(folder: Path, *words: str) -> None:
 
 
 def settings(model: str, fold: str | int = "none", normalise: str = "global") -> dict[str, Any]:
-    """A params file's content."""
+    """Return the content of a params file."""
     chosen = SETTINGS[model]
     return {
         "corpus": {"name": "csv", "watch": "corpus", "root": "corpus", "labels": EMOTIONS},

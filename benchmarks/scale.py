@@ -116,6 +116,7 @@ def _clock() -> tuple[float, float]:
 
 
 def sizes(counts: Sequence[int]) -> Iterator[dict[str, Any]]:
+    """Measure every stage and its files for each number of utterances."""
     print(f"{'utterances':>10} {'stage':8}{'seconds':>9}{'µs each':>9}{'CPU µs':>8}{'peak MB':>9}")
     for count in counts:
         with tempfile.TemporaryDirectory() as name:
@@ -140,7 +141,7 @@ def sizes(counts: Sequence[int]) -> Iterator[dict[str, Any]]:
 
 
 def measured(folder: Path, name: str) -> dict[str, float]:
-    """A stage in a process of its own: its seconds, those of the processor (workers too), and its peak memory."""
+    """Run a stage in its own process; return its wall and CPU seconds (with workers) and its peak memory."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "EMOFUSE_WORKERS": "2", "OMP_NUM_THREADS": "1"}
     environment.pop("DVC_ROOT", None)
     done = subprocess.run(
@@ -151,6 +152,7 @@ def measured(folder: Path, name: str) -> dict[str, float]:
 
 
 def engines(count: int, work: float) -> Iterator[dict[str, Any]]:
+    """Measure each engine with one and two workers."""
     from tests.extract.cluster import Cluster
 
     print(f"{'':22}{'begins after s':>15}{'utterances/s':>14}")
@@ -191,6 +193,7 @@ def rate(count: int, work: float) -> dict[str, float]:
 
 
 def main() -> None:
+    """Run the chosen measurement."""
     options = parser("benchmarks.scale", __doc__)
     options.add_argument("what", choices=("sizes", "engines", "stage", "rate"))
     options.add_argument("values", nargs="*", help=argparse.SUPPRESS)

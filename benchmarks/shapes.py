@@ -55,6 +55,8 @@ class Setting:
 
 
 def settings() -> dict[str, Setting]:
+    """Return the data sets and the published hyperparameters by name."""
+
     def model(layers: int, head: int, **form: bool) -> SimpleNamespace:
         sizes = {"dim": 256, "heads": 4, "ffn": 1024, "layers": layers, "head": head, "dropout": 0.0}
         return SimpleNamespace(**sizes, multiattn=True, **form)

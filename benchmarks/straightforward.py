@@ -38,6 +38,7 @@ class VisExtNet:
         self.detections: list[np.ndarray] = []
 
     def __call__(self, path: Path) -> np.ndarray:
+        """Return the vector `[1000]` of a clip."""
         began = np.array([time.perf_counter(), time.process_time()])
         with av.open(str(path)) as container:
             frames = np.stack([frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)])

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from typing_extensions import override
 
 from extract.contract import Encoder, Failure, Features, Item
 from pipeline.params import StreamParams
@@ -18,10 +19,14 @@ DIM = 64
 
 
 class SyntheticParams(StreamParams):
+    """Params of the synthetic encoder."""
+
     work: float = 0.0  # milliseconds of the processor's time that each utterance takes
 
 
 class SyntheticEncoder(Encoder[SyntheticParams]):
+    """Hash each text to 64 floats."""
+
     modality: ClassVar[str] = "text"
     params_model: ClassVar[type[StreamParams]] = SyntheticParams
     pooled_dim = DIM
@@ -31,19 +36,24 @@ class SyntheticEncoder(Encoder[SyntheticParams]):
     def __init__(self, params: SyntheticParams, media: Path) -> None:
         super().__init__(params, media)
 
+    @override
     def weights(self) -> dict[str, str]:
         return {"name": "", "revision": "", "sha256": ""}
 
+    @override
     def packages(self) -> tuple[str, ...]:
         return ("numpy",)
 
+    @override
     def item(self, dialogue: Sequence[Utterance], i: int) -> Item | Failure:
         text = dialogue[i].text
         return Item({"text": text, "utterance": dialogue[i].utterance}, length=text.count(" ") + 1)
 
+    @override
     def read(self, item: Item) -> Any | Failure:
         return item.key
 
+    @override
     def encode(self, inputs: Sequence[Any]) -> list[Features | Failure]:
         until = time.thread_time() + self.params.work / 1000 * len(inputs)
         while time.thread_time() < until:

@@ -62,7 +62,7 @@ class Ours:
         self.average = AveragedModel(self.net, multi_avg_fn=get_ema_multi_avg_fn(0.9))
 
     def prepare(self, batch: Batch) -> Batch:
-        """The batch on the device."""
+        """Return the batch on the device."""
         features, present = (
             {m: x.to(self.device) for m, x in y.items()} for y in (batch.features, batch.present)
         )
@@ -115,6 +115,8 @@ def run_alternately(runs: dict[str, Callable[[], Any]], rounds: int) -> dict[str
 
 
 def there_and_back(run: Callable[[], list[Tensor]]) -> Callable[[], None]:
+    """Return a function that runs forward and backward."""
+
     def both() -> None:
         outputs = run()
         torch.autograd.backward(outputs, [torch.ones_like(x) for x in outputs])
@@ -123,6 +125,7 @@ def there_and_back(run: Callable[[], list[Tensor]]) -> Callable[[], None]:
 
 
 def make_side(name: str, setting: Setting, args: argparse.Namespace) -> Published | Ours:
+    """Return one side of the comparison, with the weights of seed 0."""
     torch.manual_seed(0)
     if name == "published":
         return Published(args.published, setting)
@@ -197,6 +200,7 @@ def peak_memory(side: str, key: str, args: argparse.Namespace) -> float:
 
 
 def take_two_steps(args: argparse.Namespace) -> None:
+    """Take two steps of the largest batch and print the peak memory of this process in GiB."""
     setting = settings()[args.settings[0]]
     side = make_side(args.peak, setting, args)
     inputs = side.prepare(max(setting.batches(), key=lambda batch: len(batch.labels)))
@@ -243,7 +247,7 @@ def bench_losses(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def bench_loops(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """The model against its loop-written reference on one dialogue, forward and backward."""
+    """Time the model and its loop-written reference on one dialogue, forward and backward."""
     setting = settings()["meld"]
     params = SimpleNamespace(**vars(setting.model), compat="default")
     net, batch = MultiEMO(DIMS, len(setting.counts), params), setting.batch_of([8])
@@ -258,7 +262,7 @@ def bench_loops(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def show(rows: list[dict[str, Any]]) -> None:
-    """A Markdown table."""
+    """Print the rows as a Markdown table."""
     for row in rows:
         ratio = f"{row['ratio']:.1f}x" if row["ratio"] else ""
         memory = f"{row['peak_gib']:.1f} GiB" if row["peak_gib"] else ""
@@ -268,6 +272,7 @@ def show(rows: list[dict[str, Any]]) -> None:
 
 
 def main() -> None:
+    """Run the comparisons and print their table."""
     known = settings()
     options = parser("benchmarks.train_step", __doc__)
     options.add_argument("--published", type=Path, help="a checkout of the published code")
