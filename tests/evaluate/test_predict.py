@@ -328,9 +328,7 @@ def test_other_weights_are_refused_and_local_ones_asked_for(here, monkeypatch):
     with pytest.raises(UserError, match=r"stream words: trained on features of weights with sha256 0000"):
         video(monkeypatch)
     edit(folder, lambda r: r["streams"]["text"]["weights"].update(name="tuned"))
-    with pytest.raises(
-        UserError, match=r"'tuned' were local files; give their path: --weights words=PATH"
-    ):
+    with pytest.raises(UserError, match=r"'tuned' were local files; give their path: --weights words=PATH"):
         video(monkeypatch)
     with pytest.raises(UserError, match=r"--weights voice=…: the model has no such stream; it has words"):
         video(monkeypatch, "--weights", "voice=x")
