@@ -63,7 +63,7 @@ def test_every_way_of_writing_gives_the_same_rows(tmp_path, text, encoding):
         ("anna.mp4,0.4", "C:\\clips\\anna.mp4,0.4", "own.csv:2: media='C:/clips/anna.mp4': must be a relative path"),
         ("anna.mp4,0.4", "\\\\server\\anna.mp4,0.4", "own.csv:2: media='//server/anna.mp4': must be a relative path"),
         ("Good morning!", "Good\0morning!", "own.csv:2: contains a zero byte"),
-        ("Good morning!", "Good morning, all!", "own.csv:2: 11 values, but the header has 10 columns; put quotes around a text"),
+        ("Good morning!", "Good morning, all!", "own.csv:2: 11 values, but the header has 10 columns; put quotes"),
         ("utterance,", ",utterance,", "own.csv:1: unknown columns (no name)"),
     ],
 )  # fmt: skip
