@@ -67,7 +67,9 @@ def test_tables_come_before_the_streams_that_are_imported_by_them(settings: Path
 
 
 def test_a_stream_that_is_nowhere_is_named_with_the_way_to_import_it(settings: Path) -> None:
-    with pytest.raises(UserError, match=r"train\.streams\.text='bert': unknown stream; known: no stream") as error:
+    with pytest.raises(
+        UserError, match=r"train\.streams\.text='bert': unknown stream; known: no stream"
+    ) as error:
         load()
     for step in ("dvc repro prepare", "import … --stream bert", "dvc add data/features/bert.h5 && git add "):
         assert step in str(error.value)
