@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.pairs import write_pair
 from evaluate.faces import __main__ as command
 from evaluate.faces.sights import write
 from pipeline import prepare
 from pipeline.errors import UserError
-from tests.extract.two_portraits import write_pair
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks.pairs import write_pair
 from extract.contract import Failure
 from extract.encoders.face import FaceEncoder, FaceParams
 from extract.networks.lr_asd import speaking_network
@@ -20,7 +21,6 @@ from extract.reading.mfcc import mfcc
 from extract.reading.tracks import Grid, link, spread
 from pipeline.errors import UserError
 from tests.extract.portraits import utterance
-from tests.extract.two_portraits import write_pair
 
 RECORDED = Path(__file__).parents[1] / "golden/lr_asd.npz"
 DATA = os.environ.get("EMOFUSE_DATA", "")
