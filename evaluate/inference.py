@@ -23,15 +23,16 @@ PADDED = 64 * 256
 
 @torch.no_grad()
 def probabilities(
-    model: nn.Module, data: Corpus, device: torch.device, hidden: str | None = None
+    model: nn.Module, data: Corpus, device: torch.device, hidden: str | None = None, temperature: float = 1.0
 ) -> np.ndarray:
-    """Return probabilities `[N, C]`, one row per row of the dataset.
+    """Return calibrated probabilities `[N, C]`, one row per row of the dataset.
 
     Args:
         model: the network.
         data: the dataset.
         device: where to compute.
         hidden: a modality to treat as missing in every utterance.
+        temperature: divides the logits (train/calibration.py).
 
     Raises:
         UserError: a probability is not finite.
@@ -43,7 +44,7 @@ def probabilities(
             batch = data.batch(part, device)
             if hidden is not None:
                 batch = hide(batch, hidden)
-            out[batch.indices] = model(batch).logits.float().softmax(1).cpu()
+            out[batch.indices] = (model(batch).logits.float() / temperature).softmax(1).cpu()
     if not (finite := out.isfinite().all(1)).all():
         first = data.utterances[int((~finite).nonzero()[0])].utterance
         raise UserError(

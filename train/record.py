@@ -93,6 +93,7 @@ class Record(Strict):
         streams: modality in use → the origin of its features.
         dropped: modality → why it was not used.
         best_epoch: the epoch that was chosen on val, from 1.
+        temperature: divides the logits, so that probabilities are calibrated (train/calibration.py).
         packages: package → version.
         code: sha256 of the source of the network.
     """
@@ -106,6 +107,7 @@ class Record(Strict):
     streams: dict[Modality, StreamRecord]
     dropped: dict[Modality, str]
     best_epoch: Count
+    temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     packages: dict[str, str]
     code: str
 

@@ -18,11 +18,12 @@ from pipeline.locks import alone
 from pipeline.params import FEATURES, Params, load
 from pipeline.strict import validate
 from pipeline.tables.schema import LABELS, UTTERANCES
+from train.calibration import temperature
 from train.checkpoint import model_code, state_folder, write_model
 from train.data.admit import check_params
 from train.data.corpus import Corpus
-from train.fusion.build import read
-from train.fusion.loop import fit
+from train.fusion.build import read, restored
+from train.fusion.loop import answers, fit, labelled
 from train.fusion.params import Fusion, fusion, unread
 from train.record import Record, StreamRecord, stream_record
 from train.selection import Trained
@@ -73,7 +74,9 @@ def _run(params: Params, caches: list[Path]) -> None:
             # Copied and not moved: if the run is killed after this, DVC deletes models/ before the run resumes.
             with replacing_folder(folder / "epochs") as copies:
                 shutil.copytree(epochs, copies, dirs_exist_ok=True)
-        write_model(folder, done.weights, _record(params, chosen, data, seed, done))
+        network = restored(folder, done.weights, chosen, data.dims, data.class_counts()).to(device)
+        heat = temperature(*answers(network, data, labelled(data, "val"), device))
+        write_model(folder, done.weights, _record(params, chosen, data, seed, done, heat))
         history = pd.DataFrame(done.history)
         write_text(folder / "history.csv", history.to_csv(index=False, lineterminator="\n"))
         best = done.history[done.best_epoch - 1]
@@ -103,7 +106,7 @@ def _follow(epochs: Iterator[Trained], folder: Path) -> Trained:
     return done
 
 
-def _record(params: Params, chosen: Fusion, data: Corpus, seed: int, done: Trained) -> Record:
+def _record(params: Params, chosen: Fusion, data: Corpus, seed: int, done: Trained, heat: float) -> Record:
     fields = {
         "seed": seed,
         "params": {"train": params.train.model_dump(mode="json"), **chosen.record()},
@@ -114,6 +117,7 @@ def _record(params: Params, chosen: Fusion, data: Corpus, seed: int, done: Train
         "streams": {m: stream_record(stream.meta) for m, stream in data.streams.items()},
         "dropped": data.dropped,
         "best_epoch": done.best_epoch,
+        "temperature": heat,
         "packages": {"torch": torch.__version__},
         "code": model_code(chosen.model.name),
     }

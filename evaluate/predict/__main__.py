@@ -53,7 +53,7 @@ def main() -> None:
         for note in [*model.warnings, *recordings.notes()]:
             print(f"warning: {note}", file=sys.stderr)
         nothing_lost(recordings, words.to, source)
-        answers = answer(model, recordings, folder)
+        answers = answer(model, recordings, folder, words.at_least)
         write(answers, model, words.to)
     for modality, status in answers.missing.items():
         counts = {name: status.count(name) for name in sorted(set(status), key=lambda s: s != "ok")}
@@ -64,8 +64,14 @@ def main() -> None:
     )
 
 
-def answer(model: Trained, recordings: Recordings, folder: Path) -> Answers:
+def answer(model: Trained, recordings: Recordings, folder: Path, at_least: float = 0.0) -> Answers:
     """Extract the features that the model needs, write them to `folder`, and return the predictions.
+
+    Args:
+        model: the model and its encoders.
+        recordings: the utterances and their files.
+        folder: where the features go.
+        at_least: the probability below which an utterance is left open.
 
     Raises:
         UserError: no utterance has a feature, or the features differ in size from those of training.
@@ -102,7 +108,8 @@ def answer(model: Trained, recordings: Recordings, folder: Path) -> Answers:
             "use the encoders of training"
         )
     where = device()
-    return Answers(recordings, model.labels, probabilities(model.network.to(where), data, where), missing)
+    found = probabilities(model.network.to(where), data, where, temperature=model.temperature)
+    return Answers(recordings, model.labels, found, missing, at_least)
 
 
 def nothing_lost(recordings: Recordings, to: Path, source: Path) -> None:
@@ -162,7 +169,16 @@ def _arguments() -> argparse.Namespace:
         metavar="STREAM=PATH",
         help="where a stream's local weights are",
     )
+    line.add_argument(
+        "--at-least",
+        type=float,
+        default=0.0,
+        metavar="P",
+        help="leave turns open whose probability is below P",
+    )
     words = line.parse_args()
+    if not 0 <= words.at_least <= 1:
+        line.error(f"--at-least {words.at_least}: must be from 0 to 1")
     if bool(words.csv) == bool(words.video) or bool(words.video) != bool(words.subtitles):
         line.error("give a video and its --subtitles, or a --csv")
     if wrong := [pair for pair in words.weights if "=" not in pair]:

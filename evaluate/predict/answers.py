@@ -12,6 +12,7 @@ from evaluate.predict.source import Recordings
 from pipeline import fragments
 from pipeline.tables.schema import Utterance
 
+OPEN = "?"
 SHORTEST = 0.001  # seconds; the resolution of an .srt
 
 
@@ -24,15 +25,23 @@ class Answers:
         labels: the C label names.
         probabilities: `[N, C]`, rows sum to 1.
         missing: modality → `[N]` status, `ok` where the feature exists.
+        at_least: the probability below which an utterance is left open.
     """
 
     recordings: Recordings
     labels: list[str]
     probabilities: np.ndarray
     missing: dict[str, list[str]]
+    at_least: float = 0.0
+
+    def is_open(self, i: int) -> bool:
+        """Return whether no label of row `i` is as probable as `at_least`."""
+        return bool(self.probabilities[i].max() < self.at_least)
 
     def emotion(self, i: int) -> str:
-        """Return the most probable label of row `i`."""
+        """Return the most probable label of row `i`; empty if the row is left open."""
+        if self.is_open(i):
+            return ""
         return self.labels[int(self.probabilities[i].argmax())]
 
     def gaps(self, i: int) -> list[tuple[str, str]]:
@@ -66,7 +75,7 @@ def subtitles(answers: Answers) -> dict[str, str]:
     for i, utterance in enumerate(answers.recordings.utterances):
         start, end = answers.recordings.span(utterance)
         if utterance.media and np.isfinite(end):
-            words = f"[{answers.emotion(i)}] {_words(utterance)}".strip()
+            words = f"[{answers.emotion(i) or OPEN}] {_words(utterance)}".strip()
             file = fragments.split(utterance.media)[0]
             cues.setdefault(file, []).append((start, max(end, start + SHORTEST), words))
     return {

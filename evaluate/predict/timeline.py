@@ -47,6 +47,7 @@ def _dialogues(answers: Answers, folder: Path) -> list[dict[str, Any]]:
             "at": f"{int(start // 60)}:{int(start % 60):02}",
             "source": _link(answers, utterance.media, folder),
             "predicted": int(answers.probabilities[i].argmax()),
+            "open": answers.is_open(i),
             "probabilities": [float(p) for p in answers.probabilities[i]],
             "kept": top(answers.probabilities[i]),
             "bar": bar(answers.probabilities[i]),

@@ -35,6 +35,7 @@ class Trained:
         encoders: modality → the stream's encoder, equal to the encoder of training.
         streams: modality → the stream's name.
         warnings: harmless differences from training.
+        temperature: divides the logits (train/calibration.py).
     """
 
     network: nn.Module
@@ -47,6 +48,7 @@ class Trained:
     train: TrainParams
     corpus: str
     warnings: list[str]
+    temperature: float
 
     @property
     def name(self) -> str:
@@ -92,6 +94,7 @@ def open_model(folder: Path, weights: Mapping[str, str], media: Path) -> Trained
         train=record.params.train,
         corpus=next(iter(record.streams.values())).corpus,
         warnings=warnings,
+        temperature=record.temperature,
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from pipeline.params import Params
 from pipeline.tables.schema import SPLITS
 
 WRONG = 20
-SCORED_KEYS = (*METRICS, "calibration_error")
+SCORED_KEYS = (*METRICS, "calibration_error", "calibration_error_before", "aurc", "risk_at_80")
 
 
 def details(run: Run) -> dict[str, Any]:
@@ -144,6 +144,11 @@ def _seed_scores(
     return {
         **metrics.scores(truth[rows], predicted, len(names)),
         "calibration_error": calibration["error"],
+        "calibration_error_before": metrics.calibration(
+            truth[rows], metrics.uncalibrated(probabilities, prediction.temperature)
+        )["error"],
+        "temperature": prediction.temperature,
+        **metrics.selective(truth[rows], probabilities),
         "labels": metrics.per_label(truth[rows], predicted, names),
         "confusion": None if confusion is None else confusion.tolist(),
         "confusion_normalised": None if shares is None else shares.tolist(),

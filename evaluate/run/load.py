@@ -46,7 +46,7 @@ def load_run(params: Params, models: Path = MODELS) -> Run:
                 f"files have {_sizes(data.dims)}; run `dvc repro train`"
             )
         model = restored(folder, weights, chosen, data.dims, data.class_counts())
-        predictions.append(_predict(model, data, seed, seed == params.train.seed))
+        predictions.append(_predict(model, data, record, seed == params.train.seed))
         history[seed] = _history(folder / "history.csv", record.best_epoch)
         best[seed] = record.best_epoch
         if params.evaluate.oracle_test:
@@ -108,14 +108,16 @@ def _attention(model: nn.Module, data: Corpus, device: torch.device) -> Attentio
     return {pair: [next(found) if keep else None for keep in kept] for pair, found in rest.items()}
 
 
-def _predict(model: nn.Module, data: Corpus, seed: int, shown: bool) -> Prediction:
+def _predict(model: nn.Module, data: Corpus, record: Record, shown: bool) -> Prediction:
     device = pick_device()
     model.to(device)
     hidden = list(data.dims) if len(data.dims) > 1 else []
+    heat = record.temperature
     return Prediction(
-        seed=seed,
-        probabilities=predict.probabilities(model, data, device),
-        without={m: predict.probabilities(model, data, device, hidden=m) for m in hidden},
+        seed=record.seed,
+        probabilities=predict.probabilities(model, data, device, temperature=heat),
+        without={m: predict.probabilities(model, data, device, m, heat) for m in hidden},
+        temperature=heat,
         attention=_attention(model, data, device) if shown else None,
     )
 

@@ -94,6 +94,30 @@ def calibration(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
     return {"error": float(error), "bins": bins}
 
 
+def uncalibrated(probabilities: np.ndarray, temperature: float) -> np.ndarray:
+    """Return the probabilities `[n, C]` that a calibration with `temperature` started from."""
+    raw: np.ndarray = probabilities.astype(float) ** temperature
+    return raw / raw.sum(axis=1, keepdims=True)
+
+
+def selective(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
+    """Return what is gained by leaving the least confident utterances open (Geifman and El-Yaniv 2017, section 2).
+
+    The risk at a coverage is the share of errors among the utterances that are answered, the most confident first.
+
+    Args:
+        truth: `[n]` label numbers.
+        probabilities: `[n, C]`.
+
+    Returns:
+        `aurc`: the mean of the risks at all n coverages; `risk_at_80`: the risk if 80 % are answered.
+    """
+    order = np.argsort(-probabilities.max(axis=1), kind="stable")
+    wrong = probabilities.argmax(axis=1)[order] != truth[order]
+    risks = np.cumsum(wrong) / np.arange(1, len(wrong) + 1)
+    return {"aurc": float(risks.mean()), "risk_at_80": float(risks[max(0, round(0.8 * len(risks)) - 1)])}
+
+
 def intervals(
     truth: np.ndarray, predicted: np.ndarray, dialogue: np.ndarray, resamples: int
 ) -> dict[str, tuple[float, float]] | None:

@@ -25,7 +25,8 @@ class Prediction:
 
     Attributes:
         seed: the seed.
-        probabilities: `[N, C]`, rows sum to 1.
+        probabilities: `[N, C]`, calibrated; rows sum to 1.
+        temperature: the temperature of the calibration.
         without: {modality: `[N, C]`} with that modality hidden; empty if only one modality is in use.
         attention: {(query modality, key modality): `[T, T]` per test dialogue, in row order}, the mean over the
             heads of the last layer, row = query turn; None for a dialogue that is left out (`load.looked_at`).
@@ -36,6 +37,7 @@ class Prediction:
     probabilities: np.ndarray
     without: dict[str, np.ndarray] = field(default_factory=dict)
     attention: Attention | None = None
+    temperature: float = 1.0
 
     def __post_init__(self) -> None:
         for name, values in {"probabilities": self.probabilities, **self.without}.items():

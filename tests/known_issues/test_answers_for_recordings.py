@@ -13,7 +13,7 @@ import pytest
 
 from evaluate.predict import __main__ as predict
 from evaluate.predict import timeline
-from evaluate.predict.answers import Answers, subtitle_names
+from evaluate.predict.answers import Answers, subtitle_names, subtitles, table
 from evaluate.predict.source import Recordings
 from pipeline.errors import UserError
 from pipeline.probe import Probe
@@ -58,3 +58,14 @@ def test_turns_without_times_lie_in_a_row(tmp_path, end, places):
     found = recordings(tmp_path, "talk.mp4", "talk.mp4", end=end)
     ((dialogue,),) = [timeline._dialogues(Answers(found, ["joy"], np.ones((2, 1)), {}), tmp_path)]
     assert [turn["left"] for turn in dialogue["turns"]] == places
+
+
+def test_a_turn_below_the_least_probability_is_left_open(tmp_path):
+    found = recordings(tmp_path, "talk.mp4", "talk.mp4", end=2.0)
+    answers = Answers(found, ["joy", "anger"], np.array([[0.9, 0.1], [0.4, 0.6]]), {}, 0.7)
+    assert table(answers)["emotion"].tolist() == ["joy", ""]
+    (text,) = subtitles(answers).values()
+    assert "[joy]" in text
+    assert "[?]" in text
+    ((dialogue,),) = [timeline._dialogues(answers, tmp_path)]
+    assert [turn["open"] for turn in dialogue["turns"]] == [False, True]

@@ -128,6 +128,8 @@ def test_a_changed_record_is_refused_whatever_was_changed(here):
         ("streams.audio.weights", "x", "streams.audio.weights='x'"),
         ("packages", {}, "packages.torch: missing"),
         ("best_epoch", True, "best_epoch=True"),
+        ("temperature", 0.0, "temperature=0.0"),
+        ("temperature", "hot", "temperature=.hot."),
         ("seed", 10**400, "seed"),
         ("more", 1, "more: unknown key"),
     ],

@@ -8,6 +8,7 @@ import torch
 
 from evaluate import inference
 from evaluate.inference import attention, hide, probabilities
+from evaluate.run import metrics
 from tests.train import small
 from train.fusion.build import build
 from train.fusion.build import read as load
@@ -25,6 +26,13 @@ def trained(tmp_path, monkeypatch):
     torch.manual_seed(0)
     model, _ = build(fusion(params), data.dims, data.class_counts())
     return model, data
+
+
+def test_answers_are_divided_by_the_temperature(trained) -> None:
+    model, data = trained
+    hot = probabilities(model, data, CPU, temperature=4.0)
+    assert np.allclose(metrics.uncalibrated(hot, 4.0), probabilities(model, data, CPU), atol=1e-5)
+    assert (hot.max(1) <= probabilities(model, data, CPU).max(1) + 1e-7).all()
 
 
 def test_every_row_gets_probabilities(trained):

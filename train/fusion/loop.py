@@ -57,7 +57,7 @@ def fit(
         UserError: there is nothing to train or select on, or the loss is not finite; the message names its terms and
             the batch.
     """
-    train, val = (_labelled(data, split) for split in ("train", "val"))
+    train, val = (labelled(data, split) for split in ("train", "val"))
     if epochs is not None:
         epochs.mkdir(parents=True, exist_ok=True)
     generator = seed_everything(seed, params.train.threads)
@@ -129,16 +129,23 @@ def _solutions(
         yield done
 
 
-@torch.no_grad()
 def score(model: nn.Module, data: Corpus, chosen: list[int], device: torch.device) -> dict[str, float]:
     """Return cross-entropy and scores of the labelled utterances of the chosen units, under keys `val_…`."""
+    return scores(*answers(model, data, chosen, device))
+
+
+@torch.no_grad()
+def answers(
+    model: nn.Module, data: Corpus, chosen: list[int], device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return logits [N, C] and labels [N] of the labelled utterances of the chosen units."""
     logits, labels = [], []
     for group in data.groups(chosen, SCORED):
         batch = data.batch(group, device)
         logits.append(model.eval()(batch).logits.float().cpu())
         labels.append(batch.labels.cpu())
     known = torch.cat(labels) >= 0
-    return scores(torch.cat(logits)[known], torch.cat(labels)[known])
+    return torch.cat(logits)[known], torch.cat(labels)[known]
 
 
 def _epoch(
@@ -172,7 +179,12 @@ def _epoch(
     return {f"train_{'loss' if k == 'total' else k}": v / seen for k, v in sums.items()}
 
 
-def _labelled(data: Corpus, split: str) -> list[int]:
+def labelled(data: Corpus, split: str) -> list[int]:
+    """Return the units of a split that have a labelled utterance.
+
+    Raises:
+        UserError: there are none.
+    """
     chosen = [unit for unit in data.units(split) if (data.labels[data.rows(unit)] >= 0).any()]
     if not chosen:
         raise UserError(
