@@ -97,7 +97,7 @@ def calibration(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, Any]:
 def uncalibrated(probabilities: np.ndarray, temperature: float) -> np.ndarray:
     """Return the probabilities `[n, C]` that a calibration with `temperature` started from."""
     raw: np.ndarray = probabilities.astype(float) ** temperature
-    return raw / raw.sum(axis=1, keepdims=True)
+    return np.asarray(raw / raw.sum(axis=1, keepdims=True))
 
 
 def selective(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
