@@ -10,6 +10,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.audio.stream import AudioStream
 
 from extract.contract import Item
 
@@ -48,15 +49,17 @@ def clip(
 
     Picture k is red above and blue below; its green is its time: 100 for each second.
     """
-    times = np.arange(round(seconds * 25)) / 25 if times is None else times
+    moments = [k / 25 for k in range(round(seconds * 25))] if times is None else times
     with av.open(str(path), "w", options={"movflags": "faststart"} if faststart else {}) as container:
         if video:
             pictures = container.add_stream("libx264", rate=25, options={"crf": "10"})
             pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p"
             pictures.codec_context.time_base = TICK
         if audio:
-            track = container.add_stream(codec, rate=rate, layout="stereo" if stereo else "mono")
-        for second in times if video else ():
+            added = container.add_stream(codec, rate=rate, layout="stereo" if stereo else "mono")
+            assert isinstance(added, AudioStream)
+            track = added
+        for second in moments if video else ():
             picture = np.zeros((48, 64, 3), np.uint8)
             picture[:24, :, 0] = picture[24:, :, 2] = 255
             picture[:, :, 1] = min(255, round(100 * second))

@@ -25,8 +25,8 @@ def astronaut(size: int) -> np.ndarray:
 
 def hopper(size: int) -> np.ndarray:
     """A serious face in a square RGB picture of `size` pixels, the face about 0.45 of it."""
-    with matplotlib.cbook.get_sample_data("grace_hopper.jpg") as file:
-        return _scaled(matplotlib.image.imread(file, format="jpg")[0:512], size)
+    path = matplotlib.cbook.get_sample_data("grace_hopper.jpg", asfileobj=False)
+    return _scaled(matplotlib.image.imread(path)[0:512], size)
 
 
 def scene(*portraits: tuple[np.ndarray, int, int], width: int = WIDTH, height: int = HEIGHT) -> np.ndarray:

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +139,7 @@ def inline(
 def _kill_after(k: int, delay: float) -> None:
     put, close, count = journal.Journal.put, journal.Journal.close, 0
 
-    def put_and_die(self: journal.Journal, entries: Sequence[journal.Entry]) -> None:
+    def put_and_die(self: journal.Journal, entries: Iterable[journal.Entry]) -> None:
         nonlocal count
         for entry in entries:
             put(self, [entry])

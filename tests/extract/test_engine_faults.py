@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from inspect import getgeneratorlocals
 from pathlib import Path
+from types import GeneratorType
+from typing import Any
 
 import pytest
 
@@ -47,6 +50,13 @@ def failures(entries: dict[str, Entry]) -> dict[str, str]:
     return {text: f"{e.status}: {e.error}" for text, e in entries.items() if e.status != "ok"}
 
 
+def crew_behind(outcomes: Generator[list[Entry], None, None]) -> Any:
+    """The engine object that a running `extract` uses."""
+    assert isinstance(outcomes, GeneratorType)
+    assert isinstance(outcomes.gi_yieldfrom, GeneratorType)
+    return getgeneratorlocals(outcomes.gi_yieldfrom)["self"]
+
+
 def test_exceptions_and_bad_values_cost_one_item_each(encoder: FakeEncoder) -> None:
     trouble = ["raise", "read-raise", "nan", "corrupt", "batch-raise"]
     assert failures(extract(encoder, [*sentences(10), *trouble, *sentences(30)[10:]])) == {
@@ -85,10 +95,10 @@ def test_items_beside_a_crash_are_done_at_most_twice(encoder: FakeEncoder, tmp_p
 def test_a_worker_killed_from_outside_costs_nothing(
     encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    killed = []
+    killed: list[int] = []
     handle = local._Pool._handle
 
-    def kill_third(self, worker, message):  # type: ignore[no-untyped-def]
+    def kill_third(self, worker, message):
         if message[0] == "encoding" and message[1] == 3 and not killed:
             killed.append(worker.process.pid)
             os.kill(worker.process.pid, signal.SIGKILL)
@@ -120,7 +130,7 @@ def test_where_every_item_kills_its_worker_the_run_stops(encoder: FakeEncoder) -
 
 def test_a_worker_that_cannot_begin_ends_the_run(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:
     class Local(FakeEncoder):
-        def __reduce__(self):  # type: ignore[no-untyped-def]
+        def __reduce__(self):
             return os._exit, (7,)
 
     with pytest.raises(UserError, match=r"ended \(exit code 7\) before it started"):
@@ -143,7 +153,7 @@ def test_workers_end_with_the_engine_and_it_asks_for_no_more_batches_than_it_giv
         chunk = len(next(outcomes))
         assert asked <= done + chunk + 2 * crew.AHEAD
         done += chunk
-    workers = [w.process.pid for w in outcomes.gi_yieldfrom.gi_frame.f_locals["self"].workers]
+    workers = [w.process.pid for w in crew_behind(outcomes).workers]
     outcomes.close()
     assert len(workers) == 2
     for pid in workers:

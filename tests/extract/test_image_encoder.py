@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,11 +12,17 @@ from extract.contract import Failure
 from extract.encoders.image import ImageEncoder, ImageParams
 from extract.reading.pictures import EvenFrames
 from pipeline.errors import UserError
-from tests.extract.portraits import astronaut, scene, utterance, write_clip
+from tests.extract.outcomes import extract, item_of
+from tests.extract.portraits import astronaut, scene, write_clip
 
 SIZE = {"height": 32, "width": 32}
 EDGE = {"size": {"shortest_edge": 32}, "crop_size": SIZE}
-LAYERS = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+LAYERS: dict[str, Any] = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+}
 VISION = {**LAYERS, "image_size": 32, "patch_size": 8}
 TEXT = {**LAYERS, "vocab_size": 50, "bos_token_id": 0, "eos_token_id": 1}
 
@@ -74,7 +81,7 @@ def media(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[object, Path]:
-    made = {}
+    made: dict[object, Path] = {}
     for build in MODELS:
         torch.manual_seed(0)
         model, processor = build()
@@ -84,7 +91,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[object, Path]:
     return made
 
 
-def encoder(media: Path, weights: Path, **params: object) -> ImageEncoder:
+def encoder(media: Path, weights: Path, **params: Any) -> ImageEncoder:
     return ImageEncoder(ImageParams(encoder="image", weights=str(weights), **params), media)
 
 
@@ -92,7 +99,7 @@ def encoder(media: Path, weights: Path, **params: object) -> ImageEncoder:
 def test_frames_are_what_transformers_gives(media: Path, folders: dict[object, Path], build) -> None:
     dim, expected = MODELS[build]
     stream = encoder(media, folders[build], count=5)
-    (features,) = stream.extract([stream.item([utterance(media / "long.mp4")], 0)])
+    (features,) = extract(stream, [item_of(stream, media / "long.mp4")])
     frames = EvenFrames(media / "long.mp4", None, None, 5)
     processor = transformers.AutoImageProcessor.from_pretrained(folders[build])
     model = transformers.AutoModel.from_pretrained(folders[build]).eval()
@@ -106,27 +113,29 @@ def test_frames_are_what_transformers_gives(media: Path, folders: dict[object, P
 
 
 def test_up_to_count_frames_evenly(media: Path, folders: dict[object, Path]) -> None:
-    items = [ImageEncoder.item(None, [utterance(media / name)], 0) for name in ("long.mp4", "short.mp4")]
-    long, short = encoder(media, folders[vit], count=4).extract(items)
+    few = encoder(media, folders[vit], count=4)
+    items = [item_of(few, media / name) for name in ("long.mp4", "short.mp4")]
+    long, short = extract(few, items)
     np.testing.assert_allclose(long.times, [0.2, 0.7, 1.2, 1.7], atol=0.051)
     assert len(short.times) == 3
     # More frames than one pass of the model takes.
-    long, short = encoder(media, folders[vit], count=180).extract(items)
+    long, short = extract(encoder(media, folders[vit], count=180), items)
     assert (len(long.frames), len(short.frames)) == (20, 3)
 
 
 def test_a_feature_does_not_depend_on_its_neighbours(media: Path, folders: dict[object, Path]) -> None:
-    items = [ImageEncoder.item(None, [utterance(media / name)], 0) for name in ("long.mp4", "short.mp4")]
-    together = encoder(media, folders[clip]).extract(items)
+    stream = encoder(media, folders[clip])
+    items = [item_of(stream, media / name) for name in ("long.mp4", "short.mp4")]
+    together = extract(stream, items)
     for item, features in zip(items, together, strict=True):
-        (alone,) = encoder(media, folders[clip]).extract([item])
+        (alone,) = extract(encoder(media, folders[clip]), [item])
         assert alone.pooled.tobytes() == features.pooled.tobytes()
         assert alone.frames.tobytes() == features.frames.tobytes()
 
 
 def test_bf16_is_another_feature_near_the_first(media: Path, folders: dict[object, Path]) -> None:
     full, half = (encoder(media, folders[clip], precision=p) for p in ("fp32", "bf16"))
-    (a,), (b,) = (e.extract([e.item([utterance(media / "short.mp4")], 0)]) for e in (full, half))
+    (a,), (b,) = (extract(e, [item_of(e, media / "short.mp4")]) for e in (full, half))
     assert full.fingerprint() != half.fingerprint()
     assert b.frames.dtype == np.float32
     assert not np.array_equal(a.frames, b.frames)
@@ -135,7 +144,7 @@ def test_bf16_is_another_feature_near_the_first(media: Path, folders: dict[objec
 
 def test_failures_keep_their_place(media: Path, folders: dict[object, Path]) -> None:
     stream = encoder(media, folders[vit])
-    items = [stream.item([utterance(media / n)], 0) for n in ("broken.mp4", "short.mp4", "absent.mp4")]
+    items = [item_of(stream, media / n) for n in ("broken.mp4", "short.mp4", "absent.mp4")]
     found = stream.extract(items)
     assert [f.status if isinstance(f, Failure) else "ok" for f in found] == ["corrupt", "ok", "missing_file"]
 
@@ -158,7 +167,7 @@ def test_weights_that_are_not_the_models_are_refused(media: Path, folders, tmp_p
     )
     stream = encoder(media, tmp_path)
     with pytest.raises(UserError, match="layernorm"):
-        stream.extract([stream.item([utterance(media / "short.mp4")], 0)])
+        stream.extract([item_of(stream, media / "short.mp4")])
     (tmp_path / "preprocessor_config.json").unlink()
     with pytest.raises(UserError, match=r"preprocessor_config\.json"):
-        encoder(media, tmp_path).read(stream.item([utterance(media / "short.mp4")], 0))
+        encoder(media, tmp_path).read(item_of(stream, media / "short.mp4"))

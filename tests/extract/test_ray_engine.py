@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +24,7 @@ from tests.clone import clone, run
 from tests.extract.cluster import Cluster
 from tests.extract.fake_encoders import FakeEncoder, FakeParams
 from tests.extract.project import PATIENCE, Project, sentences
-from tests.extract.test_engine_faults import extract, failures, items
+from tests.extract.test_engine_faults import crew_behind, extract, failures, items
 
 # Not imported here: Ray reads how to be let into a cluster when it is.
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(find_spec("ray") is None, reason="Ray is not installed")]
@@ -52,7 +53,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> str:
     return made.sha256
 
 
-def on(cluster: Cluster, workers: int = 2) -> dict[str, str]:
+def on(cluster: Cluster, workers: int = 2) -> dict[str, Any]:
     return {**cluster.environment, "EMOFUSE_ENGINE": "ray", "EMOFUSE_WORKERS": str(workers)}
 
 
@@ -85,12 +86,12 @@ def test_it_asks_for_no_more_batches_than_it_gives_and_ends_its_actors(encoder: 
             yield items([f"pid {asked}"])
 
     outcomes = ray_engine.extract(encoder, endless(), None, 60)
-    workers = []
+    workers: list[Any] = []
     while done < 30 or len(workers) < 2:
         chunk = len(next(outcomes))
         assert asked <= done + chunk + 2 * crew.AHEAD
         done += chunk
-        workers = outcomes.gi_yieldfrom.gi_frame.f_locals["self"].workers
+        workers = crew_behind(outcomes).workers
     outcomes.close()
     again = extract(encoder, sentences(4), 2, engine=ray_engine.extract)
     assert len(again) == 4
@@ -101,7 +102,7 @@ def test_a_stranger_at_the_door_neither_enters_nor_blocks(encoder: FakeEncoder) 
 
     outcomes = ray_engine.extract(encoder, iter([items([f"sleep=0.2 {i}"]) for i in range(10)]), 1, 60)
     next(outcomes)
-    server = outcomes.gi_yieldfrom.gi_frame.f_locals["self"].server
+    server = crew_behind(outcomes).server
     with (
         socket.create_connection(server.getsockname()[:2]),
         socket.create_connection(server.getsockname()[:2]) as b,
@@ -195,7 +196,7 @@ def test_a_driver_killed_9_resumes(tmp_path: Path, whole: str) -> None:
 def test_a_head_that_dies_ends_the_run_and_the_next_goes_on(tmp_path: Path, whole: str) -> None:
     # Whenever its turn comes, one of the two actors is then busy for good, and the run cannot end by itself.
     made = Project(tmp_path, [*sentences(COUNT, SLEEP), "hang until there is no head"], batch=BATCH)
-    soon = {"RAY_gcs_rpc_server_reconnect_timeout_s": "5"}
+    soon: dict[str, Any] = {"RAY_gcs_rpc_server_reconnect_timeout_s": "5"}
     with Cluster(2, FAKE_LOG=str(made.log), **soon) as cluster:
         process = made.start("fake", **on(cluster), **soon)
         made.until(COUNT // 2, process)
@@ -217,7 +218,7 @@ def test_a_ray_of_its_own_ends_with_the_run(tmp_path: Path, whole: str) -> None:
     made = Project(tmp_path, sentences(COUNT, SLEEP), batch=BATCH)
     home = tmp_path / "home"
     home.mkdir()
-    alone = {"EMOFUSE_ENGINE": "ray", "RAY_ADDRESS": "", "HOME": home, "EMOFUSE_WORKERS": 2}
+    alone: dict[str, Any] = {"EMOFUSE_ENGINE": "ray", "RAY_ADDRESS": "", "HOME": home, "EMOFUSE_WORKERS": 2}
     process = made.start("fake", **alone)
     made.until(20, process)
     os.kill(process.pid, signal.SIGKILL)
@@ -238,7 +239,7 @@ def test_ray_local_pool_and_one_process_agree_on_the_built_in_corpus(
     )
     streams = ("text", "opensmile", "face")
 
-    def files(**environment: str) -> dict[str, bytes]:
+    def files(**environment: Any) -> dict[str, bytes]:
         if environment:
             for stream in streams:
                 run(folder, "extract", stream, **environment)

@@ -10,7 +10,6 @@ import pytest
 
 from extract import __main__ as command
 from extract import encoders
-from extract.engine import run
 from pipeline.errors import UserError
 from pipeline.features import FeatureCache
 from tests.extract.project import ENCODER, Project, inline, sentences
@@ -24,7 +23,7 @@ def said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capture
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.setitem(encoders.REGISTRY, "fake", ENCODER)
-    monkeypatch.setattr(run.local, "extract", inline)
+    monkeypatch.setattr("extract.engine.local.extract", inline)
 
     def call(*args: str) -> str:
         monkeypatch.setattr(sys, "argv", ["extract", *args])
@@ -119,7 +118,7 @@ def test_every_command_has_help(made: Project, said: Said, capsys: pytest.Captur
             said(name, "--help")
         assert end.value.code == 0
         text = capsys.readouterr().out
-        assert command.COMMANDS[name].__doc__.splitlines()[0] in text
+        assert (command.COMMANDS[name].__doc__ or "no docstring").splitlines()[0] in text
         assert f"\n    python -m extract {name}" in text, "an example"
     with pytest.raises(SystemExit):
         said("face", "--help")

@@ -52,8 +52,8 @@ def test_kill_9_loses_nothing_and_repeats_nothing(tmp_path: Path, whole: str, se
 def test_kill_9_at_any_time_again_and_again(tmp_path: Path, whole: str) -> None:
     rng, made, kills = random.Random(5), Project(tmp_path, sentences(COUNT, 0.002), batch=BATCH), 0
     for _ in range(12):
-        moment = {"KILL_AFTER": rng.randrange(1, 9), "KILL_DELAY": rng.uniform(0.001, 0.02)}
-        process = made.start("fake", EMOFUSE_WORKERS=2, **moment)
+        after, delay = rng.randrange(1, 9), rng.uniform(0.001, 0.02)
+        process = made.start("fake", EMOFUSE_WORKERS=2, KILL_AFTER=after, KILL_DELAY=delay)
         process.communicate(timeout=PATIENCE)
         if process.returncode == 0:  # fewer rows were left
             break

@@ -14,9 +14,12 @@ from extract.contract import Item
 from extract.engine import run
 from extract.engine.journal import Journal, journal_path
 from extract.engine.plan import Plan
+from extract.streams import encoder_of, load_checked
 from pipeline.errors import UserError
 from pipeline.features import FeatureCache
+from pipeline.tables.schema import read_utterances
 from tests.extract.fake_encoders import features
+from tests.extract.outcomes import framed
 from tests.extract.project import ENCODER, Project, inline, sentences
 
 
@@ -26,7 +29,7 @@ def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FAKE_LOG", str(tmp_path / "extracted.log"))
     monkeypatch.delenv("DVC_ROOT", raising=False)
     monkeypatch.setitem(encoders.REGISTRY, "fake", ENCODER)
-    monkeypatch.setattr(run.local, "extract", inline)
+    monkeypatch.setattr("extract.engine.local.extract", inline)
 
 
 def project(tmp_path: Path, texts: list[str], **params: Any) -> Project:
@@ -61,7 +64,7 @@ def test_frames_are_stored_as_asked(tmp_path: Path, kind: str) -> None:
     made = project(tmp_path, texts, frames=kind)
     with FeatureCache(made.file) as cache:
         for i, text in enumerate(texts):
-            expected = features(text, 8)
+            (expected,) = framed([features(text, 8)])
             np.testing.assert_array_equal(cache.frames(i), expected.frames.astype(kind))
             np.testing.assert_array_equal(cache.times(i), expected.times)
 
@@ -139,8 +142,8 @@ def test_utterances_without_item_have_their_status_and_no_row_in_the_journal(tmp
 
 def test_batches_hold_items_of_one_length(tmp_path: Path) -> None:
     made = project(tmp_path, [*sentences(50), ""], batch=4)
-    encoder = run.encoder_of("fake", run.load_checked())
-    plan = Plan(encoder, run.read_utterances())
+    encoder = encoder_of("fake", load_checked())
+    plan = Plan(encoder, read_utterances())
     batches = plan.batches([i for i in range(51) if i != 50])
     assert sorted(i for batch in batches for i in batch) == list(range(50))
     assert all(len({plan.item(i).length for i in batch}) == 1 for batch in batches)
@@ -152,10 +155,16 @@ def test_batches_hold_items_of_one_length(tmp_path: Path) -> None:
 
 def test_items_of_unknown_length_go_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project(tmp_path, sentences(6), batch=4)
-    encoder = run.encoder_of("fake", run.load_checked())
+    encoder = encoder_of("fake", load_checked())
     item = type(encoder).item
-    monkeypatch.setattr(type(encoder), "item", lambda *args: Item(item(*args).content))
-    plan = Plan(encoder, run.read_utterances())
+
+    def of_unknown_length(*args: Any) -> Item:
+        made = item(*args)
+        assert isinstance(made, Item)
+        return Item(made.content)
+
+    monkeypatch.setattr(type(encoder), "item", of_unknown_length)
+    plan = Plan(encoder, read_utterances())
     assert sorted(plan.batches(range(6))) == [[i] for i in range(6)]
 
 

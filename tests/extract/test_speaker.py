@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,7 +22,7 @@ from extract.reading import detections, faces
 from extract.reading.mfcc import mfcc
 from extract.reading.tracks import Grid, link, spread
 from pipeline.errors import UserError
-from tests.extract.portraits import utterance
+from tests.extract.outcomes import item_of
 
 RECORDED = Path(__file__).parents[1] / "golden/lr_asd.npz"
 DATA = os.environ.get("EMOFUSE_DATA", "")
@@ -78,9 +80,7 @@ def test_the_speaking_face_is_taken(tmp_path: Path, least: float, speaker_weight
             encoder = FaceEncoder(
                 FaceParams(encoder="face", faces="speaker", speaker_weights=speaker_weights), tmp_path
             )
-            item = encoder.item([utterance(path)], 0)
-            assert not isinstance(item, Failure)
-            seen = encoder.read(item)
+            seen = encoder.read(item_of(encoder, path))
             assert not isinstance(seen, Failure), seen
             right += [
                 ((one.boxes[0, 0] + one.boxes[0, 2]) / 2 > 320) == side[round(one.seconds * 25)]
@@ -94,7 +94,7 @@ def test_nobody_who_speaks_is_no_face_or_the_likeliest(tmp_path: Path) -> None:
     path, _ = write_pair(tmp_path / "a.mp4", 1, silent=True)
     for fallback in ("none", "track"):
         encoder = FaceEncoder(FaceParams(encoder="face", faces="speaker", fallback=fallback), tmp_path)
-        (found,) = encoder.extract([encoder.item([utterance(path)], 0)])
+        (found,) = encoder.extract([item_of(encoder, path)])
         if fallback == "none":
             assert found == Failure("no_face", "no face in view speaks, and fallback is none")
         else:
@@ -125,16 +125,22 @@ def test_a_track_bridges_a_gap_and_false_faces_are_left_out() -> None:
 
 def test_three_settings_of_faces_cost_one_detection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, _ = write_pair(tmp_path / "a.mp4", 1)
-    looked = []
+    looked: list[object] = []
     find = faces.find
-    monkeypatch.setattr(faces, "find", lambda frames, *rest: looked.extend(frames) or find(frames, *rest))
+
+    def counted(frames: Sequence[Any], *rest: Any) -> Any:
+        looked.extend(frames)
+        return find(frames, *rest)
+
+    monkeypatch.setattr(faces, "find", counted)
     crops = {}
     for name in ("all", "largest", "most_central", "track"):
         for kept in (None, tmp_path / "kept"):
             encoder = FaceEncoder(FaceParams(encoder="face", faces=name, count=4), tmp_path)
             encoder.kept = kept
             before = len(looked)
-            seen = encoder.read(encoder.item([utterance(path)], 0))
+            seen = encoder.read(item_of(encoder, path))
+            assert not isinstance(seen, Failure), seen
             crops[name, kept] = [crop.tobytes() for frame in seen for crop in frame.crops]
             assert len(looked) - before == (0 if kept and name != "all" else 4)
         assert crops[name, None] == crops[name, tmp_path / "kept"]

@@ -109,9 +109,9 @@ def speech(folder: Path, kind: str) -> Path:
         "wavlm": (transformers.WavLMModel, transformers.WavLMConfig),
         "data2vec": (transformers.Data2VecAudioModel, transformers.Data2VecAudioConfig),
     }
-    model, config = configs[kind]
+    model, config_class = configs[kind]
     preprocessor = transformers.Wav2Vec2FeatureExtractor(return_attention_mask=not grouped)
-    return _save(folder, preprocessor, model, config(**shape))
+    return _save(folder, preprocessor, model, config_class(**shape))
 
 
 def _save(folder: Path, before: Any, model_class: Any, config: Any) -> Path:
