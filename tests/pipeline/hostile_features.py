@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import h5py
 import numpy as np
 from h5py import h5d, h5p, h5s, h5t
@@ -9,7 +11,7 @@ from h5py import h5d, h5p, h5s, h5t
 from tests.pipeline import feature_files as files
 
 N = 20  # rows of the sound cache that is tampered with
-HOSTILE = {}
+HOSTILE: dict[str, tuple[Callable[[h5py.File], None], str]] = {}
 
 
 def hostile(why: str):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import wave
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -77,7 +78,7 @@ Out.
 """
 
 
-def corpus(name: str, root: Path, labels: list[str] = MELD, **more: bool) -> CorpusParams:
+def corpus(name: str, root: Path, labels: list[str] = MELD, **more: Any) -> CorpusParams:
     return CorpusParams(name=name, watch="", root=str(root), labels=labels, **more)
 
 

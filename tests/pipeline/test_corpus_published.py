@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -197,7 +198,7 @@ def test_the_command(tmp_path):
     assert refused.stderr.startswith(f"error: {source}: refused: it imports os.system")
 
 
-DATA = (
+DATA: tuple[Any, ...] = (
     None, True, -3, 2**70, 2.5, "é☃", b"xyz", {1, "x"}, frozenset({2}), [], {}, (), (1,), (1, 2), (1, 2, 3),
     (1, 2, 3, 4), np.arange(6).reshape(2, 3), np.asfortranarray(np.random.default_rng(0).normal(size=(3, 4))),
     np.zeros((0, 3)), np.array([True]), np.array(["ab", "c"]), np.array([b"ab"]),

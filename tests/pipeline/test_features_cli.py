@@ -70,6 +70,7 @@ def test_verify_of_a_damaged_file_ends_with_one_line_and_code_2(cache):
 def diff(monkeypatch, capsys, a: Path, b: Path) -> tuple[int, str]:
     with pytest.raises(SystemExit) as stop:
         run(monkeypatch, "diff", a, b)
+    assert isinstance(stop.value.code, int)
     return stop.value.code, capsys.readouterr().out
 
 

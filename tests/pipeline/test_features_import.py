@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import time
 import zipfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -52,9 +53,9 @@ def run(monkeypatch, *arguments) -> None:
 
 def imported(monkeypatch, *arguments) -> FeatureCache:
     run(monkeypatch, "import", *arguments, *ABOUT)
-    with FeatureCache("data/features/hubert.h5") as cache:
+    with FeatureCache(Path("data/features/hubert.h5")) as cache:
         cache.verify()
-    return FeatureCache("data/features/hubert.h5")
+    return FeatureCache(Path("data/features/hubert.h5"))
 
 
 def test_a_folder_of_vectors(project, monkeypatch, capsys):
