@@ -98,5 +98,5 @@ class Reference:
             for i, j in drawn.items():
                 for judged, truth in (self.ask(m, i, i), 1), (self.ask(m, i, j), 0):
                     terms.append(-torch.log_softmax(linear(self.w, f"match.{m}", judged), 0)[truth])
-            ways.append(sum(terms) / len(terms))
-        return sum(ways) / len(ways)
+            ways.append(torch.stack(terms).mean())
+        return torch.stack(ways).mean()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -95,7 +96,7 @@ def add_frames(root: Path, longest: int = 9, dtype: str = "f4", seed: int = 1) -
 
 def params(**sections: dict) -> Params:
     """Valid params for the small corpus; `train={"epochs": 3}` changes single values."""
-    base = {
+    base: dict[str, Any] = {
         "corpus": {"name": "small", "watch": ".", "root": ".", "labels": LABELS},
         "extract": {name: {"encoder": "text", "frames": "f4"} for name in STREAM.values()},
         "train": {"streams": dict(STREAM), "epochs": 4, "batch_size": 5, "lr": 1e-3},

@@ -37,7 +37,7 @@ from train.fusion.build import read as load_dataset
 
 @pytest.fixture(autouse=True)
 def project(tuned_project, monkeypatch) -> Path:
-    monkeypatch.setattr(run.local, "extract", inline)
+    monkeypatch.setattr("extract.engine.local.extract", inline)
     return tuned_project
 
 

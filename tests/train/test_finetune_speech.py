@@ -53,7 +53,7 @@ def project(tmp_path, monkeypatch, media) -> Path:
     monkeypatch.setenv("EMOFUSE_DEVICE", "cpu")
     monkeypatch.setenv("EMOFUSE_MEDIA", str(media))
     monkeypatch.delenv("DVC_ROOT", raising=False)
-    monkeypatch.setattr(run.local, "extract", inline)
+    monkeypatch.setattr("extract.engine.local.extract", inline)
     return tmp_path
 
 

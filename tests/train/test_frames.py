@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -30,7 +32,7 @@ def params(**sections):
 
 def raw(modality: str) -> list[np.ndarray]:
     """[T, D] of every row, as the cache has them."""
-    with FeatureCache(f"data/features/{small.STREAM[modality]}.h5") as cache:
+    with FeatureCache(Path(f"data/features/{small.STREAM[modality]}.h5")) as cache:
         return [cache.frames(i).astype(np.float64) for i in range(len(cache))]
 
 

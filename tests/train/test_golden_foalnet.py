@@ -13,6 +13,7 @@ from tests.train.test_golden_multiemo import close, finder, gradients_agree, loa
 from train.data.frames import kept
 from train.data.utterances import balanced
 from train.models.contract import FrameBatch
+from train.models.foalnet import Params
 from train.models.foalnet.losses import FoalNetLoss, avel, mem, negatives
 from train.models.foalnet.network import FoalNet, Projection, Stack
 from train.models.foalnet.published import foalnet, foalnet_block, foalnet_projection
@@ -27,10 +28,11 @@ def fill(net: torch.nn.Module, pairs) -> None:
 def heads(data, dtype=torch.float64) -> tuple[FoalNet, FrameBatch]:
     """The recorded model in evaluation form, every dropout off, and its batch."""
     layers = len({name.split(".")[1] for name in data.w if name.startswith("a2v.")})
-    params = SimpleNamespace(
-        dim=8, heads=int(data.heads), layers=layers, head=len(data.w["audio_project.linear1.weight"]),
-        dropout=0.0, compat="published",
-    )  # fmt: skip
+    head = len(data.w["audio_project.linear1.weight"])
+    heads = int(data.heads)
+    params = Params(
+        name="foalnet", compat="published", dim=8, heads=heads, layers=layers, head=head, dropout=0.0
+    )
     dims = {"audio": data.audio.shape[-1], "visual": data.video.shape[-1]}
     net = FoalNet(dims, len(data.w["cls_head.bias"]), params)
     state = net.state_dict()

@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import itertools
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -35,7 +36,8 @@ class Watched:
     """Params that remember which of them were read."""
 
     def __init__(self, params: Strict) -> None:
-        self._params, self.read = params, set()
+        self._params = params
+        self.read: set[str] = set()
 
     def __getattr__(self, name: str):
         self.read.add(name)
@@ -91,7 +93,7 @@ def taken(data: Batch | FrameBatch, units: list[int], turns: int, lengths: list[
     def rows(x: torch.Tensor) -> torch.Tensor:
         return torch.cat([x.split(sizes(data, lengths))[u] for u in units])
 
-    changed = {
+    changed: dict[str, Any] = {
         "features": {m: cut(x) for m, x in data.features.items()},
         "present": {m: cut(x) for m, x in data.present.items()},
         "labels": rows(data.labels),

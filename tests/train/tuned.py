@@ -14,12 +14,14 @@ import signal
 import sys
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pandas as pd
 
 from pipeline.tables.schema import LABEL_COLUMNS, UTTERANCE_COLUMNS, write_table
 from tests.extract.make_clips import sha256
+from train.checkpoint import write_state
 
 LABELS = ["joy", "anger", "neutral"]
 SAID = {"joy": "so happy !", "anger": "you are late again", "neutral": "what now ?"}
@@ -102,16 +104,16 @@ def contents(folder: Path = Path("weights/tuned")) -> dict[str, bytes]:
 def _kill_after(k: int) -> None:
     from train.finetune import loop as encoder_loop
 
-    write, count = encoder_loop.write_state, 0
+    count = 0
 
     def write_and_die(path: Path, state: dict[str, Any]) -> None:
         nonlocal count
-        write(path, state)
+        write_state(path, state)
         count += 1
         if count == k:
             os.kill(os.getpid(), signal.SIGKILL)
 
-    encoder_loop.write_state = write_and_die
+    mock.patch.object(encoder_loop, "write_state", write_and_die).start()
     encoder_loop.SAVE_RATIO = 0.0
 
 
