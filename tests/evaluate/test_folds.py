@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 from evaluate.experiments import folds, tables
-from evaluate.experiments.tables import GRIDS, render
+from evaluate.experiments.grids import GRIDS
+from evaluate.experiments.tables import render
 from evaluate.run.metrics import METRICS, scores
 from pipeline.errors import UserError
 from pipeline.settings import read_yaml

@@ -6,6 +6,7 @@ import csv
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ from train.fusion.params import declared, recorded
 from train.record import Record, Settings
 
 LABELS = ["joy", "anger", "text"]  # a label may bear a column's name
-STREAMS = {
+STREAMS: dict[str, tuple[str, dict[str, Any]]] = {
     "text": ("words", {"encoder": "text", "context": {"past": 1, "future": 0, "tokens": 32}}),
     "audio": ("voice", {"encoder": "opensmile"}),
     "visual": ("look", {"encoder": "face", "count": 1}),
@@ -42,7 +43,9 @@ Morning, "Anna" <3 &amp; so on.
 """
 
 
-def make_model(folder: Path, modalities=("audio",), seed: int = 0, name: str = "multiemo", **train) -> Path:
+def make_model(
+    folder: Path, modalities=("audio",), seed: int = 0, name: str = "multiemo", **train: Any
+) -> Path:
     """models/seedN as `train` leaves it, with random weights."""
     model = declared(name)
     frames = model.reads == "frames"
@@ -54,8 +57,8 @@ def make_model(folder: Path, modalities=("audio",), seed: int = 0, name: str = "
     dims = {m: encoder.frames_dim if frames else encoder.pooled_dim for m, encoder in built.items()}
     sizes = {"dim": 8, "heads": 2, "ffn": 8, "layers": 1, "head": 8}
     own = {key: size for key, size in sizes.items() if key in model.params.model_fields}
-    streams = dict.fromkeys(("text", "audio", "visual"), "none")
-    train = {"streams": streams, "normalise": "global", **train}
+    none = dict.fromkeys(("text", "audio", "visual"), "none")
+    train = {"streams": none, "normalise": "global", **train}
     chosen = recorded(
         validate(Settings, {"train": train, "model": {"name": name, **own}, "loss": {}}, folder), folder
     )

@@ -10,7 +10,7 @@ import sys
 
 from evaluate.predict import __main__ as predict
 from tests.evaluate.test_predict import SRT, make_model
-from tests.evaluate.test_report_browser import By, WebDriverWait, browser, pytestmark
+from tests.evaluate.test_report_browser import browser, pytestmark
 from tests.extract.make_clips import clip
 from tests.extract.project import inline
 
@@ -18,6 +18,9 @@ __all__ = ["browser", "pytestmark"]  # the fixture, and what skips
 
 
 def test_a_turn_is_found_by_a_click(browser, tmp_path, monkeypatch):
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.support.ui import WebDriverWait
+
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("extract.engine.local.extract", inline)
     make_model(tmp_path / "models/seed0")
