@@ -11,11 +11,11 @@ import pandas as pd
 import pytest
 
 from evaluate.experiments import folds, tables
-from evaluate.experiments.grids import GRIDS, rows
+from evaluate.experiments.grids import GRIDS, experiment, rows
 from evaluate.run.metrics import METRICS
 from pipeline.errors import UserError
 from pipeline.params import load
-from tests.clone import edit, run
+from tests.clone import edit, run, shell
 from tests.known_issues import test_imports_alone as alone
 
 STREAMS = "streams: {text: text, audio: opensmile, visual: face}"
@@ -66,7 +66,7 @@ def test_a_failed_row_is_a_row_with_its_reason(
     settings: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     edit(settings, STREAMS, NO_FACE)
-    there = [tables.experiment("modalities", row) for row in rows("modalities", load())]
+    there = [experiment("modalities", row) for row in rows("modalities", load())]
     there.remove("modalities-audio")
     monkeypatch.setattr(tables, "listed", lambda: there)
     monkeypatch.setattr(tables, "results", lambda name, hint: FOUND)
@@ -88,7 +88,7 @@ def test_a_row_without_one_of_its_folds_says_which() -> None:
 def test_the_reason_is_what_the_queued_run_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = alone.project_with_arrays(tmp_path)
     for line in alone.section()[:5]:
-        alone.shell(project, line.replace("/path/to/bert", str(tmp_path / "bert")))
+        shell(project, line.replace("/path/to/bert", str(tmp_path / "bert")))
     for name, change in (("good", "train.seed=1"), ("bad", "train.fold=nowhere")):
         run(project, "dvc", "exp", "run", "--queue", "-n", name, "-S", change)
     run(project, "dvc", "exp", "run", "--run-all")

@@ -79,7 +79,12 @@ def test_a_stream_that_dvc_does_not_know_is_named_before_anything_is_queued(
     settings: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ran_dvc: list[tuple[str, ...]] = []
-    monkeypatch.setattr(tables, "run_dvc", lambda *words, capture=False: ran_dvc.append(words) or "")
+
+    def run_dvc(*words: str, capture: bool = False) -> str:
+        ran_dvc.append(words)
+        return ""
+
+    monkeypatch.setattr(tables, "run_dvc", run_dvc)
     file = settings.parent / "data/features/bert.h5"
     file.parent.mkdir(parents=True)
     file.touch()

@@ -92,7 +92,7 @@ def test_what_changed_is_told_and_the_outs_are_removed(change: Callable[[], Any]
 @pytest.mark.parametrize("what", ["params", "table"])
 def test_extract(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     monkeypatch.setitem(encoders.REGISTRY, "fake", ENCODER)
-    monkeypatch.setattr(run.local, "extract", inline)
+    monkeypatch.setattr("extract.engine.local.extract", inline)
     monkeypatch.setattr(sys, "argv", ["extract", "fake"])
     made = Project(tmp_path, sentences(4))
     changes = {"params": lambda: made.params(timeout=7.0), "table": lambda: made.table(sentences(5))}
@@ -108,7 +108,7 @@ def test_an_edit_of_another_section_is_no_concern_of_extract(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(encoders.REGISTRY, "fake", ENCODER)
-    monkeypatch.setattr(run.local, "extract", inline)
+    monkeypatch.setattr("extract.engine.local.extract", inline)
     monkeypatch.setattr(sys, "argv", ["extract", "fake"])
     made = Project(tmp_path, sentences(4))
     after(monkeypatch, run, "fill", lambda: edit("loss", mu1=0.1))

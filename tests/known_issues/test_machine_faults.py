@@ -71,10 +71,10 @@ def test_a_worker_stopped_for_longer_than_the_limit_is_not_overdue(
     encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(crew, "LOADING_SECONDS", 0.0)
-    stopped = []
+    stopped: list[int] = []
     handle = local._Pool._handle
 
-    def stop_second(self, worker, message):  # type: ignore[no-untyped-def]
+    def stop_second(self, worker, message):
         if message == ("encoding", 1) and not stopped:
             stopped.append(worker.process.pid)
             os.kill(worker.process.pid, signal.SIGSTOP)

@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.video.stream import VideoStream
 
 from extract.reading.media import MediaError
 from extract.reading.pictures import LONGEST, EvenFrames, iter_frames
@@ -29,6 +30,7 @@ def write(
     """Pictures [H, W, 3] u1 at seconds; with `sound`, a tone of so many seconds beside them."""
     with av.open(str(path), "w") as container:
         track = container.add_stream(codec, rate=25, options=options)
+        assert isinstance(track, VideoStream)
         track.height, track.width = pictures[0][1].shape[:2]
         track.pix_fmt = "yuv420p"
         if path.suffix in (".mp4", ".mkv"):
@@ -39,12 +41,12 @@ def write(
             frame.pts, frame.time_base = round(second * 1000), TICK
             container.mux(track.encode(frame))
         container.mux(track.encode(None))
-        for at in range(0, round(sound * 16000) if audio else 0, 1024):
-            part = tone(sound)[None, at : at + 1024]
-            piece = av.AudioFrame.from_ndarray(np.ascontiguousarray(part), "fltp", "mono")
-            piece.sample_rate, piece.pts = 16000, at
-            container.mux(audio.encode(piece))
         if audio:
+            for at in range(0, round(sound * 16000), 1024):
+                part = tone(sound)[None, at : at + 1024]
+                piece = av.AudioFrame.from_ndarray(np.ascontiguousarray(part), "fltp", "mono")
+                piece.sample_rate, piece.pts = 16000, at
+                container.mux(audio.encode(piece))
             container.mux(audio.encode(None))
     return path
 

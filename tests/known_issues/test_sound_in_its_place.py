@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.audio.stream import AudioStream
 
 from extract.reading.media import MediaError
 from extract.reading.sound import read_audio
@@ -53,6 +54,7 @@ def encode(
         options = {"strict": "-2"} if codec == "vorbis" else {}
         layout = "stereo" if codec == "vorbis" else "mono"
         track = container.add_stream(codec, rate=rate, layout=layout, options=options)
+        assert isinstance(track, AudioStream)
         track.codec_context.bit_rate = 128_000
         kind = track.codec_context.format.name
         size = track.codec_context.frame_size if codec in ("libmp3lame", "flac", "vorbis", "wmav2") else 960
@@ -61,6 +63,7 @@ def encode(
             frame = av.AudioFrame.from_ndarray(sound[None, at : at + 960].copy(), "fltp", "mono")
             frame.sample_rate, frame.pts, frame.time_base = rate, at, Fraction(1, rate)
             for out in resampler.resample(frame):
+                assert out.pts is not None
                 if not gap[0] <= out.pts / rate < gap[1]:
                     container.mux(track.encode(out))
         container.mux(track.encode(None))

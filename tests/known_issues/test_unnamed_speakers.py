@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 
 from tests.train import small
+from train.data.dialogues import Dialogues
+from train.data.utterances import Utterances
 from train.fusion.build import read
 
 
@@ -26,6 +28,7 @@ def test_turns_without_a_speaker_have_the_train_splits_statistics(tmp_path, monk
 
 def values(model: str, normalise: str) -> list[np.ndarray]:
     data = read(small.params(model={"name": model}, train={"normalise": normalise, "frames": "f4"}))
-    if model == "foalnet":
+    if isinstance(data, Utterances):
         return [data.frames["audio"][i] for i in range(len(data.utterances))]
+    assert isinstance(data, Dialogues)
     return list(data.features["audio"].numpy())
