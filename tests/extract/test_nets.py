@@ -141,7 +141,7 @@ def test_resnet101_reports_missing_unexpected_and_misshapen_tensors(
     with pytest.raises(UserError) as caught:
         load("resnet101", tmp_path / "weights.pt")
     message = str(caught.value)
-    assert "weights.pt does not match ResNet" in message
+    assert "weights.pt does not match the network ResNet" in message
     assert "2 missing: layer3.5.conv2.weight, fc.bias" in message
     assert "1 unexpected: head.weight" in message
     assert "1 of another shape: fc.weight (8631, 2048) instead of (1000, 2048)" in message
