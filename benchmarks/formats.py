@@ -1,4 +1,4 @@
-"""Define the formats that `benchmarks.cache` compares."""
+"""The file formats that `benchmarks.cache` compares."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import pickle
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import h5py
 import numpy as np
@@ -20,7 +21,12 @@ Arrays = dict[str, np.ndarray]
 
 
 class Format(ABC):
-    """A file format that stores one stream, {id: array}."""
+    """A file format for one stream: utterance id → pooled features `[P]` or frames `[T, D]`.
+
+    Attributes:
+        name: the format's name in the table.
+        folder: the folder for the files.
+    """
 
     name: str
 
@@ -71,7 +77,7 @@ class Cache(Format):
 
 
 class Unchecked(Cache):
-    """The same file, its sums not compared: what the comparison costs."""
+    """The feature cache without comparing checksums. The difference is the cost of the comparison."""
 
     name = "feature cache, no sums"
 
@@ -86,7 +92,7 @@ class Unchecked(Cache):
             return [torch.from_numpy(cache.frames(i)) for i in range(len(cache))]
 
     def open(self, path: Path) -> FeatureCache:
-        """Open a cache that compares no sums."""
+        """Open a cache that does not compare checksums."""
         cache = FeatureCache(path)
         for dataset in cache._structure.datasets.values():
             dataset.sums = None
@@ -94,7 +100,7 @@ class Unchecked(Cache):
 
 
 class Fletcher32(Cache):
-    """The same file read by h5py, which compares HDF5's checksums and no more."""
+    """The feature cache read by h5py, which compares only HDF5's own checksums."""
 
     name = "the same by h5py"
 
@@ -111,14 +117,18 @@ class Fletcher32(Cache):
 
 
 class Raw(Format):
-    """The floor: bytes without names, shapes or checks (the lengths are handed over in memory)."""
+    """Bytes without names, shapes or checks, which give the lower limit of the time. Shapes are kept in memory."""
 
     name = "raw bytes"
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.shapes: dict[Path, list[tuple[int, ...]]] = {}
 
     @override
     def write(self, stream: str, arrays: Arrays) -> Path:
         path = self.folder / f"{stream}.raw"
-        self.shapes = {**getattr(self, "shapes", {}), path: [a.shape for a in arrays.values()]}
+        self.shapes[path] = [a.shape for a in arrays.values()]
         with path.open("wb") as file:
             for array in arrays.values():
                 file.write(array.data)
@@ -139,7 +149,7 @@ class Raw(Format):
 
 
 class Pickle(Format):
-    """One matrix, or one list of matrices."""
+    """A pickle of one matrix, or of a list of matrices."""
 
     name = "pickle of a matrix"
 
@@ -155,7 +165,7 @@ class Pickle(Format):
             _sync(file)
         return path
 
-    def load(self, path: Path):  # type: ignore[no-untyped-def]
+    def load(self, path: Path) -> Any:
         """Return the content of a pickle."""
         with path.open("rb") as file:
             return pickle.load(file)
@@ -170,7 +180,7 @@ class Pickle(Format):
 
 
 class PickledDict(Pickle):
-    """{id: array}, as the pickles that circulate."""
+    """A pickle of a dict from id to array, the form of most published feature files."""
 
     name = "pickle of a dict"
 
@@ -188,7 +198,7 @@ class PickledDict(Pickle):
 
 
 class Npz(Format):
-    """One array per utterance in an uncompressed archive."""
+    """An uncompressed npz archive with one array per utterance."""
 
     name = "npz per utterance"
 
@@ -196,7 +206,7 @@ class Npz(Format):
     def write(self, stream: str, arrays: Arrays) -> Path:
         path = self.folder / f"{stream}.npz"
         with path.open("wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, allow_pickle=False, **arrays)
             _sync(file)
         return path
 
@@ -212,7 +222,7 @@ class Npz(Format):
 
 
 class DatasetPerUtterance(Format):
-    """HDF5 as it is mostly used: one dataset per utterance, no checksums."""
+    """HDF5 in its most common use: one dataset per utterance, without checksums."""
 
     name = "HDF5 per utterance"
 
@@ -240,6 +250,6 @@ class DatasetPerUtterance(Format):
 FORMATS = (Cache, Unchecked, Fletcher32, Raw, Pickle, PickledDict, Npz, DatasetPerUtterance)
 
 
-def _sync(file) -> None:  # type: ignore[no-untyped-def]
+def _sync(file: BinaryIO) -> None:
     file.flush()
     os.fsync(file.fileno())

@@ -1,4 +1,4 @@
-"""The published MultiEMO, run as it is from a folder that the user brought (see train_step.py)."""
+"""The published MultiEMO code, run without changes from the user's checkout (see `benchmarks.train_step`)."""
 
 from __future__ import annotations
 
@@ -15,13 +15,18 @@ from train.models.contract import MODALITIES, Batch
 
 
 class Published:
-    """One published training step: their modules and losses, and Adam as they set it."""
+    """One training step of the published code: its modules, its losses, and Adam with its settings.
+
+    Args:
+        folder: a checkout of MultiEMO-ACL2023.
+        setting: the data set and the hyperparameters.
+    """
 
     def __init__(self, folder: Path, setting: Setting) -> None:
         for part, module in ("Model", "MultiEMO_Model"), ("Loss", "SoftHGRLoss"):
             if not (folder / part / f"{module}.py").is_file():
                 sys.exit(
-                    f"--published {folder}: no {part}/{module}.py there; give a checkout of MultiEMO-ACL2023"
+                    f"--published {folder}: {part}/{module}.py does not exist; pass a checkout of MultiEMO-ACL2023"
                 )
             sys.path.insert(0, str(folder / part))
         from MultiEMO_Model import MultiEMO
@@ -43,7 +48,7 @@ class Published:
         self.optimiser = torch.optim.Adam(self.net.parameters(), lr=1e-4, weight_decay=1e-5)
 
     def prepare(self, batch: Batch) -> list[Tensor]:
-        """Return the batch in the form of their collate function."""
+        """Return the batch in the form of the published collate function."""
         real = torch.arange(batch.speakers.shape[1]) < batch.lengths[:, None]
         labels = torch.full(real.shape, -1).masked_scatter(real, batch.labels).flatten()
         parties = F.one_hot(batch.speakers, self.parties).float() * real[..., None]
@@ -51,7 +56,7 @@ class Published:
         return [*features, parties.transpose(0, 1).contiguous(), real.float(), labels]
 
     def step(self, inputs: list[Tensor]) -> float:
-        """Forward, backward and update -> the loss."""
+        """Run forward, backward and update, and return the loss."""
         self.optimiser.zero_grad()
         *fused, z, logits = self.net(*inputs)
         labels = inputs[-1][inputs[-1] != -1]
@@ -60,10 +65,10 @@ class Published:
         loss = loss + (1 - mu1 - mu2) * F.cross_entropy(logits, labels)
         loss.backward()
         self.optimiser.step()
-        return loss.item()
+        return float(loss.item())
 
     def parts(self, inputs: list[Tensor]) -> dict[str, Callable[[], list[Tensor]]]:
-        """Functions to time, each giving the tensors to go back from."""
+        """Return the functions to time by name. Each runs forward and returns the tensors to start backward from."""
         *features, parties, real, _ = inputs
         leaves = [torch.randn(*real.shape, self.net.fc.out_features, requires_grad=True) for _ in features]
 

@@ -1,14 +1,15 @@
-"""Foal-Net and MultiEMO against logistic regression on real acted clips, four actors held out at a time.
+"""Compare Foal-Net and MultiEMO with logistic regression on acted clips; each fold holds out four actors.
 
     python -m benchmarks.ravdess ravdess_au35_mfcc259.npz                  # the table of docs/results.md, some minutes
-    python -m benchmarks.ravdess FILE.npz --normalise speaker              # by each actor's own statistics
-    python -m benchmarks.ravdess FILE.npz --to FOLDER --prepare            # tables and caches alone, to look at
+    python -m benchmarks.ravdess FILE.npz --normalise speaker              # with each actor's own statistics
+    python -m benchmarks.ravdess FILE.npz --to FOLDER --prepare            # only the tables and caches
 
-The file holds what others measured on RAVDESS's 1,440 speech clips (24 actors, 8 emotions; Livingstone and Russo
-2018, CC BY-NC-SA 4.0): `au` [1440, 35] statistics of facial action units, `mfcc` [1440, 259], `label`, `actor`,
-`clip`. Each clip is a dialogue of one turn; a session is a group of four actors, and six of them make the folds. The
-epoch is chosen on 10% of the other actors' clips. The settings below were chosen on the next group of four, kept out of
-training for that: they are the test of the next fold, where the settings have an advantage (docs/foalnet.md).
+The file has published features of RAVDESS's 1,440 speech clips (24 actors, 8 emotions; Livingstone and Russo 2018,
+CC BY-NC-SA 4.0): `au` `[1440, 35]`, statistics of facial action units; `mfcc` `[1440, 259]`; `label`, `actor` and
+`clip`. Each clip is a dialogue of one turn. Each of the six sessions is a group of four actors and the test split of
+one fold. The epoch is chosen on 10% of the other actors' clips. The settings were chosen on the next group of four
+actors, which was excluded from training for that purpose. That group is the test split of the next fold, so the
+scores favour these settings (docs/foalnet.md).
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ ROOT = Path(__file__).parents[1]
 EMOTIONS = ["neutral", "calm", "happiness", "sadness", "anger", "fear", "disgust", "surprise"]
 ACTORS_A_FOLD = 4
 STREAMS = {"audio": "mfcc", "visual": "au"}
-# Chosen on actors that the fold's train and test lack (the next group of four, the next fold's test): val clips are of
-# actors the model knows, which is enough to choose an epoch by, but rewards settings that learn actors by heart.
+# Chosen on the next fold's test actors, which were excluded from training. The val clips show actors of the train
+# split. That suffices for choosing an epoch, but it favours settings that memorise the actors.
 SETTINGS: dict[str, dict[str, Any]] = {
     "logreg": {},
     "multiemo": {
@@ -57,14 +58,22 @@ SETTINGS: dict[str, dict[str, Any]] = {
 def main() -> None:
     """Prepare the data, train the models and print their table."""
     options = parser("benchmarks.ravdess", __doc__)
-    options.add_argument("file", type=Path)
+    options.add_argument("file", type=Path, help="the npz file of the features")
     options.add_argument(
-        "--to", type=Path, help="a new folder for tables and caches; default: a temporary one"
+        "--to", type=Path, help="a new folder for the tables and caches; default: a temporary folder"
     )
-    options.add_argument("--prepare", action="store_true", help="stop when they are there")
-    options.add_argument("--models", nargs="+", choices=SETTINGS, default=list(SETTINGS))
-    options.add_argument("--seeds", type=int, default=1)
-    options.add_argument("--normalise", choices=("global", "speaker"), default="global")
+    options.add_argument("--prepare", action="store_true", help="stop after writing the tables and caches")
+    options.add_argument(
+        "--models",
+        nargs="+",
+        choices=SETTINGS,
+        default=list(SETTINGS),
+        help="the models to train; default: all",
+    )
+    options.add_argument("--seeds", type=int, default=1, help="seeds per fold; default: 1")
+    options.add_argument(
+        "--normalise", choices=("global", "speaker"), default="global", help="the value of train.normalise"
+    )
     words = options.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = words.to or Path(scratch)
@@ -75,7 +84,7 @@ def main() -> None:
 
 
 def prepare(file: Path, folder: Path) -> None:
-    """Write one csv file and import two streams, as docs/how-to/import-features.md describes."""
+    """Write the csv file of the corpus and import two streams, as docs/how-to/import-features.md describes."""
     (folder / "corpus").mkdir(parents=True)
     with (
         np.load(file, allow_pickle=False) as npz,
@@ -85,7 +94,7 @@ def prepare(file: Path, folder: Path) -> None:
         writer.writerow(["utterance", "dialogue", "turn", "speaker", "session", "split", "emotion"])
         for clip, actor, label in zip(npz["clip"], npz["actor"], npz["label"], strict=True):
             fold = 1 + (int(actor) - 1) // ACTORS_A_FOLD
-            split = {5: "val", 6: "test"}.get(fold, "train")  # where train.fold is none
+            split = {5: "val", 6: "test"}.get(fold, "train")  # used if train.fold is none
             writer.writerow([clip, clip, 0, f"actor {actor}", fold, split, EMOTIONS[label]])
     (folder / "data").mkdir()
     (folder / "params.yaml").write_text(validate(Params, settings("logreg"), ROOT).model_dump_json(indent=1))
@@ -134,7 +143,7 @@ def settings(model: str, fold: str | int = "none", normalise: str = "global") ->
 
 
 def table(models: list[str], seeds: int, normalise: str) -> None:
-    """One row a model: mean and sd over the folds, of each fold's mean over the seeds."""
+    """Print one row per model: mean and standard deviation over the folds of the mean over the seeds."""
     print(f"{'':12}{'WA':>14}{'UA':>14}{'val F1':>14}")
     for model in models:
         found = np.array(
@@ -148,7 +157,7 @@ def table(models: list[str], seeds: int, normalise: str) -> None:
 
 
 def fold_scores(model: str, fold: int, seeds: int, normalise: str) -> np.ndarray:
-    """[3]: WA and UA on the held-out actors, and weighted F1 on val, means over the seeds."""
+    """Return the means over the seeds `[3]`: WA and UA on the held-out actors, and weighted F1 on val."""
     params = validate(Params, settings(model, fold, normalise), ROOT)
     data, cpu = read(params), torch.device("cpu")
     test = np.flatnonzero(data.split == "test")
@@ -162,7 +171,8 @@ def fold_scores(model: str, fold: int, seeds: int, normalise: str) -> np.ndarray
         found = scores(data.labels[test].numpy(), guess, len(EMOTIONS))
         val = done.history[done.best_epoch - 1]["val_weighted_f1"]
         rows.append([found["accuracy"], found["unweighted_accuracy"], val])
-    return np.mean(rows, axis=0)
+    mean: np.ndarray = np.mean(rows, axis=0)
+    return mean
 
 
 if __name__ == "__main__":

@@ -1,13 +1,14 @@
-"""What one more utterance costs, from 10,000 to 1,000,000 of them, and what a second worker or node brings.
+"""Measure the cost per utterance for 10,000 to 1,000,000 utterances, and the speed of more workers or nodes.
 
     python -m benchmarks.scale sizes                        # 10k, 100k and 1M utterances: half an hour, 3 GB of disk
     python -m benchmarks.scale sizes --utterances 10000 100000 --json rows.json
     python -m benchmarks.scale engines                      # local 1 and 2, Ray with 1 and 2 nodes: some minutes
 
-`sizes`: tables as a corpus would give them, an encoder of 64 floats without a model, two local workers; every
-stage in a process of its own, so that its peak memory is its own. `extract` and `merge` do not count the
-planning that they begin with. `engines`: an encoder that keeps a core busy for so many milliseconds an
-utterance; starting up is counted apart. The nodes are two `ray start` on this machine, each with one core.
+`sizes` uses synthetic tables, an encoder that returns 64 floats without a model, and two local workers. Each stage runs
+in its own process, so its peak memory is measured separately. The times of `extract` and `merge` exclude planning.
+
+`engines` uses an encoder that occupies a core for a fixed time per utterance. Start-up is measured separately. The
+nodes are two `ray start` processes on this machine with one core each.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def write_project(folder: Path, count: int) -> None:
-    """params.yaml and the two tables of `count` utterances: dialogues of ten turns, sentences of 1 to 20 words."""
+    """Write params.yaml and the two tables: dialogues of ten turns, with sentences of 1 to 20 words."""
     rng = random.Random(0)
     sections = {
         "corpus": {"name": "demo", "watch": "data/demo", "root": "data/demo", "labels": list(EMOTIONS)},
@@ -74,7 +75,7 @@ def write_project(folder: Path, count: int) -> None:
 
 
 def stage(name: str) -> dict[str, float]:
-    """Do a stage of the project in this folder; its seconds, the processor's, and the process's peak memory."""
+    """Run one stage in the current folder; return its wall-clock and CPU seconds and the peak memory in MB."""
     from extract.engine import run
     from extract.engine.journal import Journal, journal_path
     from extract.engine.plan import Plan
@@ -84,7 +85,7 @@ def stage(name: str) -> dict[str, float]:
     from pipeline.tables.schema import read_utterances
 
     if name == "load":
-        from train.fusion.build import read  # and PyTorch with it
+        from train.fusion.build import read  # only this stage needs PyTorch
 
     params, out = load_checked(), FEATURES / "synthetic.h5"
     begin = _clock()
@@ -111,7 +112,7 @@ def stage(name: str) -> dict[str, float]:
 
 
 def _clock() -> tuple[float, float]:
-    """Seconds by the wall, and of the processor for this process and its children that have ended."""
+    """Return wall-clock seconds, and CPU seconds of this process and of its children that have ended."""
     return time.perf_counter(), sum(os.times()[:4])
 
 
@@ -123,13 +124,13 @@ def sizes(counts: Sequence[int]) -> Iterator[dict[str, Any]]:
             folder = Path(name)
             write_project(folder / "project", count)
             for one in STAGES:
-                row = {"utterances": count, "stage": one, **measured(folder / "project", one)}
+                found = measured(folder / "project", one)
                 print(
-                    f"{count:10,} {one:8}{row['seconds']:9.1f}{row['seconds'] / count * 1e6:9.1f}"
-                    f"{row['cpu_seconds'] / count * 1e6:8.1f}{row['peak_mb']:9.0f}",
+                    f"{count:10,} {one:8}{found['seconds']:9.1f}{found['seconds'] / count * 1e6:9.1f}"
+                    f"{found['cpu_seconds'] / count * 1e6:8.1f}{found['peak_mb']:9.0f}",
                     flush=True,
                 )
-                yield row
+                yield {"utterances": count, "stage": one, **found}
             for what, pattern in (
                 ("tables", "data/*.csv"),
                 ("journal", ".cache/journal/*.sqlite"),
@@ -141,14 +142,15 @@ def sizes(counts: Sequence[int]) -> Iterator[dict[str, Any]]:
 
 
 def measured(folder: Path, name: str) -> dict[str, float]:
-    """Run a stage in its own process; return its wall and CPU seconds (with workers) and its peak memory."""
+    """Run a stage in a new process; return the result of `stage`. CPU seconds include the workers."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "EMOFUSE_WORKERS": "2", "OMP_NUM_THREADS": "1"}
     environment.pop("DVC_ROOT", None)
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.scale", "stage", name],
         cwd=folder, env=environment, check=True, stdout=subprocess.PIPE, text=True,
     )  # fmt: skip
-    return json.loads(done.stdout)
+    found: dict[str, float] = json.loads(done.stdout)
+    return found
 
 
 def engines(count: int, work: float) -> Iterator[dict[str, Any]]:
@@ -175,7 +177,12 @@ def _rate(name: str, count: int, work: float, environment: dict[str, str]) -> di
 
 
 def rate(count: int, work: float) -> dict[str, float]:
-    """Utterances a second once the first batch is back, and the seconds until then."""
+    """Return the seconds until the first result, and the utterances per second after it.
+
+    Args:
+        count: the number of utterances.
+        work: CPU time per utterance in milliseconds.
+    """
     from benchmarks.synthetic import SyntheticEncoder, SyntheticParams
     from extract.engine import run
     from pipeline.env import workers
@@ -195,11 +202,18 @@ def rate(count: int, work: float) -> dict[str, float]:
 def main() -> None:
     """Run the chosen measurement."""
     options = parser("benchmarks.scale", __doc__)
-    options.add_argument("what", choices=("sizes", "engines", "stage", "rate"))
-    options.add_argument("values", nargs="*", help=argparse.SUPPRESS)
-    options.add_argument("--utterances", type=int, nargs="+")
-    options.add_argument("--work", type=float, default=5.0, help="milliseconds of a core for each utterance")
-    options.add_argument("--json", type=Path)
+    options.add_argument(
+        "what",
+        choices=("sizes", "engines", "stage", "rate"),
+        metavar="{sizes,engines}",
+        help="the measurement",
+    )
+    options.add_argument("values", nargs="*", help=argparse.SUPPRESS)  # for the processes that measure
+    options.add_argument(
+        "--utterances", type=int, nargs="+", help="default: 10000 100000 1000000 for sizes, 2000 for engines"
+    )
+    options.add_argument("--work", type=float, default=5.0, help="CPU time per utterance in ms, for engines")
+    options.add_argument("--json", type=Path, help="a file for the rows of the table")
     args = options.parse_args()
     encoders.REGISTRY["synthetic"] = ENCODER
     if args.what == "stage":

@@ -1,21 +1,33 @@
-"""The data sets' shapes, as synthetic batches, and the published hyperparameters for them."""
+"""Synthetic batches of the shapes of MELD and IEMOCAP, with the published hyperparameters of MultiEMO."""
 
 from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from types import SimpleNamespace
 
 import torch
 
 from train.models.contract import MODALITIES, Batch
+from train.models.multiemo import LossParams, Params
 
 DIMS = {"text": 768, "audio": 512, "visual": 1000}
 
 
 @dataclass
 class Setting:
-    """One data set at one batch size."""
+    """One data set at one batch size.
+
+    Attributes:
+        dataset: `MELD` or `IEMOCAP`.
+        dialogues: the number of dialogues.
+        utterances: the number of utterances.
+        turns: the utterances of the shortest and of the longest dialogue.
+        batch: dialogues per batch.
+        parties: the largest number of speakers in a dialogue.
+        counts: utterances of each label.
+        model: the hyperparameters of the model.
+        loss: the hyperparameters of the loss.
+    """
 
     dataset: str
     dialogues: int
@@ -23,12 +35,12 @@ class Setting:
     turns: tuple[int, int]
     batch: int
     parties: int
-    counts: list[int]  # utterances of each label
-    model: SimpleNamespace
-    loss: SimpleNamespace
+    counts: list[int]
+    model: Params
+    loss: LossParams
 
     def batches(self) -> list[Batch]:
-        """One epoch."""
+        """Return the batches of one epoch, the same in every call."""
         draw = random.Random(0)
         shortest, longest = self.turns
         mean, spread = self.utterances / self.dialogues, (longest - shortest) / 5
@@ -44,7 +56,7 @@ class Setting:
         return [self.batch_of(lengths[i : i + self.batch]) for i in range(0, self.dialogues, self.batch)]
 
     def batch_of(self, lengths: list[int]) -> Batch:
-        """Dialogues of these lengths."""
+        """Return one batch of random dialogues with the given numbers of utterances."""
         total, turns = sum(lengths), max(lengths)
         real = torch.arange(turns) < torch.tensor(lengths)[:, None]
         features = {m: torch.randn(*real.shape, d) * real[..., None] for m, d in DIMS.items()}
@@ -57,22 +69,22 @@ class Setting:
 def settings() -> dict[str, Setting]:
     """Return the data sets and the published hyperparameters by name."""
 
-    def model(layers: int, head: int, **form: bool) -> SimpleNamespace:
-        sizes = {"dim": 256, "heads": 4, "ffn": 1024, "layers": layers, "head": head, "dropout": 0.0}
-        return SimpleNamespace(**sizes, multiattn=True, **form)
+    def model(layers: int, head: int, bidirectional: bool) -> Params:
+        return Params(
+            name="multiemo", dim=256, heads=4, ffn=1024, layers=layers, head=head, bidirectional=bidirectional
+        )
 
-    def loss(mu: float, temperature: float, focus: float, alpha: float) -> SimpleNamespace:
-        numbers = {"mu1": mu, "mu2": mu, "temperature": temperature, "focus": focus, "alpha": alpha}
-        return SimpleNamespace(**numbers, soft_hgr="scaled", swfc_weights="normalised")
+    def loss(mu: float, temperature: float, focus: float, alpha: float) -> LossParams:
+        return LossParams(mu1=mu, mu2=mu, temperature=temperature, focus=focus, alpha=alpha)
 
     meld = Setting(
         "MELD", 1038, 9989, (1, 24), 100, 9, [4710, 1205, 268, 683, 1743, 271, 1109],
-        model(2, 512, bidirectional=False, text_rnn=True), loss(0.3, 1.4, 2.0, 1.2),
+        model(2, 512, bidirectional=False), loss(0.3, 1.4, 2.0, 1.2),
     )  # fmt: skip
     iemocap = {
         size: Setting(
             "IEMOCAP", 120, 5810, (8, 110), size, 2, [504, 839, 1324, 933, 742, 1468],
-            model(6, 256, bidirectional=True, text_rnn=True), loss(0.4, 0.8, 2.4, 1.1),
+            model(6, 256, bidirectional=True), loss(0.4, 0.8, 2.4, 1.1),
         )
         for size in (32, 64)
     }  # fmt: skip

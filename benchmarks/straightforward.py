@@ -1,7 +1,7 @@
-"""What one would write first: one utterance after the other, every library used as its own examples do.
+"""Straightforward extraction scripts: one utterance at a time, with each library used as in its own examples.
 
-`benchmarks/extract.py` compares with these. PyTorch may use every core here, as it does by default. Sound is
-decoded by the project's own reader, which is not what is compared.
+`benchmarks.extract` compares the project's encoders with these scripts. PyTorch uses every core, which is its
+default. The project's own reader decodes the sound, because the comparison excludes sound decoding.
 """
 
 from __future__ import annotations
@@ -20,11 +20,16 @@ Sequences = Sequence[tuple[list[int], list[int]]]
 
 
 class VisExtNet:
-    """Clip -> vector [1000], step by step as published.
+    """Compute the vector of a clip in the steps of the published VisExtNet (Shi and Huang, ACL 2023).
 
-    All frames into memory, MTCNN with its defaults on all of them, up to 20 frames with faces evenly, all their
-    faces through ResNet-101 at once, the mean. `detections`: the wall and CPU seconds that decoding and
-    detection took in each call.
+    It reads all frames into memory, runs MTCNN with its default settings on each, and takes every n-th of the frames
+    with faces, at most 20. ResNet-101 processes all their faces in one pass. The vector is the mean of the outputs.
+
+    Args:
+        weights: a `state_dict` of torchvision's ResNet-101.
+
+    Attributes:
+        detections: for each call, the wall-clock and CPU seconds `[2]` of decoding and detection.
     """
 
     def __init__(self, weights: Path) -> None:
@@ -47,11 +52,19 @@ class VisExtNet:
         if len(faces) > 20:
             faces = faces[:: len(faces) // 20][:20]
         with torch.no_grad():
-            return self.net(torch.cat(faces)).mean(0).numpy()
+            vector: np.ndarray = self.net(torch.cat(faces)).mean(0).numpy()
+        return vector
 
 
 def text(folder: Path) -> Callable[[Sequences], np.ndarray]:
-    """Token sequences, each with the span of its own tokens -> means over these [N, D], as one padded batch."""
+    """Return a function from N token sequences to vectors `[N, D]`.
+
+    Each sequence has the token ids and the span of the utterance's own tokens. The function pads the sequences to
+    one batch and returns the means of the last hidden states over the spans.
+
+    Args:
+        folder: a transformers text model.
+    """
     from transformers import AutoModel
 
     model = AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
@@ -68,7 +81,7 @@ def text(folder: Path) -> Callable[[Sequences], np.ndarray]:
 
 
 def wav2vec2(folder: Path) -> Callable[[Path], np.ndarray]:
-    """Clip -> mean last hidden state [D]."""
+    """Return a function from a clip to the mean of its last hidden states `[D]`; `folder` has a wav2vec2 model."""
     from transformers import AutoFeatureExtractor, AutoModel
 
     extractor = AutoFeatureExtractor.from_pretrained(folder)
@@ -77,13 +90,17 @@ def wav2vec2(folder: Path) -> Callable[[Path], np.ndarray]:
     def vector(path: Path) -> np.ndarray:
         values = extractor(read_audio(path, None, None), sampling_rate=16000, return_tensors="pt")
         with torch.no_grad():
-            return model(**values).last_hidden_state[0].mean(0).numpy()
+            mean: np.ndarray = model(**values).last_hidden_state[0].mean(0).numpy()
+        return mean
 
     return vector
 
 
 def egemaps() -> Callable[[Path], np.ndarray]:
-    """Clip -> eGeMAPSv02 functionals [88]; the low-level descriptors are computed too, as the stream does."""
+    """Return a function from a clip to its eGeMAPSv02 functionals `[88]`.
+
+    The function also computes the low-level descriptors, because the project's stream does.
+    """
     from opensmile import FeatureLevel, FeatureSet, Smile
 
     functionals = Smile(FeatureSet.eGeMAPSv02, FeatureLevel.Functionals)
@@ -92,6 +109,7 @@ def egemaps() -> Callable[[Path], np.ndarray]:
     def vector(path: Path) -> np.ndarray:
         samples = read_audio(path, None, None)
         descriptors.process_signal(samples, 16000)
-        return functionals.process_signal(samples, 16000).to_numpy(np.float32)[0]
+        found: np.ndarray = functionals.process_signal(samples, 16000).to_numpy(np.float32)[0]
+        return found
 
     return vector

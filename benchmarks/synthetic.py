@@ -1,4 +1,7 @@
-"""An encoder without a model, so that what is measured is all the rest: 64 floats out of a hash of the text."""
+"""An encoder without a model, which returns 64 floats from a hash of the text.
+
+`benchmarks.scale` uses it to measure the cost of everything except the model.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,13 @@ DIM = 64
 
 
 class SyntheticParams(StreamParams):
-    """Params of the synthetic encoder."""
+    """Params of the synthetic encoder.
 
-    work: float = 0.0  # milliseconds of the processor's time that each utterance takes
+    Attributes:
+        work: CPU time per utterance in milliseconds.
+    """
+
+    work: float = 0.0
 
 
 class SyntheticEncoder(Encoder[SyntheticParams]):

@@ -1,15 +1,16 @@
-"""How long a MultiEMO training step takes here, and in the published code.
+"""Compare the time of a MultiEMO training step in this project and in the published code.
 
     python -m benchmarks.train_step                                      # ours and the loop-written references
-    python -m benchmarks.train_step --published ../MultiEMO-ACL2023      # beside the published code
+    python -m benchmarks.train_step --published ../MultiEMO-ACL2023      # with the published code
     python -m benchmarks.train_step --published … --settings meld --batches 3 --json out.json
 
-The published code is not part of this project and has no licence: check it out yourself. It starts on a current
-torch without change, since its training script (whose ReduceLROnPlateau takes an argument that is gone) is not used.
+The published code is not part of this project and has no licence, so you check it out yourself. It runs on a current
+PyTorch without changes. The benchmark does not use its training script, which passes ReduceLROnPlateau an argument
+that PyTorch has removed.
 
-Synthetic dialogues of the data sets' shapes. All sides take the same step in turn, in one process, after a warm-up,
-so that a busy machine is busy for all of them; the first losses of `published` and `same numbers` must agree. Peak
-memory is that of a process of its own which takes two steps of the largest batch.
+The inputs are synthetic dialogues with the shapes of MELD and IEMOCAP. After a warm-up, all sides take the same step in
+turn in one process, so other programs slow down all sides alike. The first losses of `published` and `same numbers`
+must agree. Peak memory is measured in a separate process that takes two steps of the largest batch.
 """
 
 from __future__ import annotations
@@ -22,87 +23,34 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from benchmarks.published_multiemo import Published
 from benchmarks.shapes import DIMS, Setting, settings
+from benchmarks.sides import SAME_LAYERS, make_side
 from pipeline.command import parser
-from train.layers.layout import Layout
-from train.models.contract import MODALITIES, Batch
+from train.models.contract import MODALITIES
 from train.models.multiemo import reference
-from train.models.multiemo.losses import MultiEMOLoss, class_weights, soft_hgr, swfc
+from train.models.multiemo.losses import class_weights, soft_hgr, swfc
 from train.models.multiemo.network import MultiEMO
 from train.models.multiemo.published import from_published
 
-LARGE = 3000  # utterances of the losses' own comparison
-PUBLISHED_SWFC = 1000  # the most it is given there: its time and memory grow with the square
-# Published gives MELD's text no DialogueRNN; our default does, and computes a third more of them.
-SAME_LAYERS = ", text as published"
+LARGE = 3000  # utterances in the comparison of the losses
+PUBLISHED_SWFC = (
+    1000  # the published SWFC gets fewer utterances, because its time and memory grow quadratically
+)
+LOOPS_SWFC = 60  # the loop-written SWFC, too
+K = TypeVar("K", bound=Hashable)
 
 
-class Ours:
-    """One training step of this project; compat `published` is the same computation as the published code's."""
-
-    def __init__(
-        self, setting: Setting, compat: str, device: str = "cpu", bf16: bool = False, same_layers: bool = True
-    ) -> None:
-        form = {"text_rnn": setting.dataset == "IEMOCAP"} if same_layers else {}
-        params = SimpleNamespace(**{**vars(setting.model), **form}, compat=compat)
-        self.device, self.bf16, self.compat = device, bf16, compat
-        self.net = MultiEMO(DIMS, len(setting.counts), params).to(device)
-        self.criterion = MultiEMOLoss(setting.loss, torch.tensor(setting.counts)).to(device)
-        self.optimiser = torch.optim.Adam(self.net.parameters(), lr=1e-4, weight_decay=1e-5, fused=True)
-        self.average = AveragedModel(self.net, multi_avg_fn=get_ema_multi_avg_fn(0.9))
-
-    def prepare(self, batch: Batch) -> Batch:
-        """Return the batch on the device."""
-        features, present = (
-            {m: x.to(self.device) for m, x in y.items()} for y in (batch.features, batch.present)
-        )
-        rest = (x.to(self.device) for x in (batch.labels, batch.indices))
-        return Batch(features, present, batch.speakers.to(self.device), batch.lengths, *rest)
-
-    def step(self, batch: Batch) -> float:
-        """Forward, backward and update -> the loss."""
-        self.optimiser.zero_grad(set_to_none=True)
-        with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16):
-            loss = self.criterion(self.net(batch), batch.labels)["total"]
-        loss.backward()
-        self.optimiser.step()
-        if self.compat == "default":  # as published, nothing is averaged
-            self.average.update_parameters(self.net)
-        return loss.item()
-
-    def parts(self, batch: Batch) -> dict[str, Callable[[], list[Tensor]]]:
-        """Functions to time, each giving the tensors to go back from."""
-        padded = self.compat == "published"
-        layout = Layout(batch.lengths, batch.speakers, padded=padded, dense=self.device != "cpu")
-        leaves = {m: x.detach().requires_grad_() for m, x in self.net.context(batch, layout).items()}
-        everyone = dict.fromkeys(MODALITIES)
-
-        def cast(run: Callable[[], dict[str, Tensor]]) -> Callable[[], list[Tensor]]:
-            def under_autocast() -> list[Tensor]:
-                with torch.autocast(self.device, torch.bfloat16, enabled=self.bf16):
-                    return list(run().values())
-
-            return under_autocast
-
-        return {
-            "context": cast(lambda: self.net.context(batch, layout)),
-            "multiattn": cast(lambda: self.net.multiattn(leaves, everyone, layout)),
-        }
-
-
-def run_alternately(runs: dict[str, Callable[[], Any]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each run, taken in turn after a warm-up."""
-    times: dict[str, list[float]] = {name: [] for name in runs}
+def run_alternately(runs: Mapping[K, Callable[[], object]], rounds: int) -> dict[K, list[float]]:
+    """Call the functions in turn; return the seconds of each call after the first."""
+    times: dict[K, list[float]] = {name: [] for name in runs}
     for timed in range(rounds + 1):
         for name, run in runs.items():
             start = time.perf_counter()
@@ -115,7 +63,7 @@ def run_alternately(runs: dict[str, Callable[[], Any]], rounds: int) -> dict[str
 
 
 def there_and_back(run: Callable[[], list[Tensor]]) -> Callable[[], None]:
-    """Return a function that runs forward and backward."""
+    """Return a function that runs forward and backward from all outputs."""
 
     def both() -> None:
         outputs = run()
@@ -124,34 +72,23 @@ def there_and_back(run: Callable[[], list[Tensor]]) -> Callable[[], None]:
     return both
 
 
-def make_side(name: str, setting: Setting, args: argparse.Namespace) -> Published | Ours:
-    """Return one side of the comparison, with the weights of seed 0."""
-    torch.manual_seed(0)
-    if name == "published":
-        return Published(args.published, setting)
-    compat = "published" if name == "same numbers" else "default"
-    same_layers = compat == "published" or name.endswith(SAME_LAYERS)
-    device = args.device if compat == "default" else "cpu"
-    return Ours(setting, compat, device, "bf16" in name, same_layers)
-
-
 def bench_steps(key: str, setting: Setting, args: argparse.Namespace) -> list[dict[str, Any]]:
-    """One row per side and part."""
+    """Return one row per side and measured part of a setting."""
     batches = setting.batches()[: args.batches]
     names = ["same numbers", "default"]
     largest = max(len(batch.labels) for batch in batches)
-    needed = 2 * 4 * largest**2 * setting.model.dim  # its SWFC keeps two [N, N, d] tensors
+    needed = 2 * 4 * largest**2 * setting.model.dim  # the published SWFC keeps two [N, N, d] tensors
     if args.published and needed > 0.6 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
-        print(f"{key}: published left out, its SWFC needs {needed / 2**30:.0f} GiB for {largest} utterances")
+        print(f"{key}: without published, whose SWFC needs {needed / 2**30:.0f} GiB for {largest} utterances")
     elif args.published:
         names.insert(0, "published")
     if args.device != "cpu" or torch.cpu._is_avx512_bf16_supported():
         names.append("default bf16")
     if setting.dataset == "MELD":
         names += [name + SAME_LAYERS for name in names if name.startswith("default")]
-    # First of all: what this process will have taken by the end would leave theirs too little.
+    # Measured first, while this process uses little memory.
     peaks = {name: peak_memory(name, key, args) for name in names}
-    sides = {name: make_side(name, setting, args) for name in names}
+    sides = {name: make_side(name, setting, args.published, args.device) for name in names}
     if "published" in sides:
         same, theirs = sides["same numbers"].net, sides["published"].net
         same.load_state_dict(from_published(theirs.state_dict(), same.state_dict(), setting.model.heads))
@@ -159,7 +96,7 @@ def bench_steps(key: str, setting: Setting, args: argparse.Namespace) -> list[di
     seconds: dict[tuple[str, str], float] = dict.fromkeys(((name, "epoch") for name in names), 0.0)
     for number, batch in enumerate(batches):
         inputs = {name: side.prepare(batch) for name, side in sides.items()}
-        if number == 0:  # the first step warms up, and shows that both start from the same loss
+        if number == 0:  # the first step warms up and checks that both sides start from the same loss
             first = {name: side.step(inputs[name]) for name, side in sides.items()}
             if "published" in first and abs(first["published"] - first["same numbers"]) > 1e-4:
                 sys.exit(f"{key}: the losses differ: {first}")
@@ -183,7 +120,7 @@ def bench_steps(key: str, setting: Setting, args: argparse.Namespace) -> list[di
 
 
 def peak_memory(side: str, key: str, args: argparse.Namespace) -> float:
-    """GiB of a process that takes two steps of the largest batch."""
+    """Return the peak memory in GiB of a new process that takes two steps of the largest batch."""
     command = [
         sys.executable,
         "-m",
@@ -202,38 +139,38 @@ def peak_memory(side: str, key: str, args: argparse.Namespace) -> float:
 def take_two_steps(args: argparse.Namespace) -> None:
     """Take two steps of the largest batch and print the peak memory of this process in GiB."""
     setting = settings()[args.settings[0]]
-    side = make_side(args.peak, setting, args)
+    side = make_side(args.peak, setting, args.published, args.device)
     inputs = side.prepare(max(setting.batches(), key=lambda batch: len(batch.labels)))
     side.step(inputs), side.step(inputs)
-    # Not getrusage: its maximum begins with that of the process this one was started from.
-    peak = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
-    print(int(peak[1]) / 2**20)
+    # getrusage would include the peak of the parent process.
+    [peak] = re.findall(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    print(int(peak) / 2**20)
 
 
 def bench_losses(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """SWFC and Soft-HGR, forward and backward."""
+    """Time SWFC and Soft-HGR, forward and backward; return one row per loss and side."""
     setting = settings()["meld"]
     loss, knobs = setting.loss, (setting.loss.temperature, setting.loss.focus)
     weights = class_weights(torch.tensor(setting.counts), loss.alpha, "normalised")
     features = [torch.randn(LARGE, setting.model.dim, requires_grad=True) for _ in MODALITIES]
     labels = torch.multinomial(torch.tensor(setting.counts).float(), LARGE, replacement=True)
     fused, present = dict(zip(MODALITIES, features, strict=True)), dict.fromkeys(MODALITIES, labels >= 0)
-    runs = {
+    runs: dict[tuple[str, str], Callable[[], None]] = {
         ("SWFC", "default"): lambda: swfc(features[0], labels, weights, *knobs).backward(),
         ("Soft-HGR", "default"): lambda: soft_hgr(fused, present, "scaled").backward(),
     }
-    scale = {}
+    scale: dict[tuple[str, str], float] = {}
     if args.published:
         theirs, few = Published(args.published, setting), slice(PUBLISHED_SWFC)
         runs["SWFC", "published"] = lambda: theirs.swfc(features[0][few], labels[few]).backward()
         scale["SWFC", "published"] = (LARGE / PUBLISHED_SWFC) ** 2
         runs["Soft-HGR", "published"] = lambda: theirs.hgr(*features).backward()
     else:
-        few = slice(60)
+        few = slice(LOOPS_SWFC)
         runs["SWFC", "loops"] = lambda: reference.swfc(
             features[0][few], labels[few].tolist(), weights.tolist(), *knobs
         ).backward()
-        scale["SWFC", "loops"] = (LARGE / 60) ** 2
+        scale["SWFC", "loops"] = (LARGE / LOOPS_SWFC) ** 2
     times = run_alternately(runs, args.rounds)
     seconds = {which: statistics.median(x) * scale.get(which, 1) for which, x in times.items()}
     other = "published" if args.published else "loops"
@@ -247,13 +184,12 @@ def bench_losses(args: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def bench_loops(args: argparse.Namespace) -> list[dict[str, Any]]:
-    """Time the model and its loop-written reference on one dialogue, forward and backward."""
+    """Time the model and its loop-written reference on one dialogue; return one row per side."""
     setting = settings()["meld"]
-    params = SimpleNamespace(**vars(setting.model), compat="default")
-    net, batch = MultiEMO(DIMS, len(setting.counts), params), setting.batch_of([8])
-    weights = dict(net.named_parameters())
+    net, batch = MultiEMO(DIMS, len(setting.counts), setting.model), setting.batch_of([8])
+    weights: dict[str, Tensor] = dict(net.named_parameters())
     runs = {
-        "loops": there_and_back(lambda: [reference.multiemo(weights, batch, params)[0]]),
+        "loops": there_and_back(lambda: [reference.multiemo(weights, batch, setting.model)[0]]),
         "default": there_and_back(lambda: [net(batch).logits]),
     }
     seconds = {name: statistics.median(x) for name, x in run_alternately(runs, args.rounds).items()}
@@ -276,13 +212,17 @@ def main() -> None:
     known = settings()
     options = parser("benchmarks.train_step", __doc__)
     options.add_argument("--published", type=Path, help="a checkout of the published code")
-    options.add_argument("--json", type=Path, help="write the rows there too")
-    options.add_argument("--settings", nargs="*", choices=known, default=list(known))
-    options.add_argument("--batches", type=int, help="only so many of the epoch's batches")
-    options.add_argument("--rounds", type=int, default=3, help="timed rounds of each; the median counts")
-    options.add_argument("--threads", type=int, default=2)
+    options.add_argument("--json", type=Path, help="a file for the rows of the table")
     options.add_argument(
-        "--device", default="cpu", help="of our default form; the published code runs on the CPU"
+        "--settings", nargs="*", choices=known, default=list(known), help="the settings to run; default: all"
+    )
+    options.add_argument("--batches", type=int, help="the number of batches; default: a whole epoch")
+    options.add_argument(
+        "--rounds", type=int, default=3, help="timed rounds; the table gives the median; default: 3"
+    )
+    options.add_argument("--threads", type=int, default=2, help="PyTorch threads; default: 2")
+    options.add_argument(
+        "--device", default="cpu", help="device of the default sides; the published code runs on the CPU"
     )
     options.add_argument("--peak", help=argparse.SUPPRESS)
     args = options.parse_args()
