@@ -11,4 +11,5 @@ MODELS: dict[str, str] = {
     "logreg": "train.models.logreg",
     "bclstm": "train.models.bclstm",
     "dialoguernn": "train.models.dialoguernn",
+    "dialoguegcn": "train.models.dialoguegcn",
 }

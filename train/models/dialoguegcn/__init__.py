@@ -1,0 +1,61 @@
+"""DialogueGCN (Ghosal et al., EMNLP 2019): a graph of the turns, whose edges know who spoke and when."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import Field, model_validator
+from typing_extensions import override
+
+from pipeline.params import Size
+from train.models.declaration import Dropout, FusionModel, ModelParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Window = Annotated[int, Field(ge=0, le=1 << 16)]
+
+
+class Params(ModelParams):
+    """Its knobs.
+
+    Attributes:
+        compat: `published` computes the edge weights, the graph layers and the attention as the authors' code does.
+        dim: size of each direction of the recurrence, and of the graph's layers.
+        past: earlier turns that a turn has edges with.
+        future: later turns that a turn has edges with.
+        relations: what an edge's weights depend on beside past or future: `speaker`, whether both turns have one
+            speaker, or `pairs`, as published, the two speakers' numbers.
+        parties: speakers that `pairs` tells apart; further ones share the last number.
+        causal: whether a turn reads the past alone.
+    """
+
+    compat: Literal["default", "published"] = "default"
+    dim: Size = 100
+    dropout: Dropout = 0.4
+    past: Window = 10
+    future: Window = 10
+    relations: Literal["speaker", "pairs"] = "speaker"
+    parties: Size = 9
+    causal: bool = False
+
+    @model_validator(mode="after")
+    def _published_reads_ahead(self) -> Params:
+        if self.causal and self.compat == "published":
+            raise ValueError(
+                "model.causal=true needs model.compat=default: the published graph reads later turns"
+            )
+        return self
+
+
+class Model(FusionModel):
+    """Whole dialogues of pooled features."""
+
+    params = Params
+
+    @override
+    def network(self, dims: Mapping[str, int], classes: int, params: Params) -> nn.Module:
+        from train.models.dialoguegcn.network import DialogueGCN
+
+        return DialogueGCN(dims, classes, params)
