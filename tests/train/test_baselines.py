@@ -21,7 +21,7 @@ def model(name: str, **changes) -> torch.nn.Module:
     return network(name, params=kind(name=name, **known))
 
 
-@pytest.mark.parametrize("name", ["bclstm", "dialoguernn"])
+@pytest.mark.parametrize("name", ["bclstm", "dialoguernn", "dialoguegcn"])
 def test_a_missing_feature_is_a_learned_vector(name):
     net, data = model(name), batch([5, 2, 3], missing=0.4)
     before = net(data).logits
@@ -60,7 +60,7 @@ def test_the_majority_is_the_labels_shares(tmp_path, monkeypatch):
     torch.testing.assert_close(done.weights["logits"].exp(), counts / counts.sum())
 
 
-@pytest.mark.parametrize("name", ["bclstm", "dialoguernn"])
+@pytest.mark.parametrize("name", ["bclstm", "dialoguernn", "dialoguegcn", "mmgcn"])
 def test_bf16_follows_double(name):
     data = batch([3, 6, 1], missing=0.2)
     net = model(name, dim=32)

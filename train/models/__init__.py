@@ -12,4 +12,5 @@ MODELS: dict[str, str] = {
     "bclstm": "train.models.bclstm",
     "dialoguernn": "train.models.dialoguernn",
     "dialoguegcn": "train.models.dialoguegcn",
+    "mmgcn": "train.models.mmgcn",
 }

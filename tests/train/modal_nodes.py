@@ -1,0 +1,35 @@
+"""The nodes of MMGCN and M3Net, one by one, for the tests of both."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from tests.train.dialogues import DIMS
+from train.models.contract import MODALITIES, Batch
+
+Node = tuple[str, int]  # modality, turn
+
+
+def nodes(net: nn.Module, data: Batch, b: int, parties: int) -> tuple[dict[Node, Tensor], set[Node]]:
+    """Return the vector of each node of dialogue `b`, and the nodes that have a feature."""
+    turns, vectors, here = int(data.lengths[b]), {}, set()
+    for m in [m for m in MODALITIES if m in DIMS]:
+        here |= {(m, t) for t in range(turns) if data.present[m][b, t]}
+        x = [
+            net.project[m](data.features[m][b, t]) if (m, t) in here else net.missing[m] for t in range(turns)
+        ]
+        if m == "text":
+            x = list(net.text.rnn(torch.stack(x)[None])[0][0])
+        for t in range(turns):
+            speaker = min(int(data.speakers[b, t]), parties - 1)
+            vectors[m, t] = x[t] + net.speaker.vectors.weight[speaker]
+    return vectors, here
+
+
+def sources(node: Node, here: set[Node], causal: bool) -> list[Node]:
+    """Return the nodes that a node receives from: those of its modality or of its turn, itself among them."""
+    if node not in here:
+        return []
+    m, t = node
+    return [(o, i) for o, i in sorted(here) if (o == m or i == t) and (i <= t or not causal)]

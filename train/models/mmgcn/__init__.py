@@ -1,0 +1,44 @@
+"""MMGCN (Hu et al., ACL 2021): one graph over the turns of all modalities, with weights by similarity."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+from typing_extensions import override
+
+from pipeline.params import Size
+from train.models.declaration import Dropout, FusionModel, ModelParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Params(ModelParams):
+    """Its knobs.
+
+    Attributes:
+        dim: size of each direction of text's recurrence, and of the graph's layers; a node has twice as many numbers.
+        depth: graph layers.
+        parties: speakers that have vectors of their own; further ones share the last.
+        causal: whether a turn reads the past alone.
+    """
+
+    dim: Size = 100
+    depth: Annotated[int, Field(ge=1, le=256)] = 4
+    dropout: Dropout = 0.4
+    parties: Size = 9
+    causal: bool = False
+
+
+class Model(FusionModel):
+    """Whole dialogues of pooled features."""
+
+    params = Params
+
+    @override
+    def network(self, dims: Mapping[str, int], classes: int, params: Params) -> nn.Module:
+        from train.models.mmgcn.network import MMGCN
+
+        return MMGCN(dims, classes, params)
