@@ -60,7 +60,7 @@ def test_the_majority_is_the_labels_shares(tmp_path, monkeypatch):
     torch.testing.assert_close(done.weights["logits"].exp(), counts / counts.sum())
 
 
-@pytest.mark.parametrize("name", ["bclstm", "dialoguernn", "dialoguegcn", "mmgcn"])
+@pytest.mark.parametrize("name", ["bclstm", "dialoguernn", "dialoguegcn", "mmgcn", "m3net"])
 def test_bf16_follows_double(name):
     data = batch([3, 6, 1], missing=0.2)
     net = model(name, dim=32)

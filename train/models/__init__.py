@@ -13,4 +13,5 @@ MODELS: dict[str, str] = {
     "dialoguernn": "train.models.dialoguernn",
     "dialoguegcn": "train.models.dialoguegcn",
     "mmgcn": "train.models.mmgcn",
+    "m3net": "train.models.m3net",
 }

@@ -1,0 +1,48 @@
+"""M3Net (Chen et al., CVPR 2023): a hypergraph of turns and modalities beside a graph that keeps differences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+from typing_extensions import override
+
+from pipeline.params import Size
+from train.models.declaration import Dropout, FusionModel, ModelParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Depth = Annotated[int, Field(ge=1, le=256)]
+
+
+class Params(ModelParams):
+    """Its knobs.
+
+    Attributes:
+        dim: size of each direction of text's recurrence; a node has twice as many numbers.
+        hyper: layers of the hypergraph.
+        high: layers of the graph that keeps differences.
+        parties: speakers that have vectors of their own; further ones share the last.
+        causal: whether a turn reads the past alone.
+    """
+
+    dim: Size = 256
+    hyper: Depth = 3
+    high: Depth = 4
+    dropout: Dropout = 0.5
+    parties: Size = 9
+    causal: bool = False
+
+
+class Model(FusionModel):
+    """Whole dialogues of pooled features."""
+
+    params = Params
+
+    @override
+    def network(self, dims: Mapping[str, int], classes: int, params: Params) -> nn.Module:
+        from train.models.m3net.network import M3Net
+
+        return M3Net(dims, classes, params)
