@@ -11,7 +11,7 @@ from train.models.contract import MODALITIES, Batch
 Node = tuple[str, int]  # modality, turn
 
 
-def nodes(net: nn.Module, data: Batch, b: int, parties: int) -> tuple[dict[Node, Tensor], set[Node]]:
+def nodes(net: nn.Module, data: Batch, b: int) -> tuple[dict[Node, Tensor], set[Node]]:
     """Return the vector of each node of dialogue `b`, and the nodes that have a feature."""
     turns, vectors, here = int(data.lengths[b]), {}, set()
     for m in [m for m in MODALITIES if m in DIMS]:
@@ -22,8 +22,7 @@ def nodes(net: nn.Module, data: Batch, b: int, parties: int) -> tuple[dict[Node,
         if m == "text":
             x = list(net.text.rnn(torch.stack(x)[None])[0][0])
         for t in range(turns):
-            speaker = min(int(data.speakers[b, t]), parties - 1)
-            vectors[m, t] = x[t] + net.speaker.vectors.weight[speaker]
+            vectors[m, t] = x[t] + net.speakers(data.speakers[b : b + 1])[0, t]
     return vectors, here
 
 

@@ -18,14 +18,14 @@ USED = [m for m in MODALITIES if m in DIMS]
 
 
 def params(**changes) -> Params:
-    return Params(name="m3net", **{"dim": 3, "parties": 3, **changes})
+    return Params(name="m3net", **{"dim": 3, **changes})
 
 
 def node_by_node(net: M3Net, data: Batch, p: Params) -> Tensor:
     """Logits [U, C]."""
     logits = []
     for b, turns in enumerate(data.lengths.tolist()):
-        vectors, here = nodes(net.nodes, data, b, p.parties)
+        vectors, here = nodes(net.nodes, data, b)
         x = {node: net.enter(vector) for node, vector in vectors.items()}
         y = dict(x)
         for layer in net.hyper:

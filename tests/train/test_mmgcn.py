@@ -18,14 +18,14 @@ from train.models.mmgcn.network import MMGCN, propagation
 
 
 def params(**changes) -> Params:
-    return Params(name="mmgcn", **{"dim": 3, "parties": 3, **changes})
+    return Params(name="mmgcn", **{"dim": 3, **changes})
 
 
 def node_by_node(net: MMGCN, data: Batch, p: Params) -> Tensor:
     """Logits [U, C]: GCNII's equation 5 on the graph of MMGCN's equations 5 and 6."""
     logits = []
     for b, turns in enumerate(data.lengths.tolist()):
-        x, here = nodes(net.nodes, data, b, p.parties)
+        x, here = nodes(net.nodes, data, b)
 
         def weight(i, j, x=x):
             cosine = F.cosine_similarity(x[i], x[j], dim=0)

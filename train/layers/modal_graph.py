@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from train.layers.codes import Speakers
 from train.layers.context import Context
-from train.layers.speaker import SpeakerVectors
 from train.models.contract import Batch
 
 
@@ -22,7 +22,6 @@ class ModalNodes(nn.Module):
         kind: type[nn.GRU | nn.LSTM],
         dim: int,
         dropout: float,
-        parties: int,
         causal: bool,
     ) -> None:
         super().__init__()
@@ -30,7 +29,7 @@ class ModalNodes(nn.Module):
         self.project = nn.ModuleDict({m: nn.Linear(dims[m], size) for m in dims})
         self.missing = nn.ParameterDict({m: nn.Parameter(torch.zeros(size)) for m in dims})
         self.text = Context(kind, size, dim, dropout, causal) if "text" in dims else None
-        self.speaker = SpeakerVectors(parties, size)
+        self.speakers = Speakers(size)
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the nodes `[B, M, T, 2 * dim]` and which of them have a feature, `[B, M, T]` bool."""
@@ -38,11 +37,11 @@ class ModalNodes(nn.Module):
         for (m, project), here in zip(self.project.items(), present, strict=True):
             x = torch.where(here[..., None], project(batch.features[m]), self.missing[m])
             nodes.append(self.text(x, batch.lengths) if m == "text" and self.text is not None else x)
-        speaker = self.speaker(batch.speakers)
+        speaker = self.speakers(batch.speakers)
         return torch.stack([x + speaker for x in nodes], 1), torch.stack(present, 1)
 
 
-def joined(present: Tensor, causal: bool) -> Tensor:
+def adjacency(present: Tensor, causal: bool) -> Tensor:
     """Return `[B, M * T, M * T]` bool: True where the node of the row receives from the node of the column.
 
     Two nodes are joined within a modality or within a turn, each node with itself, and a missing feature with nothing.

@@ -24,7 +24,6 @@ class Params(ModelParams):
         dim: size of each direction of text's recurrence; a node has twice as many numbers.
         hyper: layers of the hypergraph.
         high: layers of the graph that keeps differences.
-        parties: speakers that have vectors of their own; further ones share the last.
         causal: whether a turn reads the past alone.
     """
 
@@ -32,7 +31,6 @@ class Params(ModelParams):
     hyper: Depth = 3
     high: Depth = 4
     dropout: Dropout = 0.5
-    parties: Size = 9
     causal: bool = False
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from train.layers.modal_graph import ModalNodes, joined
+from train.layers.modal_graph import ModalNodes, adjacency
 from train.models.contract import MODALITIES, Batch, Output
 from train.models.m3net import Params
 
@@ -25,7 +25,7 @@ class M3Net(nn.Module):
         super().__init__()
         self.causal, size = params.causal, 2 * params.dim
         used = {m: dims[m] for m in MODALITIES if m in dims}
-        self.nodes = ModalNodes(used, nn.GRU, params.dim, params.dropout, params.parties, params.causal)
+        self.nodes = ModalNodes(used, nn.GRU, params.dim, params.dropout, params.causal)
         self.enter = nn.Linear(size, size)
         self.hyper = nn.ModuleList(HyperLayer(len(used), size) for _ in range(params.hyper))
         self.high = nn.ModuleList(DifferenceLayer(size) for _ in range(params.high))
@@ -35,7 +35,7 @@ class M3Net(nn.Module):
         """Return the logits of the U real utterances, in dialogue-then-turn order."""
         nodes, present = self.nodes(batch)
         x = self.enter(nodes)
-        y, edges = x.flatten(1, 2), joined(present, self.causal)
+        y, edges = x.flatten(1, 2), adjacency(present, self.causal)
         for layer in self.hyper:
             x = layer(x, present, self.causal)
         for layer in self.high:

@@ -21,14 +21,12 @@ class Params(ModelParams):
     Attributes:
         dim: size of each direction of text's recurrence, and of the graph's layers; a node has twice as many numbers.
         depth: graph layers.
-        parties: speakers that have vectors of their own; further ones share the last.
         causal: whether a turn reads the past alone.
     """
 
     dim: Size = 100
     depth: Annotated[int, Field(ge=1, le=256)] = 4
     dropout: Dropout = 0.4
-    parties: Size = 9
     causal: bool = False
 
 

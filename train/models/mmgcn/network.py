@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from train.layers.modal_graph import ModalNodes, joined
+from train.layers.modal_graph import ModalNodes, adjacency
 from train.models.contract import MODALITIES, Batch, Output
 from train.models.mmgcn import Params
 
@@ -30,7 +30,7 @@ class MMGCN(nn.Module):
         super().__init__()
         self.causal, d = params.causal, params.dim
         used = {m: dims[m] for m in MODALITIES if m in dims}
-        self.nodes = ModalNodes(used, nn.LSTM, d, params.dropout, params.parties, params.causal)
+        self.nodes = ModalNodes(used, nn.LSTM, d, params.dropout, params.causal)
         self.enter = nn.Linear(2 * d, d)
         self.layers = nn.ParameterList(
             torch.empty(2 * d, d).uniform_(-(d**-0.5), d**-0.5) for _ in range(params.depth)
@@ -41,7 +41,7 @@ class MMGCN(nn.Module):
     def forward(self, batch: Batch) -> Output:
         """Return the logits of the U real utterances, in dialogue-then-turn order."""
         x, present = self.nodes(batch)
-        share = propagation(x.flatten(1, 2), joined(present, self.causal))
+        share = propagation(x.flatten(1, 2), adjacency(present, self.causal))
         x = self.dropout(x.flatten(1, 2))
         h = start = F.relu(self.enter(x))
         for number, weight in enumerate(self.layers, 1):
