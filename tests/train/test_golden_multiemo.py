@@ -165,7 +165,7 @@ def test_multiattn(file, dtype):
     heads, layers = heads_and_layers(data.w)
     dim = data.in_t.shape[-1]
     ffn = len(data.w["multiattn_text.multiattn_layers.0.ff.linear_W1.bias"])
-    net = MultiAttn(list(MODALITIES), dim, heads, ffn, layers, 0.0).to(dtype)
+    net = MultiAttn(list(MODALITIES), dim, heads, ffn, layers, 0.0, causal=False).to(dtype)
     with torch.no_grad():
         for theirs, part in multiattn(finder(data.w), net.state_dict(), heads):
             part.copy_(theirs)
@@ -199,7 +199,7 @@ def test_whole_model_and_ten_adam_steps(file, dtype):
     ffn = len(data.w["multiattn.multiattn_text.multiattn_layers.0.ff.linear_W1.bias"])
     params = SimpleNamespace(
         dim=len(data.w["fc.bias"]), heads=heads, ffn=ffn, layers=layers, head=head, dropout=0.0,
-        bidirectional=bidirectional, text_rnn=text_rnn, multiattn=True, compat="published",
+        bidirectional=bidirectional, text_rnn=text_rnn, multiattn=True, compat="published", causal=False,
     )  # fmt: skip
     net = MultiEMO(dims, classes, params).to(dtype)
     weights = {name: x.to(dtype) for name, x in data.w.items()}

@@ -48,7 +48,13 @@ def test_equals_reference(modalities, missing):
 
 @pytest.mark.parametrize(
     "changes",
-    [{"bidirectional": False}, {"text_rnn": False}, {"multiattn": False}, {"layers": 1, "heads": 4}],
+    [
+        {"bidirectional": False},
+        {"text_rnn": False},
+        {"multiattn": False},
+        {"layers": 1, "heads": 4},
+        {"causal": True},
+    ],
 )
 def test_ablations_equal_reference(changes):
     agree(params(**changes), tuple(DIMS), batch(LENGTHS, missing=0.2))

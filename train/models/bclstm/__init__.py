@@ -20,10 +20,12 @@ class Params(ModelParams):
     Attributes:
         dim: the size of every LSTM and dense layer.
         dropout: between an LSTM and its dense layer.
+        causal: whether a turn's output depends on earlier turns alone.
     """
 
     dim: Size = 256
     dropout: Dropout = 0.0
+    causal: bool = False
 
 
 class Model(FusionModel):

@@ -31,8 +31,8 @@ class BCLSTM(nn.Module):
         self.modalities = [m for m in MODALITIES if m in dims]
         d = params.dim
         self.missing = nn.ParameterDict({m: nn.Parameter(torch.zeros(dims[m])) for m in self.modalities})
-        self.alone = nn.ModuleDict({m: Context(dims[m], d, params.dropout) for m in self.modalities})
-        self.together = Context(d * len(self.modalities), d, params.dropout)
+        self.alone = nn.ModuleDict({m: Context(dims[m], params) for m in self.modalities})
+        self.together = Context(d * len(self.modalities), params)
         self.classify = nn.Linear(d, classes)
 
     def forward(self, batch: Batch) -> Output:
@@ -46,18 +46,18 @@ class BCLSTM(nn.Module):
 
 
 class Context(nn.Module):
-    """A bidirectional LSTM over whole dialogues, followed by a dense layer.
+    """An LSTM over whole dialogues, bidirectional unless it is causal, followed by a dense layer.
 
     Args:
         size: the size of the input, n.
-        d: the size of the LSTM in each direction, and of the output.
-        dropout: before the dense layer.
+        params: the section `model`; the LSTM's size in each direction and the output's are d = `dim`.
     """
 
-    def __init__(self, size: int, d: int, dropout: float) -> None:
+    def __init__(self, size: int, params: Params) -> None:
         super().__init__()
-        self.lstm = nn.LSTM(size, d, batch_first=True, bidirectional=True)
-        self.dense, self.dropout = nn.Linear(2 * d, d), nn.Dropout(dropout)
+        d, directions = params.dim, 1 if params.causal else 2
+        self.lstm = nn.LSTM(size, d, batch_first=True, bidirectional=directions == 2)
+        self.dense, self.dropout = nn.Linear(directions * d, d), nn.Dropout(params.dropout)
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Return [B, T, d] of the inputs `x` [B, T, n] and the dialogues' `lengths` [B]."""

@@ -22,12 +22,14 @@ class Params(ModelParams):
         head: the inner size of the classifier.
         dropout: before the classifier.
         bidirectional: whether a turn's output depends on the turns after it.
+        causal: whether a turn's output depends on earlier turns alone, whatever `bidirectional` says.
     """
 
     dim: Size = 256
     head: Size = 256
     dropout: Dropout = 0.0
     bidirectional: bool = True
+    causal: bool = False
 
 
 class Model(FusionModel):

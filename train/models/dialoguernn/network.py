@@ -30,12 +30,12 @@ class DialogueRNNConcat(nn.Module):
     def __init__(self, dims: Mapping[str, int], classes: int, params: Params) -> None:
         super().__init__()
         self.modalities = [m for m in MODALITIES if m in dims]
-        d = params.dim
+        d, both = params.dim, params.bidirectional and not params.causal
         self.project = nn.ModuleDict({m: nn.Linear(dims[m], d) for m in self.modalities})
         self.missing = nn.ParameterDict({m: nn.Parameter(torch.zeros(d)) for m in self.modalities})
         self.joint = nn.Linear(d * len(self.modalities), d)
-        self.rnn = DialogueRNN(1, d, params.bidirectional)
-        self.hidden = nn.Linear(2 * d if params.bidirectional else d, params.head)
+        self.rnn = DialogueRNN(1, d, both)
+        self.hidden = nn.Linear(2 * d if both else d, params.head)
         self.classify, self.dropout = nn.Linear(params.head, classes), nn.Dropout(params.dropout)
 
     def forward(self, batch: Batch) -> Output:

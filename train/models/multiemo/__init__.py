@@ -27,7 +27,9 @@ class Params(ModelParams):
         layers: the number of layers of each of MultiAttn's stacks.
         head: the inner size of the classifier.
         dropout: in MultiAttn and after the recurrence.
-        bidirectional: whether a turn's output depends on the turns after it.
+        bidirectional: whether the recurrences read the dialogue in both directions.
+        causal: whether a turn's output depends on earlier turns alone. Then the recurrences are not bidirectional,
+            and attention reads no later turn.
         text_rnn: whether text has a recurrence.
         multiattn: whether modalities attend to each other. Otherwise they are concatenated.
     """
@@ -40,6 +42,7 @@ class Params(ModelParams):
     head: Size = 256
     dropout: Dropout = 0.0
     bidirectional: bool = True
+    causal: bool = False
     text_rnn: bool = True
     multiattn: bool = True
 

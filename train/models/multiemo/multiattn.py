@@ -68,21 +68,26 @@ class Keys:
     Args:
         layout: the layout of the batch.
         present: [R] bool, False for masked rows; None for no mask.
+        causal: whether a turn attends to no later turn.
     """
 
-    def __init__(self, layout: Layout, present: Tensor | None) -> None:
+    def __init__(self, layout: Layout, present: Tensor | None, causal: bool) -> None:
         self.groups = layout.groups
         self.masks: list[Tensor | None] = [None] * len(self.groups)
         self.some = None  # [Q, 1] bool, whether a query has any key
+        if present is None and causal:
+            present = torch.ones_like(layout.padding)
         if present is not None:
             self.masks, has_key = [], []
             for (n, length, turns), mask in zip(
                 self.groups, torch.split(present, [n * t for n, _, t in self.groups]), strict=True
             ):
-                mask = mask.view(n, turns)
-                some = mask.any(1, keepdim=True)
-                self.masks.append((mask | ~some)[:, None, None])  # a softmax over no keys is undefined
-                has_key.append(some.expand(n, length).reshape(-1, 1))
+                mask = mask.view(n, 1, turns)
+                if causal:
+                    mask = mask & mask.new_ones(length, turns).tril()
+                some = mask.any(-1, keepdim=True)
+                self.masks.append((mask | ~some)[:, None])  # a softmax over no keys is undefined
+                has_key.append(some.expand(n, length, 1).reshape(-1, 1))
             self.some = torch.cat(has_key)
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, heads: int) -> Tensor:
@@ -155,10 +160,10 @@ class MultiAttn(nn.Module):
     """
 
     def __init__(
-        self, modalities: list[str], dim: int, heads: int, ffn: int, layers: int, dropout: float
+        self, modalities: list[str], dim: int, heads: int, ffn: int, layers: int, dropout: float, causal: bool
     ) -> None:
         super().__init__()
-        self.modalities, self.layers = modalities, layers
+        self.modalities, self.layers, self.causal = modalities, layers, causal
         self.others = {m: [o for o in MODALITIES if o in modalities and o != m] for m in modalities}
         others = len(modalities) - 1
         self.stacks = nn.ModuleDict(
@@ -182,7 +187,7 @@ class MultiAttn(nn.Module):
             present: modality → [R] bool, False for masked rows; None for no mask.
             layout: the layout of the batch.
         """
-        keys = {m: Keys(layout, present[m]) for m in self.modalities}
+        keys = {m: Keys(layout, present[m], self.causal) for m in self.modalities}
         projected = {}
         for asked, project in self.keys.items():
             parts = iter(project(context[asked]).chunk(2 * self.layers * len(self.others[asked]), -1))

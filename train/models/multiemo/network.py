@@ -50,17 +50,17 @@ class MultiEMO(nn.Module):
         super().__init__()
         self.published = params.compat == "published"
         self.modalities = [m for m in MODALITIES if m in dims]
-        d = params.dim
+        d, both = params.dim, params.bidirectional and not params.causal
         self.project = nn.ModuleDict({m: nn.Linear(dims[m], d) for m in self.modalities})
         # A learned vector replaces a missing feature, because zeros could be a real feature.
         self.missing = nn.ParameterDict({m: nn.Parameter(torch.zeros(d)) for m in self.modalities})
         self.recurrent = [m for m in self.modalities if m != "text" or params.text_rnn]
-        self.rnn = DialogueRNN(len(self.recurrent), d, params.bidirectional) if self.recurrent else None
-        self.join = nn.ModuleDict({m: nn.Linear(2 * d, d) for m in self.recurrent if params.bidirectional})
+        self.rnn = DialogueRNN(len(self.recurrent), d, both) if self.recurrent else None
+        self.join = nn.ModuleDict({m: nn.Linear(2 * d, d) for m in self.recurrent if both})
         self.multiattn = None
         if params.multiattn:
             self.multiattn = MultiAttn(
-                self.modalities, d, params.heads, params.ffn, params.layers, params.dropout
+                self.modalities, d, params.heads, params.ffn, params.layers, params.dropout, params.causal
             )
         self.joint = nn.Linear(d * len(self.modalities), d)
         self.hidden, self.classify = nn.Linear(d, params.head), nn.Linear(params.head, classes)

@@ -155,14 +155,19 @@ def multiattn(
                 place = (asking.index(m) * p.layers + i) * 2
                 weight, bias = w[f"multiattn.keys.{other}.weight"], w[f"multiattn.keys.{other}.bias"]
                 rows = [slice((place + n) * p.dim, (place + n + 1) * p.dim) for n in (0, 1)]
-                inputs = [c for c, kept in zip(contexts[other], keep[other], strict=True) if kept]
-                keys = [weight[rows[0]] @ c + bias[rows[0]] for c in inputs]
-                values = [weight[rows[1]] @ c + bias[rows[1]] for c in inputs]
+                keys = [weight[rows[0]] @ c + bias[rows[0]] for c in contexts[other]]
+                values = [weight[rows[1]] @ c + bias[rows[1]] for c in contexts[other]]
                 changed = []
-                for x in states:
+                for t, x in enumerate(states):
                     change = torch.zeros_like(x)
-                    if inputs:
-                        answer = attend(linear(w, f"{layer}attend.{j}.query", x), keys, values, p.heads)
+                    seen = [s for s, kept in enumerate(keep[other]) if kept and (s <= t or not p.causal)]
+                    if seen:
+                        answer = attend(
+                            linear(w, f"{layer}attend.{j}.query", x),
+                            [keys[s] for s in seen],
+                            [values[s] for s in seen],
+                            p.heads,
+                        )
                         change = linear(w, f"{layer}attend.{j}.project", answer)
                     changed.append(layer_norm(w, f"{layer}norms.{j}.norm", x + change))
                 states = changed
@@ -204,7 +209,7 @@ def multiemo(w: dict[str, Tensor], batch: Batch, p: Params) -> tuple[Tensor, Ten
                 continue
             k = recurrent.index(m)
             forward = dialogue_rnn(inputs, speakers, chain_weights(rnn, k), padded)
-            if p.bidirectional:
+            if p.bidirectional and not p.causal:
                 weights = chain_weights(rnn, k + len(recurrent))
                 reverse = dialogue_rnn(inputs[::-1], speakers[::-1], weights)[::-1]
                 reverse += [torch.zeros_like(forward[0])] * padded
