@@ -73,13 +73,18 @@ def test_text_without_recurrence_alone():
     agree(params(text_rnn=False), ("text",), batch(LENGTHS, ("text",)))
 
 
+@pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("compat", ["default", "published"])
-def test_dense_layout_of_the_gpu_computes_the_same(monkeypatch, compat):
+def test_dense_layout_of_the_gpu_computes_the_same(monkeypatch, compat, causal):
     def dense(lengths, speakers, padded, dense):
         return Layout(lengths, speakers, padded, dense=True)
 
     monkeypatch.setattr("train.models.multiemo.network.Layout", dense)
-    agree(params(compat=compat), tuple(DIMS), batch(LENGTHS, missing=0.3 if compat == "default" else 0.0))
+    agree(
+        params(compat=compat, causal=causal),
+        tuple(DIMS),
+        batch(LENGTHS, missing=0.3 if compat == "default" else 0.0),
+    )
     agree(params(text_rnn=False), tuple(DIMS), batch(LENGTHS, missing=1.0))
 
 
@@ -181,3 +186,11 @@ def test_same_gradient_every_time_with_deterministic_algorithms():
     finally:
         torch.use_deterministic_algorithms(False)
     assert all(torch.equal(a, b) for a, b in zip(*grads, strict=True))
+
+
+def test_causal_attention_has_no_weight_on_later_turns():
+    shown = model(params(causal=True)).attention(batch([5], missing=0.2))
+    assert len(shown) == 6
+    for weights in shown.values():
+        torch.testing.assert_close(weights.triu(1), torch.zeros_like(weights), rtol=0, atol=0)
+        assert weights.sum(1).max() == pytest.approx(1)
