@@ -46,6 +46,9 @@ GRIDS = {
         Row("logistic regression", ("model.name=logreg",)),
         Row("BC-LSTM", ("model.name=bclstm",), "BC-LSTM"),
         Row("DialogueRNN", ("model.name=dialoguernn",), "DialogueRNN"),
+        Row("DialogueGCN", ("model.name=dialoguegcn",), "DialogueGCN"),
+        Row("MMGCN", ("model.name=mmgcn",), "MMGCN"),
+        Row("M3Net", ("model.name=m3net",)),
         Row("MultiEMO", (MULTIEMO,), "MultiEMO"),
     ),
     "modalities": (

@@ -18,17 +18,18 @@ Window = Annotated[int, Field(ge=0, le=1 << 16)]
 
 
 class Params(ModelParams):
-    """Its knobs.
+    """The section `model`.
 
     Attributes:
-        compat: `published` computes the edge weights, the graph layers and the attention as the authors' code does.
-        dim: size of each direction of the recurrence, and of the graph's layers.
+        compat: `published` computes context, edge weights, graph layers and attention as the authors' code does.
+        dim: the size of each direction of the recurrence, and of the graph's layers.
+        dropout: between the recurrence's layers and before the classifier.
         past: earlier turns that a turn has edges with.
         future: later turns that a turn has edges with.
         relations: what an edge's weights depend on beside past or future: `speaker`, whether both turns have one
             speaker, or `pairs`, as published, the two speakers' numbers.
         parties: speakers that `pairs` tells apart; further ones share the last number.
-        causal: whether a turn reads the past alone.
+        causal: whether a turn's output depends on earlier turns alone.
     """
 
     compat: Literal["default", "published"] = "default"
@@ -50,7 +51,7 @@ class Params(ModelParams):
 
 
 class Model(FusionModel):
-    """Whole dialogues of pooled features."""
+    """DialogueGCN reads whole dialogues of pooled features."""
 
     params = Params
 

@@ -22,7 +22,13 @@ from train.models.dialoguegcn.published import PublishedContext, PublishedGraph,
 
 
 class DialogueGCN(nn.Module):
-    """dims: modality → feature size, modalities in use only; classes: number of labels."""
+    """The DialogueGCN network.
+
+    Args:
+        dims: modality in use → feature size.
+        classes: the number of labels, C.
+        params: the section `model`.
+    """
 
     def __init__(self, dims: Mapping[str, int], classes: int, params: Params) -> None:
         super().__init__()
@@ -47,7 +53,7 @@ class DialogueGCN(nn.Module):
         self.dropout = nn.Dropout(params.dropout)
 
     def forward(self, batch: Batch) -> Output:
-        """Return the logits of the U real utterances, in dialogue-then-turn order."""
+        """Return the logits [U, C] of the U utterances, in dialogue-then-turn order."""
         p, real = self.params, batch.real()
         parts = [
             torch.where(batch.present[m][..., None], batch.features[m], self.missing[m])

@@ -18,13 +18,14 @@ Depth = Annotated[int, Field(ge=1, le=256)]
 
 
 class Params(ModelParams):
-    """Its knobs.
+    """The section `model`.
 
     Attributes:
-        dim: size of each direction of text's recurrence; a node has twice as many numbers.
-        hyper: layers of the hypergraph.
-        high: layers of the graph that keeps differences.
-        causal: whether a turn reads the past alone.
+        dim: the size of each direction of text's recurrence, half that of a node.
+        hyper: the number of layers of the hypergraph.
+        high: the number of layers of the graph that keeps differences.
+        dropout: between the recurrence's layers and before the classifier.
+        causal: whether a turn's output depends on earlier turns alone.
     """
 
     dim: Size = 256
@@ -35,7 +36,7 @@ class Params(ModelParams):
 
 
 class Model(FusionModel):
-    """Whole dialogues of pooled features."""
+    """M3Net reads whole dialogues of pooled features."""
 
     params = Params
 

@@ -19,7 +19,13 @@ from train.models.m3net import Params
 
 
 class M3Net(nn.Module):
-    """dims: modality → feature size, modalities in use only; classes: number of labels."""
+    """The M3Net network.
+
+    Args:
+        dims: modality in use → feature size.
+        classes: the number of labels, C.
+        params: the section `model`.
+    """
 
     def __init__(self, dims: Mapping[str, int], classes: int, params: Params) -> None:
         super().__init__()
@@ -32,7 +38,7 @@ class M3Net(nn.Module):
         self.classify, self.dropout = nn.Linear(2 * size * len(used), classes), nn.Dropout(params.dropout)
 
     def forward(self, batch: Batch) -> Output:
-        """Return the logits of the U real utterances, in dialogue-then-turn order."""
+        """Return the logits [U, C] of the U utterances, in dialogue-then-turn order."""
         nodes, present = self.nodes(batch)
         x = self.enter(nodes)
         y, edges = x.flatten(1, 2), adjacency(present, self.causal)

@@ -16,12 +16,13 @@ if TYPE_CHECKING:
 
 
 class Params(ModelParams):
-    """Its knobs.
+    """The section `model`.
 
     Attributes:
-        dim: size of each direction of text's recurrence, and of the graph's layers; a node has twice as many numbers.
-        depth: graph layers.
-        causal: whether a turn reads the past alone.
+        dim: the size of each direction of text's recurrence and of the graph's layers, half that of a node.
+        depth: the number of graph layers.
+        dropout: between the recurrence's layers, in the graph and before the classifier.
+        causal: whether a turn's output depends on earlier turns alone.
     """
 
     dim: Size = 100
@@ -31,7 +32,7 @@ class Params(ModelParams):
 
 
 class Model(FusionModel):
-    """Whole dialogues of pooled features."""
+    """MMGCN reads whole dialogues of pooled features."""
 
     params = Params
 

@@ -24,7 +24,13 @@ DECAY = 0.5  # λ of GCNII: how the weights of a layer fade with its number
 
 
 class MMGCN(nn.Module):
-    """dims: modality → feature size, modalities in use only; classes: number of labels."""
+    """The MMGCN network.
+
+    Args:
+        dims: modality in use → feature size.
+        classes: the number of labels, C.
+        params: the section `model`.
+    """
 
     def __init__(self, dims: Mapping[str, int], classes: int, params: Params) -> None:
         super().__init__()
@@ -39,7 +45,7 @@ class MMGCN(nn.Module):
         self.dropout = nn.Dropout(params.dropout)
 
     def forward(self, batch: Batch) -> Output:
-        """Return the logits of the U real utterances, in dialogue-then-turn order."""
+        """Return the logits [U, C] of the U utterances, in dialogue-then-turn order."""
         x, present = self.nodes(batch)
         share = propagation(x.flatten(1, 2), adjacency(present, self.causal))
         x = self.dropout(x.flatten(1, 2))

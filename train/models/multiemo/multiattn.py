@@ -157,6 +157,7 @@ class MultiAttn(nn.Module):
         ffn: the inner size of the feed-forward sublayers.
         layers: the number of layers of each stack.
         dropout: in each sublayer.
+        causal: whether a turn attends to no later turn.
     """
 
     def __init__(
