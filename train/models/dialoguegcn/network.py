@@ -18,7 +18,7 @@ from train.layers.masked import masked_softmax
 from train.models.contract import MODALITIES, Batch, Output
 from train.models.dialoguegcn import Params
 from train.models.dialoguegcn.graph import Graph, relations, window
-from train.models.dialoguegcn.published import PublishedContext, PublishedGraph, bounded
+from train.models.dialoguegcn.published import PublishedContext, PublishedGraph
 
 
 class DialogueGCN(nn.Module):
@@ -46,8 +46,8 @@ class DialogueGCN(nn.Module):
             self.graph = Graph(2 * d, d, params)
         self.score = nn.Linear(3 * d, 3 * d, bias=self.published)
         if not self.published:
-            # A turn's product with itself is the largest. From random weights every turn starts near the dialogue's
-            # mean, and some seeds stay there.
+            # So a turn first attends to itself and to turns like it. With random weights all turns first attend to
+            # the dialogue's mean, and some seeds never learn more.
             nn.init.eye_(self.score.weight)
         self.hidden, self.classify = nn.Linear(3 * d, d), nn.Linear(d, classes)
         self.dropout = nn.Dropout(params.dropout)
@@ -70,7 +70,7 @@ class DialogueGCN(nn.Module):
     def attended(self, q: Tensor, sends: Tensor) -> Tensor:
         """Return Σ_j β_tj q_j `[B, T, 3 * dim]`, equations 4–6; sends is `[B, 1, T]` bool."""
         scores = self.score(q) @ q.mT
-        heard = sends.expand_as(scores)
-        if self.params.causal:
-            heard = heard.tril()
-        return masked_softmax(bounded(scores) if self.published else scores, heard) @ q
+        if self.published:
+            scores = torch.tanh(scores)  # so no weight exceeds another by more than a factor of e²
+        keys = sends.expand_as(scores)
+        return masked_softmax(scores, keys.tril() if self.params.causal else keys) @ q

@@ -5,7 +5,6 @@ Held to a recording of github.com/declare-lab/conv-emotion (6128ca2) on PyTorch 
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from pipeline.errors import UserError
@@ -56,9 +55,5 @@ class PublishedGraph(nn.Module):
         to_sender = self.score(x)[..., :turns].mT
         alpha = masked_softmax(to_sender, edges.mT).mT
         h = self.first(x, alpha, relation) + self.first_own(x)
-        return edges.to(h.dtype) @ self.second(h) + self.second_own(h)
-
-
-def bounded(scores: Tensor) -> Tensor:
-    """Return the nodal attention's scores within ±1: no weight exceeds another by more than a factor of e²."""
-    return torch.tanh(scores)
+        out: Tensor = edges.to(h.dtype) @ self.second(h) + self.second_own(h)
+        return out
