@@ -164,3 +164,12 @@ def test_the_published_table_of_turns_has_an_end():
 def test_the_published_graph_cannot_be_causal():
     with pytest.raises(ValidationError, match=r"model\.causal=true needs model\.compat=default"):
         params(compat="published", causal=True)
+
+
+@pytest.mark.parametrize("missing", [0.5, 1.0])
+def test_published_answers_where_features_are_missing(missing):
+    net = network("dialoguegcn", params=params(compat="published", relations="pairs"))
+    logits = net(batch([5, 1, 3], missing=missing)).logits
+    logits.sum().backward()
+    assert torch.isfinite(logits).all()
+    assert all(torch.isfinite(x.grad).all() for x in net.parameters() if x.grad is not None)
