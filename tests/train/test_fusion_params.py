@@ -134,7 +134,7 @@ def test_a_knob_that_the_model_does_not_read_changes_nothing(here, capsys):
     load_run(load())
     train()
     assert (weights.read_bytes(), json.loads(record.read_text())) == before
-    assert before[1]["params"]["model"] == {"name": "bclstm", "dim": 16, "dropout": 0.0}
+    assert before[1]["params"]["model"] == {"name": "bclstm", "dim": 16, "dropout": 0.0, "causal": False}
     said = [line for line in capsys.readouterr().out.splitlines() if "does not read" in line]
     idle = "model.name=bclstm does not read model.heads, model.ffn, model.layers, model.head, loss.mu1"
     assert said[-1] == f"train: {idle}"
