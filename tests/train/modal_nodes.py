@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from tests.train.dialogues import DIMS
 from train.models.contract import MODALITIES, Batch
@@ -11,7 +13,7 @@ from train.models.contract import MODALITIES, Batch
 Node = tuple[str, int]  # modality, turn
 
 
-def nodes(net: nn.Module, data: Batch, b: int) -> tuple[dict[Node, Tensor], set[Node]]:
+def nodes(net: Any, data: Batch, b: int) -> tuple[dict[Node, Tensor], set[Node]]:
     """Return the vector of each node of dialogue `b`, and the nodes that have a feature."""
     turns, vectors, here = int(data.lengths[b]), {}, set()
     for m in [m for m in MODALITIES if m in DIMS]:

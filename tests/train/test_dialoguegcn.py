@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from pydantic import ValidationError
@@ -21,7 +23,7 @@ def params(**changes) -> Params:
     return Params(name="dialoguegcn", **{"dim": 4, "past": 2, "future": 1, "parties": 3, **changes})
 
 
-def dialogue_by_dialogue(net: DialogueGCN, data: Batch, p: Params) -> Tensor:
+def dialogue_by_dialogue(net: Any, data: Batch, p: Params) -> Tensor:
     """Logits [U, C], each turn evaluated by loops over its neighbours."""
     logits = []
     for b, turns in enumerate(data.lengths.tolist()):
@@ -39,7 +41,7 @@ def dialogue_by_dialogue(net: DialogueGCN, data: Batch, p: Params) -> Tensor:
         for t in range(turns):
             heard = [j for j in range(turns) if sends[j] and (j <= t or not p.causal)]
             scores = [q[j] @ net.score.weight @ q[t] for j in heard]
-            shares = torch.stack(scores).softmax(0) if heard else []
+            shares = list(torch.stack(scores).softmax(0)) if heard else []
             mixed = sum(
                 (share * q[j] for share, j in zip(shares, heard, strict=True)), torch.zeros_like(q[t])
             )
@@ -55,7 +57,7 @@ def relation(i: int, t: int, said: list[int], p: Params) -> int:
     return 2 * (p.parties * from_party + to_party) + later
 
 
-def graph(layers: nn.Module, g: Tensor, said: list[int], sends: list[bool], p: Params) -> list[Tensor]:
+def graph(layers: Any, g: Tensor, said: list[int], sends: list[bool], p: Params) -> list[Tensor]:
     """Both layers of the default graph."""
     first, turns = layers.first, len(g)
     near = []
