@@ -44,6 +44,7 @@ GRIDS = {
     "baselines": (
         Row("majority", ("model.name=majority",)),
         Row("logistic regression", ("model.name=logreg",)),
+        Row("logistic regression, ±3 turns", ("model.name=logreg_context", "++model.turns=3")),
         Row("BC-LSTM", ("model.name=bclstm",), "BC-LSTM"),
         Row("DialogueRNN", ("model.name=dialoguernn",), "DialogueRNN"),
         Row("DialogueGCN", ("model.name=dialoguegcn",), "DialogueGCN"),

@@ -110,10 +110,9 @@ def _solutions(
     model: Any, data: Dialogues, train: list[int], val: list[int], epochs: Path | None
 ) -> Iterator[Trained]:
     """Yield a solver's results, one per regularisation strength, selected like epochs."""
-    rows = torch.cat([torch.arange(len(data.labels))[data.rows(unit)] for unit in train])
-    rows = rows[data.labels[rows] >= 0]
+    batches = (data.batch(group) for group in data.groups(train, SCORED))
     done = Trained({}, 0, [])
-    for strength in model.solutions({m: x[rows] for m, x in data.features.items()}, data.labels[rows]):
+    for strength in model.solutions(batches):
         scored = score(model, data, val, torch.device("cpu"))
         ce = score(model, data, train, torch.device("cpu"))["val_ce"]
         row = {

@@ -9,6 +9,7 @@ MODELS: dict[str, str] = {
     "foalnet": "train.models.foalnet",
     "majority": "train.models.majority",
     "logreg": "train.models.logreg",
+    "logreg_context": "train.models.logreg_context",
     "bclstm": "train.models.bclstm",
     "dialoguernn": "train.models.dialoguernn",
     "dialoguegcn": "train.models.dialoguegcn",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
@@ -72,12 +72,11 @@ class Output:
 class Solved(Protocol):
     """A model fitted by a solver instead of gradient descent."""
 
-    def solutions(self, features: Mapping[str, Tensor], labels: Tensor) -> Iterator[float]:
+    def solutions(self, batches: Iterable[Batch]) -> Iterator[float]:
         """Set the weights to one solution after another, and yield the regularisation strength of each.
 
         The caller scores each solution on val, like the epochs of a network, and keeps the best.
 
         Args:
-            features: modality in use → [N, D] of the labelled train utterances.
-            labels: [N] long.
+            batches: the train dialogues. Utterances labelled -1 are context only.
         """

@@ -18,6 +18,6 @@ class Model(FusionModel):
 
     @override
     def network(self, dims: Mapping[str, int], classes: int, params: ModelParams) -> nn.Module:
-        from train.models.logreg.network import LogisticRegression
+        from train.layers.logistic import LogisticRegression
 
-        return LogisticRegression(dims, classes, params)
+        return LogisticRegression(dims, classes, turns=0)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from train.models.contract import Batch, Output
 
@@ -27,8 +27,9 @@ class Majority(nn.Module):
         """Return the same logits [U, C] for each of the U utterances."""
         return Output(logits=self.logits.expand(len(batch.labels), -1))
 
-    def solutions(self, features: Mapping[str, Tensor], labels: Tensor) -> Iterator[float]:
-        """Count the labels [N], and yield once."""
+    def solutions(self, batches: Iterable[Batch]) -> Iterator[float]:
+        """Count the labels of all batches, and yield once."""
+        labels = torch.cat([batch.labels[batch.labels >= 0] for batch in batches])
         # Laplace smoothing: a label that is absent from training gets a small probability instead of 0.
         counts = torch.bincount(labels, minlength=len(self.logits)) + 1
         with torch.no_grad():

@@ -1,0 +1,36 @@
+"""Logistic regression on the concatenated features of a turn and of the turns around it: context without a network."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+from typing_extensions import override
+
+from train.models.declaration import FusionModel, ModelParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Params(ModelParams):
+    """The size of the window.
+
+    Attributes:
+        turns: turns before the own one that are read, and as many after it.
+    """
+
+    turns: Annotated[int, Field(ge=1, le=100)] = 3
+
+
+class Model(FusionModel):
+    """Whole dialogues of pooled features."""
+
+    params = Params
+
+    @override
+    def network(self, dims: Mapping[str, int], classes: int, params: Params) -> nn.Module:
+        from train.layers.logistic import LogisticRegression
+
+        return LogisticRegression(dims, classes, params.turns)
