@@ -45,6 +45,8 @@ GRIDS = {
         Row("majority", ("model.name=majority",)),
         Row("logistic regression", ("model.name=logreg",)),
         Row("logistic regression, ±3 turns", ("model.name=logreg_context", "++model.turns=3")),
+        Row("attention", ("model.name=attention",)),
+        Row("LMF", ("model.name=lmf",)),
         Row("BC-LSTM", ("model.name=bclstm",), "BC-LSTM"),
         Row("DialogueRNN", ("model.name=dialoguernn",), "DialogueRNN"),
         Row("DialogueGCN", ("model.name=dialoguegcn",), "DialogueGCN"),

@@ -10,6 +10,8 @@ MODELS: dict[str, str] = {
     "majority": "train.models.majority",
     "logreg": "train.models.logreg",
     "logreg_context": "train.models.logreg_context",
+    "attention": "train.models.attention",
+    "lmf": "train.models.lmf",
     "bclstm": "train.models.bclstm",
     "dialoguernn": "train.models.dialoguernn",
     "dialoguegcn": "train.models.dialoguegcn",

@@ -1,0 +1,41 @@
+"""LMF, low-rank multimodal fusion (Liu et al., ACL 2018), as MERBench uses it: no context."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+from typing_extensions import override
+
+from pipeline.params import Size
+from train.models.declaration import Dropout, FusionModel, ModelParams
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Params(ModelParams):
+    """Sizes of the network.
+
+    Attributes:
+        dim: size of the hidden vectors and of the fused one.
+        dropout: of the MLPs' inputs.
+        rank: number of products whose weighted sum stands for the full tensor product.
+    """
+
+    dim: Size = 128
+    dropout: Dropout = 0.2
+    rank: Annotated[int, Field(ge=1, le=256)] = 4
+
+
+class Model(FusionModel):
+    """Pooled features, each utterance for itself."""
+
+    params = Params
+
+    @override
+    def network(self, dims: Mapping[str, int], classes: int, params: Params) -> nn.Module:
+        from train.models.lmf.network import LMF
+
+        return LMF(dims, classes, params)
