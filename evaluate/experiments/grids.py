@@ -52,6 +52,7 @@ GRIDS = {
         Row("DialogueGCN", ("model.name=dialoguegcn",), "DialogueGCN"),
         Row("MMGCN", ("model.name=mmgcn",), "MMGCN"),
         Row("M3Net", ("model.name=m3net",)),
+        Row("SDT", ("model.name=sdt",)),
         Row("MultiEMO", (MULTIEMO,), "MultiEMO"),
     ),
     "modalities": (

@@ -17,4 +17,5 @@ MODELS: dict[str, str] = {
     "dialoguegcn": "train.models.dialoguegcn",
     "mmgcn": "train.models.mmgcn",
     "m3net": "train.models.m3net",
+    "sdt": "train.models.sdt",
 }

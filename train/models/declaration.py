@@ -9,9 +9,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from pipeline.params import MODALITIES
+from pipeline.params import MODALITIES, Size
 from pipeline.strict import Strict
 
 if TYPE_CHECKING:
@@ -28,6 +28,24 @@ class ModelParams(Strict):
     """
 
     name: str
+
+
+class HeadsParams(ModelParams):
+    """The section `model` of a model with attention in several heads.
+
+    Attributes:
+        dim: size of the vectors that attend.
+        heads: of each attention; they divide `dim`.
+    """
+
+    dim: Size = 256
+    heads: Size = 4
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> HeadsParams:
+        if self.dim % self.heads:
+            raise ValueError(f"model.dim={self.dim} is not divisible by model.heads={self.heads}")
+        return self
 
 
 class NoLossParams(Strict):

@@ -10,19 +10,17 @@ from typing_extensions import override
 
 from pipeline.params import Positive, Share, Size
 from pipeline.strict import Strict
-from train.models.declaration import Dropout, FusionModel, ModelParams
+from train.models.declaration import Dropout, FusionModel, HeadsParams
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-class Params(ModelParams):
+class Params(HeadsParams):
     """The section `model`.
 
     Attributes:
         compat: `published` also reproduces the authors' code where the default corrects it.
-        dim: the size of every modality's vectors after their projection.
-        heads: the attention heads, a divisor of `dim`.
         ffn: the inner size of MultiAttn's feed-forward sublayers.
         layers: the number of layers of each of MultiAttn's stacks.
         head: the inner size of the classifier.
@@ -35,8 +33,6 @@ class Params(ModelParams):
     """
 
     compat: Literal["default", "published"] = "default"
-    dim: Size = 256
-    heads: Size = 4
     ffn: Size = 1024
     layers: Annotated[int, Field(ge=1, le=256)] = 2
     head: Size = 256
@@ -45,12 +41,6 @@ class Params(ModelParams):
     causal: bool = False
     text_rnn: bool = True
     multiattn: bool = True
-
-    @model_validator(mode="after")
-    def _heads_divide(self) -> Params:
-        if self.dim % self.heads:
-            raise ValueError(f"model.dim={self.dim} is not divisible by model.heads={self.heads}")
-        return self
 
 
 class LossParams(Strict):
