@@ -52,6 +52,7 @@ GRIDS = {
         Row("DialogueGCN", ("model.name=dialoguegcn",), "DialogueGCN"),
         Row("MMGCN", ("model.name=mmgcn",), "MMGCN"),
         Row("M3Net", ("model.name=m3net",)),
+        Row("QMNN", ("model.name=qmnn",), "QMNN"),
         Row("SDT", ("model.name=sdt",)),
         Row("MultiEMO", (MULTIEMO,), "MultiEMO"),
     ),

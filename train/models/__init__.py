@@ -17,5 +17,6 @@ MODELS: dict[str, str] = {
     "dialoguegcn": "train.models.dialoguegcn",
     "mmgcn": "train.models.mmgcn",
     "m3net": "train.models.m3net",
+    "qmnn": "train.models.qmnn",
     "sdt": "train.models.sdt",
 }
