@@ -17,6 +17,8 @@ MODELS: dict[str, str] = {
     "dialoguegcn": "train.models.dialoguegcn",
     "mmgcn": "train.models.mmgcn",
     "m3net": "train.models.m3net",
+    "iterative": "train.models.iterative",
     "qmnn": "train.models.qmnn",
+    "mvn_utterance": "train.models.mvn_utterance",
     "sdt": "train.models.sdt",
 }

@@ -1,0 +1,66 @@
+"""After IterativeERC (Lu et al., COLING 2020): a reduction. The paper's code and sizes are not public.
+
+u = Linear of the modalities, one vector for each utterance
+p⁰ = softmax(Linear(u))
+h = bidirectional GRU over the dialogue of [u; E p^{k−1}]
+p^k = softmax(W h) for the rounds k = 1 … K, all with the same weights
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from train.layers.joined import Joined
+from train.models.contract import Batch, Output
+from train.models.iterative import Params
+
+
+@dataclass(kw_only=True)
+class Rounds(Output):
+    """What the loss reads beside the logits, which are the last round's."""
+
+    rounds: list[Tensor]  # K + 1 logits [U, C]
+
+
+class Iterative(nn.Module):
+    """The network.
+
+    Args:
+        dims: modality → feature size, modalities in use only.
+        classes: number of labels.
+        params: sizes and rounds.
+    """
+
+    def __init__(self, dims: Mapping[str, int], classes: int, params: Params) -> None:
+        super().__init__()
+        d, self.count = params.dim, params.rounds
+        self.joined, self.first = Joined(dims, d), nn.Linear(d, classes)
+        self.emotions = nn.Linear(classes, d, bias=False)
+        self.gru = nn.GRU(2 * d, d, batch_first=True, bidirectional=True)
+        self.classify, self.dropout = nn.Linear(2 * d, classes), nn.Dropout(params.dropout)
+
+    def forward(self, batch: Batch) -> Rounds:
+        """Return every round's logits of the U real utterances, in dialogue-then-turn order."""
+        utterances = self.dropout(self.joined(batch))
+        rounds = [self.first(utterances)]
+        for _ in range(self.count):
+            felt = self.emotions(rounds[-1].softmax(-1))
+            # Packed: the reverse direction begins at each dialogue's own last turn, not in the padding.
+            packed = pack_padded_sequence(
+                torch.cat([utterances, felt.to(utterances.dtype)], -1),
+                batch.lengths,
+                batch_first=True,
+                enforce_sorted=False,
+            )
+            states, _ = pad_packed_sequence(
+                self.gru(packed)[0], batch_first=True, total_length=utterances.shape[1]
+            )
+            rounds.append(self.classify(self.dropout(states)))
+        real = batch.real()
+        answers = [logits[real] for logits in rounds]
+        return Rounds(logits=answers[-1], rounds=answers)
