@@ -156,6 +156,8 @@ class TrainParams(Strict):
         weight_decay: of the optimiser.
         plateau: when to reduce the learning rate.
         ema_epochs: epochs over which the evaluated weights are averaged; 0: no average.
+        modality_dropout: the probability with which each modality of a train utterance is set missing, drawn anew in
+            each epoch. An utterance never loses all modalities. 0: off.
         precision: of the computation.
         threads: CPU threads; another number changes the last digits.
         keep_epochs: whether to keep every epoch's weights, for `evaluate.oracle_test`.
@@ -177,6 +179,7 @@ class TrainParams(Strict):
     weight_decay: Annotated[float, Field(ge=0)] = 1e-5
     plateau: Plateau = Plateau()
     ema_epochs: Annotated[float, Field(ge=0)] = 1.5
+    modality_dropout: Share = 0.0
     precision: Literal["fp32", "bf16"] = "fp32"
     threads: Count = 1
     keep_epochs: bool = False

@@ -210,7 +210,7 @@ def corpus(tmp_path, monkeypatch):
 
 @every
 def test_the_same_seed_gives_the_same_bytes_stopped_or_not(name, corpus):
-    params = small.params(model={"name": name, "dropout": 0.3}, train={"epochs": 3})
+    params = small.params(model={"name": name, "dropout": 0.3}, train={"epochs": 3, "modality_dropout": 0.3})
     data = read(params)
 
     def trained(seed: int, state: Path) -> str:

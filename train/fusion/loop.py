@@ -26,6 +26,7 @@ from pipeline.tables.schema import LABELS
 from train.checkpoint import read_state, write_state, write_weights
 from train.data.corpus import Corpus
 from train.data.dialogues import Dialogues
+from train.data.missing import drawn
 from train.fusion.build import build
 from train.fusion.params import fusion
 from train.models.contract import Solved
@@ -63,7 +64,7 @@ def fit(
     generator = seed_everything(seed, params.train.threads)
     model, criterion = build(fusion(params), data.dims, data.class_counts())
     if isinstance(model, Solved) and isinstance(data, Dialogues):
-        yield from _solutions(model, data, train, val, epochs)
+        yield from _solutions(model, data, train, val, params.train, generator, epochs)
         return
     model.to(device)
     criterion.to(device)
@@ -107,14 +108,16 @@ def fit(
 
 
 def _solutions(
-    model: Any, data: Dialogues, train: list[int], val: list[int], epochs: Path | None
-) -> Iterator[Trained]:
+    model: Any, data: Dialogues, train: list[int], val: list[int], knobs: TrainParams, generator: torch.Generator,
+    epochs: Path | None,
+) -> Iterator[Trained]:  # fmt: skip
     """Yield a solver's results, one per regularisation strength, selected like epochs."""
-    batches = (data.batch(group) for group in data.groups(train, SCORED))
+    cpu = torch.device("cpu")
+    batches = (_drawn(data, group, knobs, generator, cpu) for group in data.groups(train, SCORED))
     done = Trained({}, 0, [])
     for strength in model.solutions(batches):
-        scored = score(model, data, val, torch.device("cpu"))
-        ce = score(model, data, train, torch.device("cpu"))["val_ce"]
+        scored = score(model, data, val, cpu)
+        ce = score(model, data, train, cpu)["val_ce"]
         row = {
             "epoch": len(done.history) + 1,
             "strength": strength,
@@ -155,7 +158,7 @@ def _epoch(
     sums: dict[str, float] = {}
     seen = 0
     for group in data.groups(chosen, knobs.batch_size, generator):
-        batch = data.batch(group, device)
+        batch = _drawn(data, group, knobs, generator, device)
         with torch.autocast(device.type, torch.bfloat16, enabled=knobs.precision == "bf16"):
             parts = criterion(model(batch), batch.labels)
         if not torch.isfinite(parts["total"]):
@@ -176,6 +179,17 @@ def _epoch(
         for name, value in parts.items():
             sums[name] = sums.get(name, 0.0) + value.item() * count
     return {f"train_{'loss' if k == 'total' else k}": v / seen for k, v in sums.items()}
+
+
+def _drawn(
+    data: Corpus, group: list[int], knobs: TrainParams, generator: torch.Generator, device: torch.device
+) -> Any:
+    """Return a train batch of the units, with modalities set missing by `train.modality_dropout`."""
+    batch = data.batch(group, device)
+    if not knobs.modality_dropout:
+        return batch
+    numbers = torch.rand(len(batch.present), len(batch.labels), generator=generator)
+    return drawn(batch, knobs.modality_dropout, numbers)
 
 
 def labelled(data: Corpus, split: str) -> list[int]:
