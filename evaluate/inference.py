@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,9 +11,7 @@ from torch import Tensor, nn
 
 from pipeline.errors import UserError
 from train.data.corpus import Corpus
-from train.models.contract import Batch, FrameBatch
-
-B = TypeVar("B", Batch, FrameBatch)
+from train.data.missing import B, without
 
 BATCH = 64  # units; a prediction does not depend on it
 # Rows of a padded batch: a dialogue of thousands of turns must not pad 63 others to its length.
@@ -23,7 +20,12 @@ PADDED = 64 * 256
 
 @torch.no_grad()
 def probabilities(
-    model: nn.Module, data: Corpus, device: torch.device, hidden: str | None = None, temperature: float = 1.0
+    model: nn.Module,
+    data: Corpus,
+    device: torch.device,
+    change: Callable[[Any], Any] | None = None,
+    temperature: float = 1.0,
+    split: str | None = None,
 ) -> np.ndarray:
     """Return calibrated probabilities `[N, C]`, one row per row of the dataset.
 
@@ -31,19 +33,20 @@ def probabilities(
         model: the network.
         data: the dataset.
         device: where to compute.
-        hidden: a modality to treat as missing in every utterance.
+        change: a function of each batch before the network reads it, such as `hide`.
         temperature: divides the logits (train/calibration.py).
+        split: the split to predict, or None for all. The rows of other splits are 0.
 
     Raises:
         UserError: a probability is not finite.
     """
-    out = torch.empty(len(data.utterances), len(data.label_names))
+    out = torch.zeros(len(data.utterances), len(data.label_names))
     model.eval()
-    for group in data.groups(data.units(), BATCH):
+    for group in data.groups(data.units(split), BATCH):
         for part in _cut(data, group):
             batch = data.batch(part, device)
-            if hidden is not None:
-                batch = hide(batch, hidden)
+            if change is not None:
+                batch = change(batch)
             out[batch.indices] = (model(batch).logits.float() / temperature).softmax(1).cpu()
     if not (finite := out.isfinite().all(1)).all():
         first = data.utterances[int((~finite).nonzero()[0])].utterance
@@ -90,7 +93,4 @@ def _cut(data: Corpus, group: Sequence[int]) -> Iterator[list[int]]:
 
 def hide(batch: B, modality: str) -> B:
     """Return the batch with `modality` marked as missing in every utterance."""
-    features, present = dict(batch.features), dict(batch.present)
-    features[modality] = torch.zeros_like(features[modality])
-    present[modality] = torch.zeros_like(present[modality])
-    return dataclasses.replace(batch, features=features, present=present)
+    return without(batch, {modality: torch.ones_like(batch.labels, dtype=torch.bool)})

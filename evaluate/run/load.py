@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -34,18 +35,10 @@ def load_run(params: Params, models: Path = MODELS) -> Run:
     Raises:
         UserError: a model is missing, damaged, or trained with different params.
     """
-    data, chosen = read(params), fusion(params)
+    data = read(params)
     predictions, oracle, history, best = [], [], {}, {}
-    for seed in range(params.train.seed, params.train.seed + params.train.seeds):
+    for seed, record, model in trained(params, data, models):
         folder = models / f"seed{seed}"
-        weights, record = read_model(folder)
-        _same_params(params, chosen, record, folder)
-        if record.dims != data.dims:
-            raise UserError(
-                f"{folder}/model.json: trained on features of sizes {_sizes(record.dims)}, but the feature "
-                f"files have {_sizes(data.dims)}; run `dvc repro train`"
-            )
-        model = restored(folder, weights, chosen, data.dims, data.class_counts())
         predictions.append(_predict(model, data, record, seed == params.train.seed))
         history[seed] = _history(folder / "history.csv", record.best_epoch)
         best[seed] = record.best_epoch
@@ -63,6 +56,25 @@ def load_run(params: Params, models: Path = MODELS) -> Run:
         dropped=data.dropped,
         oracle=oracle,
     )
+
+
+def trained(params: Params, data: Corpus, models: Path = MODELS) -> Iterator[tuple[int, Record, nn.Module]]:
+    """Yield each seed with its model's record and network, on the CPU.
+
+    Raises:
+        UserError: a model is missing, damaged, or trained with different params.
+    """
+    chosen = fusion(params)
+    for seed in range(params.train.seed, params.train.seed + params.train.seeds):
+        folder = models / f"seed{seed}"
+        weights, record = read_model(folder)
+        _same_params(params, chosen, record, folder)
+        if record.dims != data.dims:
+            raise UserError(
+                f"{folder}/model.json: trained on features of sizes {_sizes(record.dims)}, but the feature "
+                f"files have {_sizes(data.dims)}; run `dvc repro train`"
+            )
+        yield seed, record, restored(folder, weights, chosen, data.dims, data.class_counts())
 
 
 def _sizes(dims: Mapping[str, int]) -> str:
@@ -116,7 +128,10 @@ def _predict(model: nn.Module, data: Corpus, record: Record, shown: bool) -> Pre
     return Prediction(
         seed=record.seed,
         probabilities=predict.probabilities(model, data, device, temperature=heat),
-        without={m: predict.probabilities(model, data, device, m, heat) for m in hidden},
+        without={
+            m: predict.probabilities(model, data, device, partial(predict.hide, modality=m), heat)
+            for m in hidden
+        },
         temperature=heat,
         attention=_attention(model, data, device) if shown else None,
     )

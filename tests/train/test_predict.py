@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -68,12 +70,20 @@ def test_one_long_dialogue_does_not_pad_the_others_to_its_length(trained, monkey
 
 def test_hiding_a_modality_leaves_nothing_of_it(trained):
     model, data = trained
-    hidden = probabilities(model, data, CPU, hidden="audio")
+    without_audio = partial(hide, modality="audio")
+    hidden = probabilities(model, data, CPU, without_audio)
     data.features["audio"] += 5.0
-    assert np.array_equal(hidden, probabilities(model, data, CPU, hidden="audio"))
+    assert np.array_equal(hidden, probabilities(model, data, CPU, without_audio))
     batch = hide(data.batch([0]), "audio")
     assert not batch.present["audio"].any()
     assert not batch.features["audio"].any()
+
+
+def test_the_others_splits_rows_are_left_out_where_one_is_asked_for(trained):
+    whole, test = probabilities(*trained, CPU), probabilities(*trained, CPU, split="test")
+    of_test = trained[1].split == "test"
+    assert np.allclose(test[of_test], whole[of_test], atol=1e-6)
+    assert not test[~of_test].any()
 
 
 def test_attention_weights_sum_to_one_over_what_can_be_heard(trained):

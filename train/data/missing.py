@@ -25,7 +25,7 @@ def drawn(batch: B, rate: float, numbers: Tensor) -> B:
         rate: from 0 to 1.
         numbers: [M, U], uniform from 0 to 1, modalities in the order of `batch.present`.
     """
-    lost = lose(torch.stack([_has(batch, m) for m in batch.present]), numbers.to(batch.labels.device), rate)
+    lost = lose(torch.stack([has(batch, m) for m in batch.present]), numbers.to(batch.labels.device), rate)
     return without(batch, dict(zip(batch.present, lost, strict=True)))
 
 
@@ -61,7 +61,7 @@ def without(batch: B, lost: Mapping[str, Tensor]) -> B:
     return dataclasses.replace(batch, features=features, present=present)
 
 
-def _has(batch: Batch | FrameBatch, modality: str) -> Tensor:
+def has(batch: Batch | FrameBatch, modality: str) -> Tensor:
     """Return which utterances have a modality, [U] bool."""
     present = batch.present[modality]
     return present[batch.real()] if isinstance(batch, Batch) else present.any(1)

@@ -1,0 +1,221 @@
+"""How well trained models answer on test when modalities are missing.
+
+    python -m evaluate.experiments.missing                         # the models in models/, as a Markdown table
+    python -m evaluate.experiments.missing --json without.json     # and all four scores, unrounded, in a file
+    python -m evaluate.experiments.missing --beside without.json   # with the figures of another run
+
+The first rows are the subsets of the modalities in use: the others are hidden in all test dialogues. The last rows are
+rates from .1 to .5: each modality of each turn is missing with this probability, but never all that a turn has, as in
+`train.modality_dropout`. Each rate is drawn ten times, by the seeds 0 to 9. A figure is the mean over the models' seeds
+and the draws; its 95% interval is a bootstrap over the test dialogues. `lost` is the share of the test features that a
+row hides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial, reduce
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from evaluate.inference import BATCH, hide, probabilities
+from evaluate.run.load import trained
+from evaluate.run.metrics import METRICS, intervals, scores
+from pipeline.command import parser
+from pipeline.disk import write_text
+from pipeline.env import device as pick_device
+from pipeline.errors import UserError, entry
+from pipeline.params import Params, load
+from pipeline.settings import read_yaml
+from pipeline.strict import Strict, validate
+from train.data.corpus import Corpus
+from train.data.missing import drawn, has
+from train.fusion.build import read
+
+RATES = (0.1, 0.2, 0.3, 0.4, 0.5)
+DRAWS = 10
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What a row hides: a change of the test batches, or one for each draw."""
+
+    title: str
+    changes: tuple[Callable[[Any], Any], ...]
+
+
+class Score(Strict):
+    """A score's mean and the ends of its 95% interval, None where one dialogue leaves nothing to resample."""
+
+    mean: float
+    low: float | None
+    high: float | None
+
+
+class Row(Strict):
+    """The scores under one condition."""
+
+    title: str
+    lost: float
+    weighted_f1: Score
+    macro_f1: Score
+    accuracy: Score
+    unweighted_accuracy: Score
+
+
+class Measured(Strict):
+    """All rows of the models of one run; what `--json` writes."""
+
+    model: str
+    modality_dropout: float
+    utterances: int
+    rows: list[Row]
+
+
+def conditions(modalities: Sequence[str], count: int) -> list[Condition]:
+    """Return the subsets of the modalities, the largest first, and the rates.
+
+    Args:
+        modalities: those in use.
+        count: utterances of the corpus.
+    """
+    subsets = [
+        Condition("+".join(shown), (partial(_hide, hidden=[m for m in modalities if m not in shown]),))
+        for size in range(len(modalities), 0, -1)
+        for shown in combinations(modalities, size)
+    ]
+    draws = [
+        torch.rand(len(modalities), count, generator=torch.Generator().manual_seed(draw))
+        for draw in range(DRAWS)
+    ]
+    rates = [
+        Condition(f"each missing at {rate}", tuple(partial(_lose, rate=rate, numbers=x) for x in draws))
+        for rate in RATES
+    ]
+    return [*subsets, *rates]
+
+
+def measure(params: Params) -> Measured:
+    """Score the models of params under every condition.
+
+    Raises:
+        UserError: a model is missing, damaged or trained with other params; fewer than two modalities are in use; no
+            test utterance has a label.
+    """
+    data, device = read(params), pick_device()
+    if len(data.dims) < 2:
+        raise UserError(
+            f"model.name={params.model.name} has {' and '.join(data.dims)} alone, of which nothing can be missing; "
+            "name a stream of another modality under train.streams"
+        )
+    labels = data.labels.numpy()
+    rows = np.flatnonzero((data.split == "test") & (labels >= 0))
+    if not len(rows):
+        raise UserError("data/labels.csv: no test utterance has a label, so there is nothing to score")
+    found: dict[Condition, list[np.ndarray]] = {
+        condition: [] for condition in conditions(list(data.dims), len(labels))
+    }
+    for _, _, model in trained(params, data):
+        model.to(device)
+        for condition, guesses in found.items():
+            for change in condition.changes:
+                answers = probabilities(model, data, device, change, split="test")
+                guesses.append(answers[rows].argmax(axis=1))
+    dialogues = np.array([data.utterances[i].dialogue for i in rows])
+    return Measured(
+        model=params.model.name,
+        modality_dropout=params.train.modality_dropout,
+        utterances=len(rows),
+        rows=[
+            Row(
+                title=condition.title,
+                lost=_lost(data, condition),
+                **_scores(labels[rows], np.array(guesses), dialogues, params),
+            )
+            for condition, guesses in found.items()
+        ],
+    )
+
+
+def render(*runs: Measured) -> str:
+    """Return a Markdown table of weighted F1 in points, two columns for each run."""
+    lines = [["at test", "lost"]]
+    for run in runs:
+        lines[0] += [f"{run.model}, modality dropout {run.modality_dropout:g}", "95% interval"]
+    lines.append(["---"] * len(lines[0]))
+    for rows in zip(*(run.rows for run in runs), strict=True):
+        cells = [rows[0].title, f"{100 * rows[0].lost:.0f}%"]
+        for score in (row.weighted_f1 for row in rows):
+            ends = [f"{100 * end:.2f}" for end in (score.low, score.high) if end is not None]
+            cells += [f"{100 * score.mean:.2f}", " to ".join(ends)]
+        lines.append(cells)
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
+
+
+def other(path: Path, run: Measured) -> Measured:
+    """Read what `--json` wrote of another run.
+
+    Raises:
+        UserError: the file is missing or damaged, or of other test utterances or modalities than `run`.
+    """
+    found = validate(Measured, read_yaml(path), path)
+    titles = [[row.title for row in one.rows] for one in (found, run)]
+    if titles[0] != titles[1] or found.utterances != run.utterances:
+        raise UserError(
+            f"{path}: measured on {found.utterances} test utterances with {titles[0][0]}, the models here on "
+            f"{run.utterances} with {titles[1][0]}; measure both on the same corpus and streams"
+        )
+    return found
+
+
+def _hide(batch: Any, hidden: Sequence[str]) -> Any:
+    return reduce(hide, hidden, batch)
+
+
+def _lose(batch: Any, rate: float, numbers: torch.Tensor) -> Any:
+    return drawn(batch, rate, numbers[:, batch.indices])
+
+
+def _lost(data: Corpus, condition: Condition) -> float:
+    """Return the share of the test features that a condition hides, the mean over its draws."""
+
+    def features(batch: Any) -> int:
+        return sum(int(has(batch, m).sum()) for m in batch.present)
+
+    batches = [data.batch(group) for group in data.groups(data.units("test"), BATCH)]
+    left = [sum(features(change(batch)) for batch in batches) for change in condition.changes]
+    return 1 - float(np.mean(left)) / sum(features(batch) for batch in batches)
+
+
+def _scores(
+    truth: np.ndarray, predicted: np.ndarray, dialogues: np.ndarray, params: Params
+) -> dict[str, Score]:
+    """Return each of `METRICS` of label numbers [n] and, for each seed and draw, predicted ones [S, n]."""
+    each = [scores(truth, guess, len(params.corpus.labels)) for guess in predicted]
+    ends = intervals(truth, predicted, dialogues, params.evaluate.bootstrap)
+    found = {}
+    for metric in METRICS:
+        low, high = (None, None) if ends is None else ends[metric]
+        found[metric] = Score(mean=float(np.mean([one[metric] for one in each])), low=low, high=high)
+    return found
+
+
+def main() -> None:
+    """Print the table."""
+    line = parser("evaluate.experiments.missing", __doc__)
+    line.add_argument("--json", type=Path, metavar="FILE", help="write all scores there")
+    line.add_argument("--beside", type=Path, metavar="FILE", help="what --json wrote of another run")
+    words = line.parse_args()
+    run = measure(load())
+    print(render(run) if words.beside is None else render(run, other(words.beside, run)), end="")
+    if words.json is not None:
+        write_text(words.json, run.model_dump_json(indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    entry(main)
