@@ -20,12 +20,14 @@ class Row:
         changes: params that the experiment changes, as Hydra overrides.
         published: the system's name in published.csv; empty if nothing was published.
         needs: modalities that must have a stream; otherwise the row is left out.
+        cited: why the system is not run; the row shows its published figure only.
     """
 
     title: str
     changes: tuple[str, ...] = ()
     published: str = ""
     needs: tuple[str, ...] = ()
+    cited: str = ""
 
 
 def _only(*modalities: str) -> tuple[str, ...]:
@@ -56,6 +58,7 @@ GRIDS = {
         Row("QMNN", ("model.name=qmnn",), "QMNN"),
         Row("MVN, utterance view (reduction)", ("model.name=mvn_utterance", "++model.turns=10"), "MVN"),
         Row("SDT", ("model.name=sdt",)),
+        Row("UniMSE", published="UniMSE", cited="trains T5 on four corpora at once with its own labels"),
         Row("MultiEMO", (MULTIEMO,), "MultiEMO"),
     ),
     "modalities": (
@@ -117,7 +120,8 @@ def rows(grid: str, params: Params) -> tuple[Row, ...]:
     there = set(params.train.streams.in_use())
     values = params.model_dump()
     kept: dict[tuple[tuple[str, Any], ...], Row] = {}
-    fitting = [row for row in GRIDS[grid] if there.issuperset(row.needs) and there - _dropped(row)]
+    run = [row for row in GRIDS[grid] if not row.cited]
+    fitting = [row for row in run if there.issuperset(row.needs) and there - _dropped(row)]
     keys = {key for row in fitting for key, _ in map(_change, row.changes)}
     for row in reversed(fitting):  # of duplicate runs keep the last, the full model
         changed = {key: _value(values, key) for key in keys} | dict(map(_change, row.changes))

@@ -110,7 +110,19 @@ def collect(grid: str) -> pd.DataFrame:
     runs = {row.title: found[experiment(grid, row)] for row in shown}
     table = table_of(runs, shown[-1].title)
     table["published"] = [known.get(row.published, np.nan) for row in shown]
-    return table
+    return with_cited(table, grid, known)
+
+
+def with_cited(table: pd.DataFrame, grid: str, known: Mapping[str, float]) -> pd.DataFrame:
+    """Return the table with the systems that are not run before its last row, where `known` has their figures."""
+    cited = [
+        {"row": row.title, "seeds": 0, "published": known[row.published], "cited": row.cited}
+        for row in GRIDS[grid]
+        if row.cited and row.published in known
+    ]
+    if not cited:
+        return table
+    return pd.concat([table.iloc[:-1], pd.DataFrame(cited), table.iloc[-1:]], ignore_index=True)
 
 
 def compare(names: Sequence[str], against: str) -> pd.DataFrame:
@@ -173,6 +185,10 @@ def render(table: pd.DataFrame, form: str, published_metric: str = "weighted F1"
             why = f"no result: {record['failed']}"
             cells.append(why.replace("|", r"\|") if form == "markdown" else _tex(why))
             body_rows.append(cells + [""] * (len(head) - 2))
+            continue
+        if isinstance(record.get("cited"), str):
+            cells += [f"not run: {record['cited']}", "", "", "", f"{record['published']:.2f}", ""]
+            body_rows.append(cells)
             continue
         for metric in METRICS:
             sd = record[f"{metric}_sd"]

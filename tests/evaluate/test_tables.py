@@ -149,3 +149,25 @@ def test_a_grid_has_published_figures_where_there_are_any(results, monkeypatch, 
     assert len(set(names)) == len(names)
     if grid == "baselines":
         assert table.loc["BC-LSTM", "published"] == 55.9
+
+
+def test_a_system_that_is_not_run_says_why_beside_its_figure(results, monkeypatch, capsys):
+    for row in tables.GRIDS["baselines"]:
+        if not row.cited:
+            results[tables.experiment("baselines", row)] = results["weak"]
+    for preset, figure in (("meld", "65.51"), ("iemocap", "70.66"), ("demo", None)):
+        settings = params.load(Path(f"presets/{preset}.yaml"))
+        monkeypatch.setattr(tables, "load", lambda settings=settings: settings)
+        lines = run(monkeypatch, capsys, "show", "baselines").splitlines()
+        cited = [line for line in lines if line.startswith("| UniMSE |")]
+        assert len(cited) == (figure is not None)
+        if figure is not None:
+            assert cited[0] == lines[-2]
+            reason = "trains T5 on four corpora at once with its own labels"
+            assert cited[0] == f"| UniMSE | not run: {reason} |  |  |  | {figure} |  |"
+            assert "UniMSE & not run: " in run(monkeypatch, capsys, "show", "baselines", "--format", "latex")
+    queued = {}
+    monkeypatch.setattr(tables, "enqueue", queued.update)
+    tables.queue("baselines", 1)
+    assert "baselines-unimse" not in queued
+    assert "baselines-after-iterativeerc-reduction" in queued

@@ -41,7 +41,7 @@ def titles(grid: str) -> list[str]:
 
 @pytest.mark.parametrize("grid", sorted(GRIDS))
 def test_three_modalities_have_every_row(settings: Path, grid: str) -> None:
-    assert titles(grid) == [row.title for row in GRIDS[grid]]
+    assert titles(grid) == [row.title for row in GRIDS[grid] if not row.cited]
 
 
 def test_two_modalities_have_their_rows_once(settings: Path) -> None:
