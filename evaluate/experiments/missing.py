@@ -1,14 +1,14 @@
-"""How well trained models answer on test when modalities are missing.
+"""Score trained models on test while modalities are missing.
 
     python -m evaluate.experiments.missing                         # the models in models/, as a Markdown table
     python -m evaluate.experiments.missing --json without.json     # and all four scores, unrounded, in a file
     python -m evaluate.experiments.missing --beside without.json   # with the figures of another run
 
-The first rows are the subsets of the modalities in use: the others are hidden in all test dialogues. The last rows are
-rates from .1 to .5: each modality of each turn is missing with this probability, but never all that a turn has, as in
-`train.modality_dropout`. Each rate is drawn ten times, by the seeds 0 to 9. A figure is the mean over the models' seeds
-and the draws; its 95% interval is a bootstrap over the test dialogues. `lost` is the share of the test features that a
-row hides.
+The first rows are the subsets of the modalities in use: the other modalities are missing in all test dialogues. The
+last rows are rates from .1 to .5: each modality of each turn is missing with this probability, but a turn keeps at
+least one modality, as in `train.modality_dropout`. Each rate is drawn ten times, with the seeds 0 to 9. A score is the
+mean over the models' seeds and the draws. Its 95% interval is a bootstrap over the test dialogues. `lost` is the share
+of the test features that are missing.
 """
 
 from __future__ import annotations
@@ -43,14 +43,19 @@ DRAWS = 10
 
 @dataclass(frozen=True)
 class Condition:
-    """What a row hides: a change of the test batches, or one for each draw."""
+    """The features that are missing in a row of the table.
+
+    Attributes:
+        title: the name of the row.
+        changes: functions that set the features of a batch missing, one per draw.
+    """
 
     title: str
     changes: tuple[Callable[[Any], Any], ...]
 
 
 class Score(Strict):
-    """A score's mean and the ends of its 95% interval, None where one dialogue leaves nothing to resample."""
+    """The mean of a score and its 95% interval, which is None if there is only one test dialogue."""
 
     mean: float
     low: float | None
@@ -58,7 +63,7 @@ class Score(Strict):
 
 
 class Row(Strict):
-    """The scores under one condition."""
+    """The scores under one condition, and the share of the test features that are missing."""
 
     title: str
     lost: float
@@ -69,7 +74,7 @@ class Row(Strict):
 
 
 class Measured(Strict):
-    """All rows of the models of one run; what `--json` writes."""
+    """The table of one run, as `--json` writes it."""
 
     model: str
     modality_dropout: float
@@ -81,8 +86,8 @@ def conditions(modalities: Sequence[str], count: int) -> list[Condition]:
     """Return the subsets of the modalities, the largest first, and the rates.
 
     Args:
-        modalities: those in use.
-        count: utterances of the corpus.
+        modalities: the modalities in use.
+        count: the number of utterances in the corpus.
     """
     subsets = [
         Condition("+".join(shown), (partial(_hide, hidden=[m for m in modalities if m not in shown]),))
@@ -110,13 +115,13 @@ def measure(params: Params) -> Measured:
     data, device = read(params), pick_device()
     if len(data.dims) < 2:
         raise UserError(
-            f"model.name={params.model.name} has {' and '.join(data.dims)} alone, of which nothing can be missing; "
-            "name a stream of another modality under train.streams"
+            f"model.name={params.model.name} reads {' and '.join(data.dims)} only; missing modalities need at least "
+            "two: name a stream of another modality under train.streams"
         )
     labels = data.labels.numpy()
     rows = np.flatnonzero((data.split == "test") & (labels >= 0))
     if not len(rows):
-        raise UserError("data/labels.csv: no test utterance has a label, so there is nothing to score")
+        raise UserError("data/labels.csv: no test utterance has a label; add labels or change train.fold")
     found: dict[Condition, list[np.ndarray]] = {
         condition: [] for condition in conditions(list(data.dims), len(labels))
     }
@@ -143,7 +148,7 @@ def measure(params: Params) -> Measured:
 
 
 def render(*runs: Measured) -> str:
-    """Return a Markdown table of weighted F1 in points, two columns for each run."""
+    """Return a Markdown table of weighted F1 in percent, with two columns per run."""
     lines = [["at test", "lost"]]
     for run in runs:
         lines[0] += [f"{run.model}, modality dropout {run.modality_dropout:g}", "95% interval"]
@@ -158,10 +163,10 @@ def render(*runs: Measured) -> str:
 
 
 def other(path: Path, run: Measured) -> Measured:
-    """Read what `--json` wrote of another run.
+    """Read the table of another run.
 
     Raises:
-        UserError: the file is missing or damaged, or of other test utterances or modalities than `run`.
+        UserError: the file is missing or damaged, or its test utterances or modalities are not those of `run`.
     """
     found = validate(Measured, read_yaml(path), path)
     titles = [[row.title for row in one.rows] for one in (found, run)]
@@ -182,7 +187,7 @@ def _lose(batch: Any, rate: float, numbers: torch.Tensor) -> Any:
 
 
 def _lost(data: Corpus, condition: Condition) -> float:
-    """Return the share of the test features that a condition hides, the mean over its draws."""
+    """Return the share of the test features that are missing under a condition, the mean over its draws."""
 
     def features(batch: Any) -> int:
         return sum(int(has(batch, m).sum()) for m in batch.present)
@@ -195,7 +200,7 @@ def _lost(data: Corpus, condition: Condition) -> float:
 def _scores(
     truth: np.ndarray, predicted: np.ndarray, dialogues: np.ndarray, params: Params
 ) -> dict[str, Score]:
-    """Return each of `METRICS` of label numbers [n] and, for each seed and draw, predicted ones [S, n]."""
+    """Return each of `METRICS` for true labels [n] and predicted labels [S, n] of the seeds and draws."""
     each = [scores(truth, guess, len(params.corpus.labels)) for guess in predicted]
     ends = intervals(truth, predicted, dialogues, params.evaluate.bootstrap)
     found = {}
@@ -208,8 +213,10 @@ def _scores(
 def main() -> None:
     """Print the table."""
     line = parser("evaluate.experiments.missing", __doc__)
-    line.add_argument("--json", type=Path, metavar="FILE", help="write all scores there")
-    line.add_argument("--beside", type=Path, metavar="FILE", help="what --json wrote of another run")
+    line.add_argument("--json", type=Path, metavar="FILE", help="write all scores to this file")
+    line.add_argument(
+        "--beside", type=Path, metavar="FILE", help="the file that --json wrote for another run"
+    )
     words = line.parse_args()
     run = measure(load())
     print(render(run) if words.beside is None else render(run, other(words.beside, run)), end="")

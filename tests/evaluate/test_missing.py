@@ -156,7 +156,7 @@ def test_what_cannot_be_measured_is_said(here, monkeypatch, capsys):
         missing.measure(load())
     write(here, streams={"text": "words", "audio": "none", "visual": "none"})
     with pytest.raises(
-        UserError, match=r"model\.name=bclstm has text alone, of which nothing can be missing"
+        UserError, match=r"model\.name=bclstm reads text only; missing modalities need at least two"
     ):
         missing.measure(load())
     write(here, seeds=2)

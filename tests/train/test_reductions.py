@@ -66,7 +66,7 @@ def test_mvn_asks_the_turns_before(modalities, missing, turns):
                 bank = [x + f + r for x, f, r in zip(past, *gru(w, past), strict=True)]
                 weights = torch.stack([own @ x for x in bank]).softmax(0)
                 context = sum(a * x for a, x in zip(weights, bank, strict=True))
-                z = torch.sigmoid(dense(w, "own", own) + dense(w, "asked", context))
+                z = torch.sigmoid(dense(w, "gate_own", own) + dense(w, "gate_context", context))
                 fused = z * own + (1 - z) * context
             expected.append(dense(w, "classify", torch.tanh(dense(w, "hidden", fused))))
     torch.testing.assert_close(net(data).logits, torch.stack(expected), rtol=0, atol=1e-8)

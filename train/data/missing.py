@@ -1,6 +1,6 @@
-"""Features that are set missing: at random in training (`train.modality_dropout`), and by evaluation.
+"""Set features of a batch missing: at random in training (`train.modality_dropout`), and in evaluation.
 
-A model sees nothing of it but `present`, as for a feature that could not be extracted.
+A model reads only `present`, as for a feature that could not be extracted.
 """
 
 from __future__ import annotations
@@ -18,36 +18,38 @@ B = TypeVar("B", Batch, FrameBatch)
 
 
 def drawn(batch: B, rate: float, numbers: Tensor) -> B:
-    """Set each modality of each utterance missing with probability `rate`, never all that an utterance has.
+    """Return the batch with each modality of each utterance missing with probability `rate`.
+
+    An utterance keeps at least one of the modalities that it has.
 
     Args:
-        batch: of B dialogues or of U utterances with frames; what was missing stays so.
+        batch: dialogues, or utterances with frames; U utterances and M modalities.
         rate: from 0 to 1.
-        numbers: [M, U], uniform from 0 to 1, modalities in the order of `batch.present`.
+        numbers: [M, U] random numbers, uniform from 0 to 1; modalities in the order of `batch.present`.
     """
     lost = lose(torch.stack([has(batch, m) for m in batch.present]), numbers.to(batch.labels.device), rate)
     return without(batch, dict(zip(batch.present, lost, strict=True)))
 
 
 def lose(here: Tensor, numbers: Tensor, rate: float) -> Tensor:
-    """Return which modalities of U utterances go missing: [M, U] bool.
+    """Return which modalities are set missing: [M, U] bool.
 
     Args:
-        here: [M, U] bool, what each utterance has.
-        numbers: [M, U], uniform from 0 to 1; a modality is lost where its number is below `rate`.
-        rate: from 0 to 1.
+        here: [M, U] bool, which modalities each utterance has.
+        numbers: [M, U] random numbers, uniform from 0 to 1.
+        rate: a modality with a number below it is set missing.
     """
-    # The present modality with the largest number stays: all have the same chance of it.
+    # The present modality with the largest number always stays, so that each is equally likely to.
     numbers = numbers.masked_fill(~here, -1)
     return here & (numbers < rate) & (numbers < numbers.amax(0))
 
 
 def without(batch: B, lost: Mapping[str, Tensor]) -> B:
-    """Return the batch as if the features of some utterances had failed.
+    """Return the batch with some features missing.
 
     Args:
-        batch: of B dialogues or of U utterances with frames.
-        lost: modality → [U] bool.
+        batch: dialogues, or utterances with frames; U utterances.
+        lost: modality → [U] bool, True where the feature is set missing.
     """
     features, present = dict(batch.features), dict(batch.present)
     for m, rows in lost.items():
@@ -62,6 +64,6 @@ def without(batch: B, lost: Mapping[str, Tensor]) -> B:
 
 
 def has(batch: Batch | FrameBatch, modality: str) -> Tensor:
-    """Return which utterances have a modality, [U] bool."""
+    """Return which of the U utterances have a modality, [U] bool."""
     present = batch.present[modality]
     return present[batch.real()] if isinstance(batch, Batch) else present.any(1)

@@ -1,4 +1,4 @@
-"""One vector for each utterance: the modalities' projections side by side, brought to one size."""
+"""One vector per utterance, from the concatenated projections of its modalities."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from train.models.contract import MODALITIES, Batch
 
 
 class Joined(nn.Module):
-    """A dense layer for each modality and one over their concatenation.
+    """A dense layer per modality, and one over their concatenation.
 
-    A missing feature enters the concatenation as a learned vector of its modality.
+    A learned vector of the modality replaces the projection of a missing feature.
 
     Args:
-        dims: modality → feature size, modalities in use only.
-        dim: size of every projection and of the result.
+        dims: modality in use → feature size.
+        dim: the size of every projection and of the output, d.
     """
 
     def __init__(self, dims: Mapping[str, int], dim: int) -> None:
@@ -28,7 +28,7 @@ class Joined(nn.Module):
         self.join = nn.Linear(dim * len(self.modalities), dim)
 
     def forward(self, batch: Batch) -> Tensor:
-        """Return [B, T, d]; padded turns hold the vector of an utterance without features."""
+        """Return [B, T, d]. The vectors of padded turns are those of an utterance without features."""
         parts = []
         for m in self.modalities:
             x = self.project[m](batch.features[m])

@@ -34,8 +34,8 @@ class HeadsParams(ModelParams):
     """The section `model` of a model with attention in several heads.
 
     Attributes:
-        dim: size of the vectors that attend.
-        heads: of each attention; they divide `dim`.
+        dim: the size of the queries, keys and values, all heads together.
+        heads: the number of attention heads, a divisor of `dim`.
     """
 
     dim: Size = 256

@@ -1,4 +1,4 @@
-"""MERBench's `attention` (Lian et al., 2024): one learned weight for each modality of an utterance, no context."""
+"""The `attention` model of MERBench (Lian et al., 2024): a weighted sum of modalities, without context."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 class Params(ModelParams):
-    """Sizes of the network.
+    """The section `model`.
 
     Attributes:
-        dim: size of every hidden vector.
-        dropout: of the MLPs' inputs.
+        dim: the size of every hidden vector.
+        dropout: of the inputs of the MLPs.
     """
 
     dim: Size = 128
@@ -27,7 +27,7 @@ class Params(ModelParams):
 
 
 class Model(FusionModel):
-    """Pooled features, each utterance for itself."""
+    """The attention model reads pooled features, one utterance at a time."""
 
     params = Params
 

@@ -1,7 +1,10 @@
-"""MERBench's `attention` (Lian et al., 2024, arXiv 2401.03429): a weighted sum of the modalities' hidden vectors.
+"""The network of MERBench's `attention` (Lian et al., 2024, arXiv 2401.03429).
 
-h_m = MLP(x_m); w = Linear(MLP([h_text; h_audio; h_visual])), without softmax; logits = Linear(Σ w_m h_m). The weights
-may be negative. A missing feature has h_m = 0 and adds nothing to either sum.
+    h_m = MLP(x_m)
+    w = Linear(MLP([h_text; h_audio; h_visual])), without softmax
+    logits = Linear(Σ_m w_m h_m)
+
+h_m is 0 if the feature of modality m is missing.
 """
 
 from __future__ import annotations
@@ -17,12 +20,12 @@ from train.models.contract import Batch, Output
 
 
 class Attention(nn.Module):
-    """The network.
+    """The attention network.
 
     Args:
-        dims: modality → feature size, modalities in use only.
-        classes: number of labels.
-        params: sizes.
+        dims: modality in use → feature size.
+        classes: the number of labels, C.
+        params: the section `model`.
     """
 
     def __init__(self, dims: Mapping[str, int], classes: int, params: Params) -> None:
@@ -33,7 +36,7 @@ class Attention(nn.Module):
         self.classify = nn.Linear(d, classes)
 
     def forward(self, batch: Batch) -> Output:
-        """Return the logits of the U real utterances, in dialogue-then-turn order."""
+        """Return the logits [U, C] of the U utterances, in dialogue-then-turn order."""
         hidden = self.hidden(batch)
         weights = self.weigh(torch.cat(hidden, -1))
         fused = (weights[:, :, None] * torch.stack(hidden, 1)).sum(1)

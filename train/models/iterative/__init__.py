@@ -1,4 +1,4 @@
-"""After IterativeERC (Lu et al., COLING 2020): a reduction. Each round reads the answers of the last."""
+"""A reduction after IterativeERC (Lu et al., COLING 2020): each round reads the emotions predicted before."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 class Params(ModelParams):
-    """Sizes of the network.
+    """The section `model`.
 
     Attributes:
-        dim: size of an utterance's vector, of an emotion's, and of the recurrence's states.
-        dropout: of the utterances' vectors and of the states.
-        rounds: answers after the first, each of which reads the one before it.
+        dim: the size of an utterance's vector, of an emotion's vector, and of the recurrence in each direction.
+        dropout: of the utterances' vectors and of the recurrence's states.
+        rounds: the number of predictions after the first.
     """
 
     dim: Size = 256
@@ -30,7 +30,7 @@ class Params(ModelParams):
 
 
 class Model(FusionModel):
-    """Whole dialogues of pooled features; its loss is in `losses.py`."""
+    """The iterative model reads whole dialogues of pooled features."""
 
     params = Params
 

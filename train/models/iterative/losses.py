@@ -1,4 +1,4 @@
-"""The mean of every round's cross-entropy."""
+"""The loss of the iterative model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class EveryRound(nn.Module):
     """Mean over the rounds of the mean cross-entropy over the labelled utterances."""
 
     def forward(self, output: Rounds, labels: Tensor) -> dict[str, Tensor]:
-        """Return the loss of labels [U], -1 where unlabelled, under `total`, and the last round's under `ce`."""
+        """Return the loss for labels [U], -1 where unlabelled, as `total`, and the last round's as `ce`."""
         known = labels >= 0
         each = [F.cross_entropy(wide(logits)[known], labels[known]) for logits in output.rounds]
         return {"total": torch.stack(each).mean(), "ce": each[-1]}

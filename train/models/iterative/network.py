@@ -1,6 +1,6 @@
-"""After IterativeERC (Lu et al., COLING 2020): a reduction. The paper's code and sizes are not public.
+"""The network of a reduction after IterativeERC (Lu et al., COLING 2020), whose code and sizes are not public.
 
-u = Linear of the modalities, one vector for each utterance
+u = Linear of the modalities, one vector per utterance
 p⁰ = softmax(Linear(u))
 h = bidirectional GRU over the dialogue of [u; E p^{k−1}]
 p^k = softmax(W h) for the rounds k = 1 … K, all with the same weights
@@ -22,18 +22,22 @@ from train.models.iterative import Params
 
 @dataclass(kw_only=True)
 class Rounds(Output):
-    """What the loss reads beside the logits, which are the last round's."""
+    """The output of the iterative model, including the inputs of its loss.
 
-    rounds: list[Tensor]  # K + 1 logits [U, C]
+    Attributes:
+        rounds: the K + 1 predictions, logits [U, C]. The last ones are `logits`.
+    """
+
+    rounds: list[Tensor]
 
 
 class Iterative(nn.Module):
-    """The network.
+    """The iterative network.
 
     Args:
-        dims: modality → feature size, modalities in use only.
-        classes: number of labels.
-        params: sizes and rounds.
+        dims: modality in use → feature size.
+        classes: the number of labels, C.
+        params: the section `model`.
     """
 
     def __init__(self, dims: Mapping[str, int], classes: int, params: Params) -> None:
@@ -45,14 +49,14 @@ class Iterative(nn.Module):
         self.classify, self.dropout = nn.Linear(2 * d, classes), nn.Dropout(params.dropout)
 
     def forward(self, batch: Batch) -> Rounds:
-        """Return every round's logits of the U real utterances, in dialogue-then-turn order."""
+        """Return every round's logits of the U utterances, in dialogue-then-turn order."""
         utterances = self.dropout(self.joined(batch))
         rounds = [self.first(utterances)]
         for _ in range(self.count):
-            felt = self.emotions(rounds[-1].softmax(-1))
-            # Packed: the reverse direction begins at each dialogue's own last turn, not in the padding.
+            emotions = self.emotions(rounds[-1].softmax(-1))
+            # Packing makes the reverse direction start at the last turn of each dialogue and not in the padding.
             packed = pack_padded_sequence(
-                torch.cat([utterances, felt.to(utterances.dtype)], -1),
+                torch.cat([utterances, emotions.to(utterances.dtype)], -1),
                 batch.lengths,
                 batch_first=True,
                 enforce_sorted=False,
@@ -62,5 +66,5 @@ class Iterative(nn.Module):
             )
             rounds.append(self.classify(self.dropout(states)))
         real = batch.real()
-        answers = [logits[real] for logits in rounds]
-        return Rounds(logits=answers[-1], rounds=answers)
+        found = [logits[real] for logits in rounds]
+        return Rounds(logits=found[-1], rounds=found)

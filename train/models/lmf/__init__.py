@@ -1,4 +1,4 @@
-"""LMF, low-rank multimodal fusion (Liu et al., ACL 2018), as MERBench uses it: no context."""
+"""LMF, low-rank multimodal fusion (Liu et al., ACL 2018), on MERBench's encoders, without context."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 class Params(ModelParams):
-    """Sizes of the network.
+    """The section `model`.
 
     Attributes:
-        dim: size of the hidden vectors and of the fused one.
-        dropout: of the MLPs' inputs.
-        rank: number of products whose weighted sum stands for the full tensor product.
+        dim: the size of the hidden vectors and of the fused vector.
+        dropout: of the inputs of the MLPs.
+        rank: the rank of the weight tensor.
     """
 
     dim: Size = 128
@@ -30,7 +30,7 @@ class Params(ModelParams):
 
 
 class Model(FusionModel):
-    """Pooled features, each utterance for itself."""
+    """LMF reads pooled features, one utterance at a time."""
 
     params = Params
 

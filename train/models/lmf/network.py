@@ -1,7 +1,11 @@
-"""LMF (Liu et al., ACL 2018, doi 10.18653/v1/P18-1209): a tensor product of the modalities, of low rank.
+"""The network of LMF (Liu et al., ACL 2018, doi 10.18653/v1/P18-1209).
 
-h_m = MLP(x_m); fused = Σ_r v_r · Π_m [h_m; 1] W_m^(r) + b, products by element; logits = Linear(fused). The appended 1
-is the bias of a dense layer here. A missing feature has h_m = 0: its factor is that bias, whatever the feature was.
+    h_m = MLP(x_m)
+    fused = Σ_r v_r · Π_m (W_m^(r) [h_m; 1]) + b, with an element-wise product over the modalities
+    logits = Linear(fused)
+
+The appended 1 makes one column of W_m^(r) the bias of a dense layer. h_m is 0 if the feature of modality m is missing,
+so its factor is this bias.
 """
 
 from __future__ import annotations
@@ -17,12 +21,12 @@ from train.models.lmf import Params
 
 
 class LMF(nn.Module):
-    """The network.
+    """The LMF network.
 
     Args:
-        dims: modality → feature size, modalities in use only.
-        classes: number of labels.
-        params: sizes and rank.
+        dims: modality in use → feature size.
+        classes: the number of labels, C.
+        params: the section `model`.
     """
 
     def __init__(self, dims: Mapping[str, int], classes: int, params: Params) -> None:
@@ -35,7 +39,7 @@ class LMF(nn.Module):
         self.classify = nn.Linear(d, classes)
 
     def forward(self, batch: Batch) -> Output:
-        """Return the logits of the U real utterances, in dialogue-then-turn order."""
+        """Return the logits [U, C] of the U utterances, in dialogue-then-turn order."""
         hidden = self.hidden(batch)
         factors = torch.stack([factor(h) for factor, h in zip(self.factors, hidden, strict=True)])
         products = factors.prod(0).view(-1, self.mix.in_features, len(self.bias))

@@ -1,4 +1,4 @@
-"""Logistic regression on the concatenated features of a turn and of the turns around it: context without a network."""
+"""Logistic regression on the concatenated features of each utterance and of the turns around it."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ if TYPE_CHECKING:
 
 
 class Params(ModelParams):
-    """The size of the window.
+    """The section `model`.
 
     Attributes:
-        turns: turns before the own one that are read, and as many after it.
+        turns: the number of turns before each utterance, and after it, whose features are read.
     """
 
     turns: Annotated[int, Field(ge=1, le=100)] = 3
 
 
 class Model(FusionModel):
-    """Whole dialogues of pooled features."""
+    """Logistic regression with context reads whole dialogues of pooled features."""
 
     params = Params
 

@@ -1,4 +1,4 @@
-"""MVN's utterance view alone (Ma et al., 2022): a turn asks the turns before it. A reduction of the published model."""
+"""The utterance view of MVN (Ma et al., 2022): a reduction, without the published model's word view."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 class Params(ModelParams):
-    """Sizes of the network.
+    """The section `model`.
 
     Attributes:
-        dim: size of an utterance's vector and of the recurrence's states.
-        head: inner size of the classifier.
-        dropout: of the utterances' vectors, of what the attention reads and answers, and in the classifier.
-        turns: past turns that a turn can ask.
+        dim: the size of an utterance's vector and of the recurrence.
+        head: the inner size of the classifier.
+        dropout: of the utterances' vectors, of the keys and the output of the attention, and in the classifier.
+        turns: the number of past turns that a turn attends to.
     """
 
     dim: Size = 300
@@ -32,7 +32,7 @@ class Params(ModelParams):
 
 
 class Model(FusionModel):
-    """Whole dialogues of pooled features."""
+    """The reduced MVN reads whole dialogues of pooled features."""
 
     params = Params
 

@@ -1,4 +1,4 @@
-"""QMNN (Li et al., AAAI 2021): an utterance is a quantum mixture, a dialogue its evolution."""
+"""QMNN (Li et al., AAAI 2021): utterances as quantum states, with a recurrence of density matrices."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 
 class Params(ModelParams):
-    """Sizes of the network.
+    """The section `model`.
 
     Attributes:
-        dim: size D of the states; memory and time grow with its square and its cube.
-        head: inner size of the classifier.
-        dropout: before the classifier's last layer.
+        dim: the size of the states, D. Memory grows with D², time with D³.
+        head: the inner size of the classifier.
+        dropout: before the last layer of the classifier.
     """
 
     dim: Size = 100
@@ -29,7 +29,7 @@ class Params(ModelParams):
 
 
 class Model(FusionModel):
-    """Whole dialogues of pooled features."""
+    """QMNN reads whole dialogues of pooled features."""
 
     params = Params
 

@@ -1,4 +1,4 @@
-"""QMNN (Li et al., AAAI 2021): an utterance is a quantum mixture of D dimensions, a dialogue its evolution.
+"""The network of QMNN (Li et al., AAAI 2021): a recurrence of density matrices of D dimensions.
 
     u_m = ReLU(W_m x_m)
     ψ_m = u_m/‖u_m‖ · exp(iφ_m)  with the phases φ_m = t·ω_m + 2π σ(speaker)
@@ -7,9 +7,9 @@
     p_k = v_k† h_t v_k  with D unit vectors v_k
     logits = Linear(dropout(ReLU(Linear(D·p))))
 
-U and V are exponentials of skew-Hermitian matrices, hence unitary after any step of an ordinary optimiser.
+U and V are exponentials of skew-Hermitian matrices, so they stay unitary under any optimiser.
 
-A missing feature is no part of the mixture. An utterance without any is I/D, the state that says nothing.
+A missing feature is left out of ρ_t. If an utterance has no feature, ρ_t is the maximally mixed state I/D.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from train.models.qmnn import Params
 
 
 class QMNN(nn.Module):
-    """The network.
+    """The QMNN network.
 
     Args:
-        dims: modality → feature size, modalities in use only.
-        classes: number of labels.
-        params: sizes.
+        dims: modality in use → feature size.
+        classes: the number of labels, C.
+        params: the section `model`.
     """
 
     def __init__(self, dims: Mapping[str, int], classes: int, params: Params) -> None:
@@ -53,7 +53,7 @@ class QMNN(nn.Module):
         self.dropout = nn.Dropout(params.dropout)
 
     def forward(self, batch: Batch) -> Output:
-        """Return the logits of the U real utterances, in dialogue-then-turn order."""
+        """Return the logits [U, C] of the U utterances, in dialogue-then-turn order."""
         lengths = [wide(self._length(m, batch)) for m in self.modalities]
         with torch.autocast(batch.speakers.device.type, enabled=False):
             states = torch.stack(
@@ -77,25 +77,29 @@ class QMNN(nn.Module):
     def _measured(self, states: Tensor, weights: Tensor) -> Tensor:
         """Return D·p [B, T, D] of the mixtures of states [B, T, M, D], complex, with weights [B, T, M].
 
-        D·p, because p alone is about 1/D: at the other models' learning rates it would hardly train.
+        p is about 1/D. The factor D makes it about 1, so that the classifier trains at the usual learning rates.
         """
         d = states.shape[-1]
         inward, onward, share = self.inward(), self.onward(), torch.sigmoid(self.balance)
         vectors = torch.complex(*self.measure)
         vectors = vectors / torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
-        nothing = torch.eye(d, dtype=states.dtype, device=states.device) / d
+        mixed_state = torch.eye(d, dtype=states.dtype, device=states.device) / d
         states = states @ inward.T
-        unsaid = (1 - weights.sum(-1))[..., None, None]
-        h, measured = nothing.expand(len(states), d, d), []
+        rest = (1 - weights.sum(-1))[..., None, None]
+        h, measured = mixed_state.expand(len(states), d, d), []
         for t in range(states.shape[1]):
-            mixed = (states[:, t].mT * weights[:, t, None]) @ states[:, t].conj() + unsaid[:, t] * nothing
-            h = share * mixed + (1 - share) * (onward @ h @ onward.mH)
+            rho = (states[:, t].mT * weights[:, t, None]) @ states[:, t].conj() + rest[:, t] * mixed_state
+            h = share * rho + (1 - share) * (onward @ h @ onward.mH)
             measured.append(((vectors.conj() @ h) * vectors).sum(-1).real)
         return torch.stack(measured, 1) * d
 
 
 class Unitary(nn.Module):
-    """A unitary matrix exp(A − A†) of a free complex matrix A, the identity at the start."""
+    """A unitary matrix exp(A − A†) with a trained complex matrix A, which starts at 0.
+
+    Args:
+        dim: the size of the matrix, D.
+    """
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -109,7 +113,7 @@ class Unitary(nn.Module):
 
 
 def _weights(lengths: Tensor) -> Tensor:
-    """Return the modalities' weights [B, T, M] of u [B, T, M, D]; all 0 in an utterance whose every u is 0."""
+    """Return the weights [B, T, M] of the modalities for u [B, T, M, D]. They are 0 if all u of an utterance are 0."""
     norms: Tensor = torch.linalg.vector_norm(lengths, dim=-1)
     here = norms > 0
     some = here.any(-1, keepdim=True)

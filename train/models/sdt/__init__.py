@@ -1,4 +1,4 @@
-"""SDT (Ma et al., IEEE Transactions on Multimedia 2024): attention within and between modalities, self-distillation."""
+"""SDT (Ma et al., IEEE Transactions on Multimedia 2024): transformer encoders with self-distillation."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 
 class Params(HeadsParams):
-    """Sizes of the network.
+    """The section `model`.
 
     Attributes:
-        dropout: of the inputs, of both sublayers of each encoder, and before the modalities' classifiers.
+        dropout: of the inputs, in the encoders, and before the unimodal classifiers.
     """
 
     heads: Size = 8
@@ -28,12 +28,12 @@ class Params(HeadsParams):
 
 
 class LossParams(Strict):
-    """Cross-entropy of the fused answer + unimodal · theirs + distil · their distance from the fused answer.
+    """The section `loss`: CE of the fused logits + unimodal · CE of the unimodal logits + distil · KL.
 
     Attributes:
-        unimodal: weight of the cross-entropy of the modalities' own classifiers.
-        distil: weight of KL(fused ‖ modality), summed over the modalities.
-        tau: temperature of both distributions in KL.
+        unimodal: the weight of the cross-entropy of the unimodal logits, summed over the modalities.
+        distil: the weight of KL(fused ‖ unimodal), summed over the modalities.
+        tau: the temperature of both distributions in KL.
     """
 
     unimodal: Annotated[float, Field(ge=0)] = 1.0
@@ -42,7 +42,7 @@ class LossParams(Strict):
 
 
 class Model(FusionModel):
-    """Whole dialogues of pooled features; its loss is in `losses.py`."""
+    """SDT reads whole dialogues of pooled features."""
 
     params = Params
     loss_params = LossParams

@@ -1,4 +1,4 @@
-"""SDT's self-distillation: the fused answer teaches each modality's own classifier."""
+"""The loss of SDT: cross-entropy of all classifiers, and distillation from the fused to the unimodal logits."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from train.models.sdt.network import Distilled
 class SDTLoss(nn.Module):
     """CE(fused) + unimodal · Σ_m CE(m) + distil · Σ_m KL(softmax(fused/τ) ‖ softmax(m/τ)).
 
-    Means over the labelled utterances; a modality's terms over those that have its feature. As published, the gradient
-    of KL reaches the fused answer too, and KL is not multiplied by τ².
+    Every term is a mean over the labelled utterances; the terms of a modality leave out utterances without its feature.
+    As published, the gradient of KL reaches the fused logits too, and KL is not multiplied by τ².
+
+    Args:
+        params: the section `loss`.
     """
 
     def __init__(self, params: LossParams) -> None:
@@ -23,7 +26,7 @@ class SDTLoss(nn.Module):
         self.params = params
 
     def forward(self, output: Distilled, labels: Tensor) -> dict[str, Tensor]:
-        """Return the loss of labels [U], -1 where unlabelled, under `total`, and each of its terms."""
+        """Return the loss for labels [U], -1 where unlabelled, as `total`, and its terms."""
         params, known = self.params, labels >= 0
         fused = wide(output.logits)
         ce = _mean(_ce(fused, labels), known)
@@ -45,8 +48,8 @@ def _ce(logits: Tensor, labels: Tensor) -> Tensor:
 
 def _kl(teacher: Tensor, student: Tensor) -> Tensor:
     """Return each utterance's KL(teacher ‖ student) [U] of logits [U, C]."""
-    told, said = F.log_softmax(teacher, -1), F.log_softmax(student, -1)
-    return (told.exp() * (told - said)).sum(-1)
+    p, q = F.log_softmax(teacher, -1), F.log_softmax(student, -1)
+    return (p.exp() * (p - q)).sum(-1)
 
 
 def _mean(values: Tensor, chosen: Tensor) -> Tensor:

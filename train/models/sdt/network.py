@@ -1,11 +1,16 @@
-"""SDT (Ma et al., IEEE Transactions on Multimedia 2024, arXiv 2310.20494): transformer encoders and two kinds of gates.
+"""The network of SDT (Ma et al., IEEE Transactions on Multimedia 2024, arXiv 2310.20494).
 
-For modalities m, n: z_m = dropout(W_m x_m + position + speaker); o_mn = Encoder(queries z_m, keys and values z_n);
-r_m = Linear([g(o_mm); g(o_mn) of the others]) with the gate g(o) = σ(W o) ⊙ o; fused = Σ_m softmax_m(W r_m) ⊙ r_m, a
-softmax over the modalities for each dimension. The fused vector and every r_m have a classifier each.
+For modalities m and n:
 
-A missing feature enters as a learned vector of its modality, is masked as a key, and has no share in the fused vector.
-An utterance without any feature is answered from its learned vectors, which see the features of other turns.
+    z_m = dropout(W_m x_m + position + speaker)
+    o_mn = Encoder(queries z_m, keys and values z_n)
+    r_m = Linear([g(o_mm); g(o_mn) for the other n]) with the gate g(o) = σ(W o) ⊙ o
+    fused = Σ_m softmax_m(W r_m) ⊙ r_m, with a softmax over the modalities for each dimension
+
+The fused vector and each r_m have a classifier.
+
+A missing feature enters as a learned vector of its modality. It is masked as a key and in the softmax over the
+modalities. If an utterance has no feature, the softmax is over all modalities in use.
 """
 
 from __future__ import annotations
@@ -24,19 +29,24 @@ from train.models.sdt import Params
 
 @dataclass(kw_only=True)
 class Distilled(Output):
-    """What the loss reads beside the logits, of the same U utterances."""
+    """The output of SDT, including the inputs of its loss.
 
-    unimodal: dict[str, Tensor]  # modality → [U, C], logits of its own classifier
-    present: dict[str, Tensor]  # modality → [U] bool
+    Attributes:
+        unimodal: modality in use → [U, C], the logits of its classifier.
+        present: modality in use → [U] bool.
+    """
+
+    unimodal: dict[str, Tensor]
+    present: dict[str, Tensor]
 
 
 class SDT(nn.Module):
-    """The network.
+    """The SDT network.
 
     Args:
-        dims: modality → feature size, modalities in use only.
-        classes: number of labels.
-        params: sizes.
+        dims: modality in use → feature size.
+        classes: the number of labels, C.
+        params: the section `model`.
     """
 
     def __init__(self, dims: Mapping[str, int], classes: int, params: Params) -> None:
@@ -55,7 +65,7 @@ class SDT(nn.Module):
         self.classify = nn.Linear(d, classes)
 
     def forward(self, batch: Batch) -> Distilled:
-        """Return all classifiers' logits of the U real utterances, in dialogue-then-turn order."""
+        """Return the logits of the U utterances, in dialogue-then-turn order."""
         real = batch.real()
         inputs = self._inputs(batch)
         alone = {m: self._alone(m, inputs, batch)[real] for m in self.modalities}
@@ -87,16 +97,22 @@ class SDT(nn.Module):
         """Return r_m [B, T, d]."""
         parts = []
         for n in [m, *(o for o in self.modalities if o != m)]:
-            seen = self.encoders[f"{m}_{n}"](inputs[m], inputs[n], batch.present[n])
-            parts.append(torch.sigmoid(self.gates[f"{m}_{n}"](seen)) * seen)
+            encoded = self.encoders[f"{m}_{n}"](inputs[m], inputs[n], batch.present[n])
+            parts.append(torch.sigmoid(self.gates[f"{m}_{n}"](encoded)) * encoded)
         joined: Tensor = self.join[m](torch.cat(parts, -1))
         return joined
 
 
 class Encoder(nn.Module):
-    """One transformer layer without a norm before its attention, as published.
+    """One transformer layer, as published without a norm before the attention.
 
-    y = x + dropout(O attention); out = y + dropout(W₂ dropout(gelu(W₁ LN(y)))).
+        y = x + dropout(O attention)
+        out = y + dropout(W₂ dropout(gelu(W₁ LN(y))))
+
+    Args:
+        dim: the size of the input and the output, d.
+        heads: the number of attention heads.
+        dropout: in both sublayers.
     """
 
     def __init__(self, dim: int, heads: int, dropout: float) -> None:
@@ -107,19 +123,19 @@ class Encoder(nn.Module):
         self.first, self.second = nn.Linear(dim, dim), nn.Linear(dim, dim)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, asked: Tensor, present: Tensor) -> Tensor:
-        """Return [B, T, d] for the queries x; 0 in a dialogue without any key.
+    def forward(self, x: Tensor, keys: Tensor, present: Tensor) -> Tensor:
+        """Return [B, T, d], 0 in a dialogue without any key.
 
         Args:
-            x: [B, T, d].
-            asked: [B, T, d].
-            present: [B, T] bool, which turns are keys.
+            x: [B, T, d], the queries.
+            keys: [B, T, d], the keys and values.
+            present: [B, T] bool, False where a key is masked.
         """
         some = present.any(1)[:, None, None]
-        mask = (present[:, None] | ~some)[:, None]  # a softmax over nothing has no value
+        mask = (present[:, None] | ~some)[:, None]  # the softmax over an empty set is not defined
         q, k, v = (
             y.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for y in (self.query(x), self.key(asked), self.value(asked))
+            for y in (self.query(x), self.key(keys), self.value(keys))
         )
         context = F.scaled_dot_product_attention(q, k, v, mask).transpose(1, 2).flatten(2)
         x = x + self.dropout(self.project(context))
