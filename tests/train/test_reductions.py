@@ -38,10 +38,10 @@ def utterances(w, data, b, modalities):
     return found
 
 
-def gru(w, inputs):
-    """Return the two directions' states [n, d] of a list of vectors."""
+def gru(w, inputs, causal=False):
+    """Return each direction's states [n, d] of a list of vectors; a causal GRU has the forward direction alone."""
     cell, directions = nn.GRUCell(len(inputs[0]), D).double(), []
-    for ending, order in (("", 1), ("_reverse", -1)):
+    for ending, order in (("", 1),) if causal else (("", 1), ("_reverse", -1)):
         for kind in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"):
             getattr(cell, kind).data = w[f"gru.{kind}_l0{ending}"]
         state, states = torch.zeros(D, dtype=torch.float64), []
@@ -74,9 +74,10 @@ def test_mvn_asks_the_turns_before(modalities, missing, turns):
 
 @pytest.mark.parametrize("modalities", SUBSETS)
 @pytest.mark.parametrize("missing", [0.0, 0.5, 1.0])
-@pytest.mark.parametrize("rounds", [1, 3])
-def test_each_round_reads_the_answers_of_the_last(modalities, missing, rounds):
-    net, data = model("iterative", modalities, rounds=rounds), batch(LENGTHS, modalities, missing)
+@pytest.mark.parametrize(("rounds", "causal"), [(1, False), (3, False), (3, True)])
+def test_each_round_reads_the_answers_of_the_last(modalities, missing, rounds, causal):
+    net = model("iterative", modalities, rounds=rounds, causal=causal)
+    data = batch(LENGTHS, modalities, missing)
     w, expected = net.state_dict(), [[] for _ in range(rounds + 1)]
     for b in range(len(LENGTHS)):
         u = utterances(w, data, b, modalities)
@@ -84,7 +85,7 @@ def test_each_round_reads_the_answers_of_the_last(modalities, missing, rounds):
         expected[0] += logits
         for k in range(1, rounds + 1):
             felt = [dense(w, "emotions", x.softmax(0)) for x in logits]
-            states = gru(w, [torch.cat(pair) for pair in zip(u, felt, strict=True)])
+            states = gru(w, [torch.cat(pair) for pair in zip(u, felt, strict=True)], causal)
             logits = [dense(w, "classify", torch.cat(pair)) for pair in zip(*states, strict=True)]
             expected[k] += logits
     out = net(data)

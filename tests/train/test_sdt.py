@@ -23,8 +23,8 @@ D, HEADS = 8, 2
 SUBSETS = [tuple(DIMS), ("text", "visual"), ("audio",)]
 
 
-def model(modalities=tuple(DIMS)):
-    return network("sdt", modalities, Params(name="sdt", dim=D, heads=HEADS))
+def model(modalities=tuple(DIMS), causal=False):
+    return network("sdt", modalities, Params(name="sdt", dim=D, heads=HEADS, causal=causal))
 
 
 def dense(w, name, x):
@@ -58,7 +58,7 @@ def encoder(w, name, x, keys):
     return y + dense(w, f"{name}.second", F.gelu(dense(w, f"{name}.first", normed)))
 
 
-def reference(w, data, modalities):
+def reference(w, data, modalities, causal=False):
     """Yield each utterance's logits, fused and by modality."""
     for b, length in enumerate(data.lengths.tolist()):
         z = {m: [] for m in modalities}
@@ -68,8 +68,9 @@ def reference(w, data, modalities):
                 x = dense(w, f"project.{m}", data.features[m][b, t]) if here else w[f"missing.{m}"]
                 speaker = w["speakers.map.weight"] @ code(data.speakers[b, t].item())
                 z[m].append(x + code(t) + speaker)
-        keys = {m: [z[m][t] for t in range(length) if data.present[m][b, t]] for m in modalities}
         for t in range(length):
+            allowed = range(t + 1 if causal else length)
+            keys = {m: [z[m][s] for s in allowed if data.present[m][b, s]] for m in modalities}
             r = {}
             for m in modalities:
                 parts = []
@@ -88,9 +89,10 @@ def reference(w, data, modalities):
 
 @pytest.mark.parametrize("modalities", SUBSETS)
 @pytest.mark.parametrize("missing", [0.0, 0.5, 1.0])
-def test_it_computes_its_equations(modalities, missing):
-    net, data = model(modalities), batch(LENGTHS, modalities, missing)
-    out, expected = net(data), list(reference(net.state_dict(), data, modalities))
+@pytest.mark.parametrize("causal", [False, True])
+def test_it_computes_its_equations(modalities, missing, causal):
+    net, data = model(modalities, causal), batch(LENGTHS, modalities, missing)
+    out, expected = net(data), list(reference(net.state_dict(), data, modalities, causal))
     torch.testing.assert_close(out.logits, torch.stack([fused for fused, _ in expected]), rtol=0, atol=1e-8)
     for m in modalities:
         torch.testing.assert_close(

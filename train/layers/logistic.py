@@ -25,14 +25,15 @@ class LogisticRegression(nn.Module):
     Args:
         dims: modality in use → feature size.
         classes: the number of labels, C.
-        turns: the number of turns in the window before the turn, and after it. 0 means no context.
+        before: the number of turns in the window before the own turn.
+        after: the number of turns in the window after it.
     """
 
-    def __init__(self, dims: Mapping[str, int], classes: int, turns: int) -> None:
+    def __init__(self, dims: Mapping[str, int], classes: int, before: int, after: int) -> None:
         super().__init__()
         self.modalities = [m for m in MODALITIES if m in dims]
-        self.turns = turns
-        self.linear = nn.Linear((2 * turns + 1) * sum(dims[m] for m in self.modalities), classes)
+        self.before, self.after = before, after
+        self.linear = nn.Linear((before + 1 + after) * sum(dims[m] for m in self.modalities), classes)
 
     def forward(self, batch: Batch) -> Output:
         """Return the logits [U, C] of the U utterances, in dialogue-then-turn order."""
@@ -70,9 +71,9 @@ class LogisticRegression(nn.Module):
             yield strength
 
     def _inputs(self, batch: Batch) -> Tensor:
-        """Return the windows [U, (2 turns + 1) · sum of D] of the U utterances."""
+        """Return the windows [U, sum of D · (before + 1 + after)] of the U utterances."""
         real = batch.real()
         x = torch.cat([batch.features[m] for m in self.modalities], -1)
         # A window at the end of a dialogue includes padding.
-        x = F.pad(x.masked_fill(~real[..., None], 0), (0, 0, self.turns, self.turns))
-        return x.unfold(1, 2 * self.turns + 1, 1)[real].flatten(1)
+        x = F.pad(x.masked_fill(~real[..., None], 0), (0, 0, self.before, self.after))
+        return x.unfold(1, self.before + 1 + self.after, 1)[real].flatten(1)

@@ -22,11 +22,13 @@ class Params(ModelParams):
         dim: the size of an utterance's vector, of an emotion's vector, and of the recurrence in each direction.
         dropout: of the utterances' vectors and of the recurrence's states.
         rounds: the number of predictions after the first.
+        causal: whether the recurrence reads the past only.
     """
 
     dim: Size = 256
     dropout: Dropout = 0.0
     rounds: Annotated[int, Field(ge=1, le=100)] = 3
+    causal: bool = False
 
 
 class Model(FusionModel):

@@ -1,9 +1,11 @@
 """The network of a reduction after IterativeERC (Lu et al., COLING 2020), whose code and sizes are not public.
 
-u = Linear of the modalities, one vector per utterance
-p⁰ = softmax(Linear(u))
-h = bidirectional GRU over the dialogue of [u; E p^{k−1}]
-p^k = softmax(W h) for the rounds k = 1 … K, all with the same weights
+    u = Linear of the modalities, one vector per utterance
+    p⁰ = softmax(Linear(u))
+    h = GRU over the dialogue of [u; E p^{k−1}], bidirectional unless `causal`
+    p^k = softmax(W h) for the rounds k = 1 … K, all with the same weights
+
+The last prediction is the model's output.
 """
 
 from __future__ import annotations
@@ -43,10 +45,11 @@ class Iterative(nn.Module):
     def __init__(self, dims: Mapping[str, int], classes: int, params: Params) -> None:
         super().__init__()
         d, self.count = params.dim, params.rounds
+        directions = 1 if params.causal else 2
         self.joined, self.first = Joined(dims, d), nn.Linear(d, classes)
         self.emotions = nn.Linear(classes, d, bias=False)
-        self.gru = nn.GRU(2 * d, d, batch_first=True, bidirectional=True)
-        self.classify, self.dropout = nn.Linear(2 * d, classes), nn.Dropout(params.dropout)
+        self.gru = nn.GRU(2 * d, d, batch_first=True, bidirectional=not params.causal)
+        self.classify, self.dropout = nn.Linear(directions * d, classes), nn.Dropout(params.dropout)
 
     def forward(self, batch: Batch) -> Rounds:
         """Return every round's logits of the U utterances, in dialogue-then-turn order."""

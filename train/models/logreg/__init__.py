@@ -20,4 +20,4 @@ class Model(FusionModel):
     def network(self, dims: Mapping[str, int], classes: int, params: ModelParams) -> nn.Module:
         from train.layers.logistic import LogisticRegression
 
-        return LogisticRegression(dims, classes, turns=0)
+        return LogisticRegression(dims, classes, before=0, after=0)

@@ -19,9 +19,11 @@ class Params(ModelParams):
 
     Attributes:
         turns: the number of turns before each utterance, and after it, whose features are read.
+        causal: whether only the turns before it are read.
     """
 
     turns: Annotated[int, Field(ge=1, le=100)] = 3
+    causal: bool = False
 
 
 class Model(FusionModel):
@@ -33,4 +35,4 @@ class Model(FusionModel):
     def network(self, dims: Mapping[str, int], classes: int, params: Params) -> nn.Module:
         from train.layers.logistic import LogisticRegression
 
-        return LogisticRegression(dims, classes, params.turns)
+        return LogisticRegression(dims, classes, params.turns, 0 if params.causal else params.turns)

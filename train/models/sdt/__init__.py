@@ -21,10 +21,12 @@ class Params(HeadsParams):
 
     Attributes:
         dropout: of the inputs, in the encoders, and before the unimodal classifiers.
+        causal: whether a turn attends only to itself and to the turns before it.
     """
 
     heads: Size = 8
     dropout: Dropout = 0.5
+    causal: bool = False
 
 
 class LossParams(Strict):

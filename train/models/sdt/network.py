@@ -52,7 +52,7 @@ class SDT(nn.Module):
     def __init__(self, dims: Mapping[str, int], classes: int, params: Params) -> None:
         super().__init__()
         self.modalities = [m for m in MODALITIES if m in dims]
-        d = params.dim
+        d, self.causal = params.dim, params.causal
         self.project = nn.ModuleDict({m: nn.Linear(dims[m], d, bias=False) for m in self.modalities})
         self.missing = nn.ParameterDict({m: nn.Parameter(torch.zeros(d)) for m in self.modalities})
         self.speakers, self.dropout = Speakers(d), nn.Dropout(params.dropout)
@@ -97,10 +97,15 @@ class SDT(nn.Module):
         """Return r_m [B, T, d]."""
         parts = []
         for n in [m, *(o for o in self.modalities if o != m)]:
-            encoded = self.encoders[f"{m}_{n}"](inputs[m], inputs[n], batch.present[n])
+            encoded = self.encoders[f"{m}_{n}"](inputs[m], inputs[n], self._mask(batch.present[n]))
             parts.append(torch.sigmoid(self.gates[f"{m}_{n}"](encoded)) * encoded)
         joined: Tensor = self.join[m](torch.cat(parts, -1))
         return joined
+
+    def _mask(self, present: Tensor) -> Tensor:
+        """Return which keys a turn attends to, [B, T, T] bool, or [B, 1, T] if they are the same for all turns."""
+        mask, turns = present[:, None], present.shape[1]
+        return mask & mask.new_ones(turns, turns).tril() if self.causal else mask
 
 
 class Encoder(nn.Module):
@@ -123,16 +128,16 @@ class Encoder(nn.Module):
         self.first, self.second = nn.Linear(dim, dim), nn.Linear(dim, dim)
         self.dropout = nn.Dropout(dropout)
 
-    def forward(self, x: Tensor, keys: Tensor, present: Tensor) -> Tensor:
-        """Return [B, T, d], 0 in a dialogue without any key.
+    def forward(self, x: Tensor, keys: Tensor, mask: Tensor) -> Tensor:
+        """Return [B, T, d], 0 where a query has no key.
 
         Args:
             x: [B, T, d], the queries.
             keys: [B, T, d], the keys and values.
-            present: [B, T] bool, False where a key is masked.
+            mask: [B, T, T] or [B, 1, T] bool, True where a query attends to a key.
         """
-        some = present.any(1)[:, None, None]
-        mask = (present[:, None] | ~some)[:, None]  # the softmax over an empty set is not defined
+        some = mask.any(-1, keepdim=True)
+        mask = (mask | ~some)[:, None]  # the softmax over an empty set is not defined
         q, k, v = (
             y.unflatten(-1, (self.heads, -1)).transpose(1, 2)
             for y in (self.query(x), self.key(keys), self.value(keys))
