@@ -34,7 +34,7 @@ class HeadsParams(ModelParams):
     """The section `model` of a model with attention in several heads.
 
     Attributes:
-        dim: the size of the queries, keys and values, all heads together.
+        dim: the size of every modality's vectors after their projection.
         heads: the number of attention heads, a divisor of `dim`.
     """
 
