@@ -1,12 +1,10 @@
-"""QMNN against its equations in numpy and scipy, one matrix at a time, and what makes its states quantum states."""
+"""QMNN against its equations in numpy, one matrix at a time, and what makes its states quantum states."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
-from scipy.linalg import expm
-from scipy.special import expit, softmax
 
 from tests.train.dialogues import DIMS, batch
 from tests.train.test_models import network
@@ -23,9 +21,19 @@ def model(modalities=tuple(DIMS)):
     return network("qmnn", modalities, Params(name="qmnn", dim=D, head=7))
 
 
+def expit(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def softmax(values):
+    return np.exp(values) / np.exp(values).sum()
+
+
 def unitary(parts):
+    """Return exp(A − A†) from the eigenvalues of the Hermitian matrix −i (A − A†)."""
     free = parts[0] + 1j * parts[1]
-    return expm(free - free.conj().T)
+    values, vectors = np.linalg.eigh(-1j * (free - free.conj().T))
+    return vectors @ np.diag(np.exp(1j * values)) @ vectors.conj().T
 
 
 def mixture(w, data, b, t, modalities):

@@ -14,7 +14,7 @@ LENGTHS = [4, 1, 3]
 
 
 def made(name: str, modalities=tuple(DIMS), **changes):
-    return network(name, modalities, declared(name).params(name=name, dim=8, **changes))
+    return network(name, modalities, declared(name).params(**{"name": name, "dim": 8, **changes}))
 
 
 def utterances(data):
