@@ -92,4 +92,10 @@ def test_a_model_made_of_the_guide_is_trained_scored_and_tested(tmp_path: Path) 
     run(project, "train")
     assert "classify.bias" not in load_file(project / "models/seed0/model.safetensors")
     record = json.loads((project / "models/seed0/model.json").read_text(encoding="utf-8"))
-    assert record["params"]["model"] == {"name": "mine", "dim": 16, "dropout": 0.3, "causal": False, "bias": False}
+    assert record["params"]["model"] == {
+        "name": "mine",
+        "dim": 16,
+        "dropout": 0.3,
+        "causal": False,
+        "bias": False,
+    }
