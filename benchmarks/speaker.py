@@ -18,7 +18,6 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.pairs import write_pair
-from evaluate.experiments.tables import render
 from extract.contract import Failure
 from extract.encoders.face import FaceEncoder, FaceParams
 from extract.reading.media import Span
@@ -34,7 +33,7 @@ def main() -> None:
     words.add_argument("--csv", type=Path, help="also write the table to this file")
     given = words.parse_args()
     table = measure(given.clips, given.weights)
-    print(render(table, "markdown"), end="")
+    print(table.to_string(index=False))
     if given.csv:
         table.to_csv(given.csv, index=False, lineterminator="\n")
 

@@ -21,7 +21,15 @@ TABLE = re.compile(r"(<!-- (results/published/\S+\.csv) -->\n).*?(<!-- end -->)"
 
 def filled(text: str) -> str:
     """Return a page with its tables made from their files."""
-    return TABLE.sub(lambda m: m[1] + render(pd.read_csv(ROOT / m[2]), "markdown") + m[3], text)
+    return TABLE.sub(lambda m: m[1] + table(pd.read_csv(ROOT / m[2])) + m[3], text)
+
+
+def table(found: pd.DataFrame) -> str:
+    """Return a file's table in Markdown: scores of experiments rounded, other values as they are."""
+    if "row" in found:
+        return render(found, "markdown")
+    lines = [found.columns.tolist(), ["---"] * found.shape[1], *found.astype(str).to_numpy().tolist()]
+    return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
 if __name__ == "__main__":
