@@ -28,7 +28,7 @@ from pipeline.errors import entry
 def main() -> None:
     """Make the clips, measure every setting, print a table."""
     words = parser("benchmarks.speaker", __doc__)
-    words.add_argument("--clips", type=int, default=20)
+    words.add_argument("--clips", type=int, default=20, help="number of clips; default: 20")
     words.add_argument("--weights", default="", help="LR-ASD's file; adds a row")
     words.add_argument("--csv", type=Path, help="also write the table to this file")
     given = words.parse_args()
