@@ -40,12 +40,14 @@ class Item:
         source: path of the media file relative to the media root; not hashed, because a file may move.
         length: tokens or samples; items of equal length may share a batch on the CPU. 0 if unknown.
         note: a remark to keep in the utterance's row, such as that a sentence was cut.
+        sound: path of the sound, for an encoder of pictures that also reads sound of another place; not hashed.
     """
 
     content: Any
     source: str = ""
     length: int = 0
     note: str = ""
+    sound: str = ""
 
     @property
     def key(self) -> str:

@@ -38,7 +38,7 @@ def spelt(cells: Iterable[str], root: Path) -> dict[str, str]:
         return {normalize("NFC", name): name for name in _names(folder)}
 
     def found(cell: str) -> str:
-        file = fragments.split(cell)[0]
+        file = fragments.split(cell).file
         if file.isascii() or os.path.exists(root / file):
             return cell
         path = Path()

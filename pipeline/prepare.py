@@ -45,11 +45,9 @@ def prepare(
             rows.
     """
     utterances, labels = read(corpus)
-    utterances["media_hash"] = utterances["media"].map(
-        hash_media(utterances["media"], media_root(corpus.root))
-    )
+    add_hashes(utterances, media_root(corpus.root))
     with alone("prepare"), replacing(utterances_path) as drafted, replacing(labels_path) as labelled:
-        tables.write_table(utterances, tables.UTTERANCE_COLUMNS, drafted)
+        tables.write_utterances(utterances, drafted)
         tables.write_table(labels, tables.LABEL_COLUMNS, labelled)
         # A crash between the two replacements leaves one new table. DVC then repeats the failed stage.
         tables.read_labels(tables.read_utterances(drafted), corpus.labels, labelled)
@@ -83,13 +81,24 @@ def read(corpus: CorpusParams) -> raw.Tables:
     raise UserError("; ".join(missing) + "; set corpus.root or EMOFUSE_MEDIA to the corpus's folder")
 
 
-def hash_media(media: Iterable[str], root: Path) -> dict[str, str]:
-    """Return {media cell: sha256 (hex) of its file}; empty if there is no regular file. Each file is read once.
+def add_hashes(utterances: pd.DataFrame, root: Path) -> None:
+    """Add the columns `media_hash` and `audio_hash`.
 
     Raises:
         UserError: if a file exists but cannot be read.
     """
-    files = {cell: root / fragments.split(cell)[0] for cell in media}
+    digests = hash_media([*utterances["media"], *utterances["audio"]], root)
+    for field in ("media", "audio"):
+        utterances[f"{field}_hash"] = utterances[field].map(digests)
+
+
+def hash_media(media: Iterable[str], root: Path) -> dict[str, str]:
+    """Return {cell: sha256 (hex) of its file}; empty if there is no regular file. Each file is read once.
+
+    Raises:
+        UserError: if a file exists but cannot be read.
+    """
+    files = {cell: root / fragments.split(cell).file for cell in media}
     unique = list(dict.fromkeys(files.values()))
     # Threads suffice: hashing and reading release the GIL.
     with ThreadPoolExecutor() as pool:
@@ -110,8 +119,10 @@ def _sha256(path: Path) -> str:
 
 def _summary(corpus: CorpusParams, utterances: pd.DataFrame, labels: pd.DataFrame) -> str:
     counts = labels["split"].value_counts()
-    files = utterances.loc[utterances["media"] != ""].drop_duplicates("media")
-    lost = files.loc[files["media_hash"] == "", "media"].tolist()
+    cells = [*utterances["media"], *utterances["audio"]]
+    files = dict(zip(cells, [*utterances["media_hash"], *utterances["audio_hash"]], strict=True))
+    files.pop("", None)
+    lost = [cell for cell, digest in files.items() if not digest]
     lines = [
         f"{corpus.name}: {len(utterances):,} utterances in {utterances['dialogue'].nunique():,} dialogues ("
         + ", ".join(f"{split} {counts.get(split, 0):,}" for split in tables.SPLITS)

@@ -132,7 +132,7 @@ class FaceEncoder(MediaEncoder[FaceParams], PretrainedEncoder[FaceParams]):
 
     @override
     def item(self, dialogue: Sequence[Utterance], i: int) -> Item | Failure:
-        return media_item(dialogue[i], pictures=True)
+        return media_item(dialogue[i], pictures=True, listens=self.params.faces == "speaker")
 
     @override
     def provenance(self) -> dict[str, Any]:
@@ -188,6 +188,8 @@ class FaceEncoder(MediaEncoder[FaceParams], PretrainedEncoder[FaceParams]):
         return seen
 
     def _sound(self, span: Span) -> np.ndarray | None:
+        if span.sound:  # the table names this sound, so it must be there
+            return read_audio(*span.sound[:3], max_seconds=self.params.max_seconds)
         try:
             return read_audio(*span[:3], max_seconds=self.params.max_seconds)
         except MediaError as error:

@@ -116,7 +116,7 @@ class SpeechEncoder(MediaEncoder[SpeechParams], PretrainedEncoder[SpeechParams],
     @override
     def item(self, dialogue: Sequence[Utterance], i: int) -> Item | Failure:
         item = media_item(dialogue[i])
-        begin, end = dialogue[i].start, dialogue[i].end
+        _, begin, end, _ = dialogue[i].heard
         if isinstance(item, Failure) or end is None:
             return item
         return Item(item.content, item.source, length=math.ceil((end - (begin or 0.0)) / BUCKET_SECONDS))

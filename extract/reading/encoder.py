@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from typing_extensions import override
 
 from extract.contract import Encoder, Failure, Item
-from extract.reading.media import MediaError, MediaParams, Span, source
+from extract.reading.media import MediaError, MediaParams, Span, checked_span
 
 P = TypeVar("P", bound=MediaParams)
 
@@ -24,13 +24,17 @@ class MediaEncoder(Encoder[P]):
             return error.failure
 
     def span(self, item: Item) -> Span:
-        """Return the span of the media file that an item names.
+        """Return the span that an item describes.
 
         Raises:
-            MediaError: the file is missing, or not the one that was prepared.
+            MediaError: `missing_file`, if a file cannot be read or has changed since the tables were prepared.
         """
-        path = source(self.media, item)
-        return Span(path, item.content["start"], item.content["end"], item.key)
+        # Without the sound, so that all streams that see the same pictures share what was detected in them.
+        content = {name: value for name, value in item.content.items() if name != "sound"}
+        span = checked_span(self.media, item.source, content)
+        if "sound" not in item.content:
+            return span
+        return span._replace(sound=checked_span(self.media, item.sound, item.content["sound"]))
 
     @abstractmethod
     def decode(self, span: Span) -> Any | Failure:

@@ -37,10 +37,10 @@ def iter_frames(
         MediaError: `missing_file`, `corrupt`, `no_face` (no video track), `too_short` (no picture inside the span),
             `too_long`, or `failed` (pictures too large to decode).
     """
-    file, part = fragments.split(str(path))
-    with open_track(Path(file), "video", start, end, max_seconds) as track:
+    cell = fragments.split(str(path))
+    with open_track(Path(cell.file), "video", start, end, max_seconds) as track:
         for at, frame in _shown(track):
-            yield at, _rgb(frame, part)
+            yield at, _rgb(frame, cell.box)
 
 
 class EvenFrames:
@@ -57,8 +57,9 @@ class EvenFrames:
     def __init__(
         self, path: Path, start: float | None, end: float | None, count: int, max_seconds: float = math.inf
     ) -> None:
-        file, self._part = fragments.split(str(path))
-        self._open = partial(open_track, Path(file), "video", start, end, max_seconds)
+        cell = fragments.split(str(path))
+        self._part = cell.box
+        self._open = partial(open_track, Path(cell.file), "video", start, end, max_seconds)
         with self._open() as track:
             times, length = _plan(track)
             track.check_length(length)

@@ -24,21 +24,24 @@ def read_audio(
 ) -> np.ndarray:
     """Return the sound of a file, or of its span from `start` to `end` seconds: [S] f4 mono at `rate` Hz, -1…1.
 
-    libswresample mixes channels and converts the rate. The first sample is the track's first sample inside the span.
-    A gap in the recording becomes silence.
+    The sound is the channel that the path's fragment names, otherwise libswresample's mix of all channels.
+    libswresample also converts the rate. The first sample is the track's first sample inside the span. A gap in the
+    recording becomes silence.
 
     Raises:
-        MediaError: `missing_file`, `corrupt`, `no_audio`, `too_short` (no sound inside the span), or `too_long`.
+        MediaError: `missing_file`, `corrupt`, `no_audio` (also if there is no such channel), `too_short` (no sound
+            inside the span), or `too_long`.
     """
     runs: list[_Run] = []
     resumes = False
-    with open_track(Path(fragments.split(str(path))[0]), "audio", start, end, max_seconds) as track:
+    cell = fragments.split(str(path))
+    with open_track(Path(cell.file), "audio", start, end, max_seconds) as track:
         for seconds, frame in track.decode():
             if seconds >= track.end:
                 resumes = bool(runs) and seconds - runs[-1].ends > GAP
                 break
             if not runs or not runs[-1].goes_on(seconds, frame):
-                runs.append(_Run(seconds, frame, track.start, rate))
+                runs.append(_Run(seconds, frame, track.start, rate, cell.channel))
             runs[-1].add(seconds, frame)
     if not runs and not start:
         raise MediaError("no_audio", "the audio track is empty")
@@ -79,8 +82,9 @@ class _Run:
     resampling from the first sample.
     """
 
-    def __init__(self, first: float, frame: AudioFrame, start: float, rate: int) -> None:
+    def __init__(self, first: float, frame: AudioFrame, start: float, rate: int, channel: str | None) -> None:
         self.first = first
+        self._channel = channel
         self._format = _format(frame)
         self._rate = rate
         self._period = frame.sample_rate // math.gcd(frame.sample_rate, rate)
@@ -88,7 +92,7 @@ class _Run:
         self._from = max(0, wanted) // self._period * self._period
         self._count = 0
         self._source_rate = frame.sample_rate
-        self._mixes = _mixes(frame)
+        self._mixes = channel is not None or _mixes(frame)
         # Integers, because for floats libswresample sums channels instead of averaging them.
         self._resampler = av.AudioResampler("s32", "mono", rate)
         self._chunks: list[np.ndarray] = []
@@ -109,6 +113,8 @@ class _Run:
             return
         if not np.isfinite(frame.to_ndarray()).all():
             raise MediaError("corrupt", "the sound has values that are not finite")
+        if self._channel is not None:
+            frame = _only(frame, self._channel)
         if at < self._from or not self._mixes:
             frame = _cut(frame, max(0, self._from - at), self._mixes)
         self._chunks += [out.to_ndarray()[0] for out in self._resampler.resample(frame)]
@@ -137,6 +143,18 @@ def _mixes(frame: AudioFrame) -> bool:
     except av.error.ArgumentError:
         return False
     return True
+
+
+def _only(frame: AudioFrame, channel: str) -> AudioFrame:
+    """Return a frame with only one of its channels."""
+    at = fragments.position(channel, frame.layout.nb_channels)
+    if at is None:
+        raise MediaError(
+            "no_audio", f"#channel={channel}: no such channel; the sound has {frame.layout.nb_channels}"
+        )
+    only = AudioFrame.from_ndarray(channels(frame)[at : at + 1], "dbl", "mono")
+    only.sample_rate = frame.sample_rate
+    return only
 
 
 def _cut(frame: AudioFrame, first: int, mixes: bool) -> AudioFrame:

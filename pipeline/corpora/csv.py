@@ -12,9 +12,10 @@
     c3,call,2,Anna,Ben?,call.wav,4,4.6,test,surprise
 
 `utterance`, `dialogue`, `turn` and `split` are required; the other columns and `session` are optional.
-`media` is relative to corpus.root. `start` and `end` are seconds in that file; empty means the whole file. An empty
-`emotion` means unlabelled. The file may come from a spreadsheet: UTF-8 or UTF-16, commas, semicolons or tabs, empty
-rows and columns.
+`media` is relative to corpus.root. `start` and `end` are seconds in that file; empty means the whole file. `audio` is
+needed only if the sound is in another file than the pictures, such as that of a lapel microphone. Both cells may name a
+part of their file (pipeline/fragments.py). An empty `emotion` means unlabelled. The file may come from a spreadsheet:
+UTF-8 or UTF-16, commas, semicolons or tabs, empty rows and columns.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from pipeline.params import CorpusParams
 from pipeline.tables.schema import decimal, whole
 
 NEEDED = ("utterance", "dialogue", "turn", "split")
-COLUMNS = (*NEEDED, "speaker", "session", "text", "media", "start", "end", "emotion")
+COLUMNS = (*NEEDED, "speaker", "session", "text", "media", "audio", "start", "end", "emotion")
 
 
 def read(root: Path, corpus: CorpusParams) -> raw.Tables:
@@ -85,6 +86,7 @@ def rows(path: Path, needed: Sequence[str], problems: Problems) -> list[raw.Row]
                 split=row["split"],
                 emotion=row["emotion"],
                 media=raw.media_path(row["media"]),
+                audio=raw.media_path(row["audio"]),
                 start=_seconds(row["start"], "start", place, problems),
                 end=_seconds(row["end"], "end", place, problems),
                 session=row["session"],

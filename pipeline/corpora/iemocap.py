@@ -7,8 +7,10 @@
 
 Busso et al., "IEMOCAP: interactive emotional dyadic motion capture database", LREC 2008. `corpus.labels`
 selects the utterances: with `excitement` it is the 6-way set; without it, excitement counts as happiness (the
-4-way set). If the release has videos, audio and picture come from the .avi, cut to the utterance's time and the
-speaker's half. If it has none, audio comes from `sentences/wav`.
+4-way set). Pictures are the speaker's half of the .avi, during the utterance. Sound is the utterance's file in
+`sentences/wav`. If the release has videos but no `sentences/wav`, sound is the speaker's own microphone: the left
+channel of the .avi for the actor in the left half, the right channel for the other. The mix of both channels contains
+the partner's voice.
 """
 
 from __future__ import annotations
@@ -18,7 +20,6 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from pipeline import fragments
 from pipeline.corpora import raw
@@ -70,15 +71,15 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
     val = set(rest[VAL_EVERY // 2 :: VAL_EVERY])
     media = media_root(corpus.root)
     release = _release(media)
-    video = any(release.glob("Session[0-9]/dialog/avi/DivX/[!.]*.avi"))
+    videos = any(release.glob("Session[0-9]/dialog/avi/DivX/[!.]*.avi"))
+    sentences = any(release.glob("Session[0-9]/sentences/wav/*/[!.]*.wav")) or not videos
     rows = []
     for path in files:
         recorded = session(path.stem)
-        part = "dialog/avi/DivX" if video else "sentences/wav"
-        folder = (release / f"Session{recorded}" / part).relative_to(media).as_posix()
+        folder = (release / f"Session{recorded}").relative_to(media).as_posix()
         split = "test" if recorded == TEST_SESSION else "val" if path.stem in val else "train"
         texts = _texts(path.parent.parent / "transcriptions" / path.name, corpus.keep_tags)
-        for place, name, start, end, code in _lines(path, problems):
+        for place, name, begins, ends, code in _lines(path, problems):
             emotion = label(code, corpus.labels)
             if emotion is None:
                 if code not in CODES and code not in UNLABELLED:
@@ -88,18 +89,23 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
             if not re.fullmatch(rf"{re.escape(path.stem)}_[FM]\w{{1,9}}", name, re.ASCII):
                 problems.add(place, "turn name", name, f"must be an utterance of {path.stem}")
                 continue
+            start, end = (begins, ends) if videos else (None, None)
+            cell, audio = _cells(folder, path.stem, name, videos, sentences)
             rows.append(
                 raw.Row(
                     place=place,
                     utterance=name,
                     dialogue=path.stem,
-                    order=(start, end),
+                    order=(begins, ends),
                     speaker=path.stem[:5] + speaker,
                     text=texts.get(name, ""),
                     split=split,
                     emotion=emotion,
                     session=recorded,
-                    **_media(folder, path.stem, name, start, end),
+                    media=cell,
+                    audio=audio,
+                    start=start,
+                    end=end,
                 )
             )
     return raw.tables(rows, corpus, problems)
@@ -187,9 +193,15 @@ def _texts(path: Path, keep_tags: bool) -> dict[str, str]:
     return texts
 
 
-def _media(folder: str, dialogue: str, name: str, start: float, end: float) -> dict[str, Any]:
-    if folder.endswith("wav"):
-        return {"media": f"{folder}/{dialogue}/{name}.wav"}
+def _cells(folder: str, dialogue: str, name: str, videos: bool, sentences: bool) -> tuple[str, str]:
+    """Return the cells `media` and `audio` of an utterance."""
+    sentence = f"{folder}/sentences/wav/{dialogue}/{name}.wav"
+    if not videos:
+        return sentence, ""
+    file = f"{folder}/dialog/avi/DivX/{dialogue}.avi"
     # The dialogue's letter (F or M) names the actor with the markers, who is in the left half of the picture.
-    half = fragments.LEFT if name[len(dialogue) + 1] == dialogue[5] else fragments.RIGHT
-    return {"media": fragments.join(f"{folder}/{dialogue}.avi", half), "start": start, "end": end}
+    left = name[len(dialogue) + 1] == dialogue[5]
+    half = fragments.LEFT if left else fragments.RIGHT
+    if sentences:
+        return fragments.join(file, half), f"{sentence}#t=0"
+    return fragments.join(file, half, "left" if left else "right"), ""

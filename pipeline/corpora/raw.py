@@ -19,11 +19,10 @@ from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
-from pipeline import folders
+from pipeline import folders, fragments
 from pipeline.env import media_root
 from pipeline.errors import UserError
 from pipeline.messages import Problems
-from pipeline.names import is_inside
 from pipeline.params import CorpusParams
 from pipeline.tables.schema import LABEL_COLUMNS, SPLITS
 
@@ -36,7 +35,9 @@ Tables = tuple[pd.DataFrame, pd.DataFrame]
 CsvRow = tuple[str, dict[str, str]]
 _DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
 _SEPARATOR = re.compile(r'"?sep=([,;\t])"?[^\r\n]*(?:\r\n?|\n)')  # Excel's first line
-_COLUMNS = ("utterance", "dialogue", "speaker", "session", "text", "media", "start", "end", "place", "stated")
+_COLUMNS = (
+    "utterance", "dialogue", "speaker", "session", "text", "media", "audio", "start", "end", "place", "stated",
+)  # fmt: skip
 
 
 class NoAnnotation(UserError):
@@ -62,6 +63,7 @@ class Row:
     split: str
     emotion: str
     media: str = ""
+    audio: str = ""
     start: float | None = None
     end: float | None = None
     session: str = ""
@@ -118,7 +120,7 @@ def read_text(path: Path) -> str:
 
 
 def media_path(cell: str) -> str:
-    """Return a `media` cell with `/` instead of Windows' `\\` and without `./`."""
+    """Return a `media` or `audio` cell with `/` instead of Windows' `\\` and without `./`."""
     return PurePosixPath(cell.replace("\\", "/")).as_posix() if cell else ""
 
 
@@ -200,8 +202,8 @@ def _header(names: list[str], needed: Sequence[str], optional: Sequence[str] | N
 def tables(rows: Iterable[Row], corpus: CorpusParams, problems: Problems) -> Tables:
     """Return utterances and labels, sorted by dialogue, then `order`.
 
-    Utterances have all columns except `media_hash`, and `place` and `stated` of their rows. `media` is spelt as on
-    disk.
+    Utterances have all columns except the hashes, and `place` and `stated` of their rows. `media` and `audio` are spelt
+    as on disk.
 
     Raises:
         UserError: if a value is invalid. The message lists the importer's `problems` and those found here.
@@ -228,7 +230,8 @@ def tables(rows: Iterable[Row], corpus: CorpusParams, problems: Problems) -> Tab
         )
     frame = pd.DataFrame([{name: getattr(row, name) for name in _COLUMNS} for row in rows])
     frame = frame.astype({"start": float, "end": float, "stated": float})
-    frame["media"] = frame["media"].map(folders.spelt(frame["media"].unique(), media_root(corpus.root)))
+    for field in ("media", "audio"):
+        frame[field] = frame[field].map(folders.spelt(frame[field].unique(), media_root(corpus.root)))
     frame.insert(2, "turn", frame.groupby("dialogue", sort=False).cumcount())
     # csv readers treat a lone carriage return as the end of the row.
     frame["text"] = [row.text.replace("\r\n", "\n").replace("\r", "\n") for row in rows]
@@ -255,18 +258,21 @@ def _check(row: Row, corpus: CorpusParams, problems: Problems) -> None:
         problems.add(row.place, "emotion", row.emotion, why)
     if len(row.text) > MAX_TEXT:
         problems.add(row.place, "text", row.text, f"{len(row.text)} characters; an unclosed quote?")
-    if not is_inside(row.media):
-        problems.add(row.place, "media", row.media, "must be a relative path that stays inside corpus.root")
-    try:
-        if max(len(part.encode()) for part in row.media.split("/")) > MAX_FILE_NAME:
-            problems.add(
-                row.place, "media", row.media, f"a file's name must be at most {MAX_FILE_NAME} bytes"
-            )
-    except UnicodeEncodeError:
-        problems.add(row.place, "media", row.media, "the file's name is not valid UTF-8; rename the file")
+    for field, cell in (("media", row.media), ("audio", row.audio)):
+        if why := fragments.mistake(cell, field) or _name_mistake(cell):
+            problems.add(row.place, field, cell, why)
     for field in ("start", "end"):
         seconds = getattr(row, field)
         if seconds is not None and not (math.isfinite(seconds) and seconds >= 0):
             problems.add(row.place, field, str(seconds), "must be seconds, 0 or more")
     if row.start is not None and row.end is not None and row.end <= row.start:
         problems.add(row.place, "end", str(row.end), f"must be after start={row.start}")
+
+
+def _name_mistake(cell: str) -> str:
+    try:
+        if max(len(part.encode()) for part in fragments.split(cell).file.split("/")) > MAX_FILE_NAME:
+            return f"a file's name must be at most {MAX_FILE_NAME} bytes"
+    except UnicodeEncodeError:
+        return "the file's name is not valid UTF-8; rename the file"
+    return ""

@@ -2,6 +2,7 @@
 
 Extraction reads only the first; train and evaluate read both. A corrected label, a new split or another fold therefore
 never re-runs a stream. The tables are UTF-8, RFC 4180, one row per utterance, sorted by dialogue, then turn.
+utterances.csv has the columns `audio` and `audio_hash` only if the sound of some utterance has its own cell.
 """
 
 from __future__ import annotations
@@ -13,19 +14,20 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 import pandas as pd
 
+from pipeline import fragments
 from pipeline.errors import UserError
 from pipeline.messages import Problems
-from pipeline.names import is_inside
 
 UTTERANCES = Path("data/utterances.csv")
 LABELS = Path("data/labels.csv")
 UTTERANCE_COLUMNS = (
     "utterance", "dialogue", "turn", "speaker", "session", "text", "media", "start", "end", "media_hash",
 )  # fmt: skip
+AUDIO_COLUMNS = ("audio", "audio_hash")
 LABEL_COLUMNS = ("utterance", "split", "emotion")
 SPLITS = ("train", "val", "test")
 N = TypeVar("N", int, float)
@@ -34,9 +36,21 @@ _WHOLE = re.compile("[0-9]{1,15}")
 _DECIMAL = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
 
 
+class Source(NamedTuple):
+    """Where the pictures or the sound of an utterance are: a cell, the seconds in its file, and the file's sha256."""
+
+    cell: str
+    start: float | None
+    end: float | None
+    sha256: str
+
+
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """One row of utterances.csv; `start` and `end` are seconds in `media`, None for the whole file."""
+    """One row of utterances.csv; `start` and `end` are seconds in `media`, None for the whole file.
+
+    `audio` is empty if the sound is that of `media`.
+    """
 
     utterance: str
     dialogue: str
@@ -48,6 +62,21 @@ class Utterance:
     start: float | None
     end: float | None
     media_hash: str
+    audio: str = ""
+    audio_hash: str = ""
+
+    @property
+    def seen(self) -> Source:
+        """Where the pictures are."""
+        return Source(self.media, self.start, self.end, self.media_hash)
+
+    @property
+    def heard(self) -> Source:
+        """Where the sound is. Without `t` in its cell, the sound has the same seconds as the pictures."""
+        if not self.audio:
+            return self.seen
+        start, end = fragments.split(self.audio).span or (self.start, self.end)
+        return Source(self.audio, start, end, self.audio_hash)
 
 
 def read_utterances(path: Path = UTTERANCES) -> list[Utterance]:
@@ -61,7 +90,7 @@ def read_utterances(path: Path = UTTERANCES) -> list[Utterance]:
     seen: dict[str, int] = {}
     session_of: dict[str, str] = {}
     last: tuple[str, int] | None = None
-    for line, row in _rows(path, UTTERANCE_COLUMNS, problems):
+    for line, row in _rows(path, UTTERANCE_COLUMNS, problems, AUDIO_COLUMNS):
         at = f"line {line}"
         _check_id(row["utterance"], "utterance", at, problems)
         _check_id(row["dialogue"], "dialogue", at, problems)
@@ -78,10 +107,12 @@ def read_utterances(path: Path = UTTERANCES) -> list[Utterance]:
         end = _number(row["end"], "end", decimal, at, problems) if row["end"] else None
         if start is not None and end is not None and end <= start:
             problems.add(at, "end", row["end"], f"must be after start={row['start']}")
-        if not is_inside(row["media"]):
-            problems.add(at, "media", row["media"], "must be a relative path that stays inside corpus.root")
-        if row["media_hash"] and not _SHA256.fullmatch(row["media_hash"]):
-            problems.add(at, "media_hash", row["media_hash"], "must be a sha256 (64 hex digits)")
+        for field in ("media", "audio"):
+            if why := fragments.mistake(row[field], field):
+                problems.add(at, field, row[field], why)
+            digest = f"{field}_hash"
+            if row[digest] and not _SHA256.fullmatch(row[digest]):
+                problems.add(at, digest, row[digest], "must be a sha256 (64 hex digits)")
         place = (row["dialogue"], turn if turn is not None else 0)
         if last is not None and place <= last:
             problems.add(
@@ -107,6 +138,8 @@ def read_utterances(path: Path = UTTERANCES) -> list[Utterance]:
                 start=start,
                 end=end,
                 media_hash=row["media_hash"],
+                audio=row["audio"],
+                audio_hash=row["audio_hash"],
             )
         )
     problems.stop()
@@ -155,6 +188,12 @@ def read_labels(utterances: Sequence[Utterance], labels: Sequence[str], path: Pa
     return pd.DataFrame(rows, columns=list(LABEL_COLUMNS))
 
 
+def write_utterances(frame: pd.DataFrame, path: Path) -> None:
+    """Write utterances.csv, with AUDIO_COLUMNS if a row has an `audio` cell."""
+    own = AUDIO_COLUMNS if (frame["audio"] != "").any() else ()
+    write_table(frame, (*UTTERANCE_COLUMNS, *own), path)
+
+
 def write_table(frame: pd.DataFrame, columns: Sequence[str], path: Path) -> None:
     """Write a table in canonical form: the given columns, LF line ends, empty for None, shortest floats."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -201,14 +240,17 @@ def decimal(text: str) -> float:
     return float(text)
 
 
-def _rows(path: Path, columns: Sequence[str], problems: Problems) -> Iterator[tuple[int, dict[str, str]]]:
+def _rows(
+    path: Path, columns: Sequence[str], problems: Problems, optional: Sequence[str] = ()
+) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield (line, row); a column of `optional` that the file lacks is empty."""
     csv.field_size_limit(sys.maxsize)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.reader(file, strict=True)
             header = next(reader, [])
-            if sorted(header) != sorted(columns):
-                missing, extra = set(columns) - set(header), set(header) - set(columns)
+            missing, extra = set(columns) - set(header), set(header) - {*columns, *optional}
+            if missing or extra or len(set(header)) < len(header):
                 raise UserError(
                     f"{path}: line 1: columns must be {', '.join(columns)}"
                     + (f"; missing: {', '.join(sorted(missing))}" if missing else "")
@@ -226,7 +268,7 @@ def _rows(path: Path, columns: Sequence[str], problems: Problems) -> Iterator[tu
                         f"has {len(values)} values, not {len(header)}",
                     )
                     continue
-                yield start, dict(zip(header, values, strict=True))
+                yield start, {**dict.fromkeys(optional, ""), **dict(zip(header, values, strict=True))}
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; run `dvc repro prepare` to make it") from None
     except UnicodeDecodeError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from pipeline import fragments
@@ -62,18 +63,29 @@ def test_sound_without_videos_is_the_sentence(tmp_path):
     assert utterances["start"].isna().all()
 
 
-def test_videos_are_cut_to_the_speakers_half_and_time(tmp_path):
+@pytest.mark.parametrize("sentences", [True, False])
+def test_videos_are_cut_to_the_speakers_half_and_time(tmp_path, sentences):
     corpus = raw_folders.iemocap(tmp_path / "IEMOCAP_full_release")
     folder = tmp_path / "IEMOCAP_full_release/Session1/dialog/avi/DivX"
     folder.mkdir(parents=True)
     (folder / "Ses01F_impro01.avi").write_bytes(b"avi")
+    sentence = "Session1/sentences/wav/Ses01F_impro01/Ses01F_impro01_F000.wav"
+    if sentences:
+        raw_folders.wav(tmp_path / "IEMOCAP_full_release" / sentence, np.zeros(100))
     corpus = corpus.model_copy(update={"root": str(tmp_path)})
     prepare(corpus, tmp_path / "u.csv", tmp_path / "l.csv")
     woman, man = read_utterances(tmp_path / "u.csv")[:2]
     file = "IEMOCAP_full_release/Session1/dialog/avi/DivX/Ses01F_impro01.avi"
     # Ses01F: the woman wears the markers, and sits on the left.
-    assert fragments.split(woman.media) == (file, fragments.LEFT)
-    assert fragments.split(man.media) == (file, fragments.RIGHT)
+    own = (None, None) if sentences else ("left", "right")
+    assert fragments.split(woman.media) == fragments.Cell(file, fragments.LEFT, own[0])
+    assert fragments.split(man.media) == fragments.Cell(file, fragments.RIGHT, own[1])
+    if sentences:
+        assert woman.heard[:3] == (f"IEMOCAP_full_release/{sentence}#t=0", None, None)
+        assert woman.audio_hash != ""
+        assert man.audio_hash == ""  # the release lacks this sentence
+    else:
+        assert woman.heard == woman.seen
     assert (man.start, man.end) == (10.01, 11.3925)
     assert woman.media_hash == man.media_hash != ""
 
