@@ -6,9 +6,10 @@ takes a few minutes for MELD. Nothing is written.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 from tqdm import tqdm
@@ -17,7 +18,7 @@ from pipeline import fragments, prepare
 from pipeline.env import media_root
 from pipeline.params import CorpusParams
 from pipeline.probe import STEP, Probe, probe
-from pipeline.tables.schema import SPLITS
+from pipeline.tables.schema import SPLITS, UTTERANCE_COLUMNS, Source, Utterance
 
 # Seconds; a longer turn is usually a cutting mistake.
 LONG = 60.0
@@ -48,7 +49,7 @@ def report(corpus: CorpusParams, pictures: bool) -> str:
     lines += _listed("utterances without an emotion", table.loc[table["emotion"] == "", "utterance"])
     splits = table[table["speaker"] != ""].groupby("speaker")["split"].nunique()
     lines += _listed("speakers in more than one split", splits.index[splits > 1])
-    lines += _media(table[table["media"] != ""], media_root(corpus.root), pictures)
+    lines += _media(table[(table["media"] != "") | (table["audio"] != "")], media_root(corpus.root), pictures)
     return "\n".join(lines)
 
 
@@ -74,43 +75,85 @@ def _counts(table: pd.DataFrame, corpus: CorpusParams) -> list[str]:
     return lines
 
 
+class Use(NamedTuple):
+    """A file that an utterance uses.
+
+    Attributes:
+        utterance: the utterance's id.
+        source: the cell and the seconds.
+        seen: whether the pictures are taken from it.
+        heard: whether the sound is taken from it.
+    """
+
+    utterance: str
+    source: Source
+    seen: bool
+    heard: bool
+
+    @property
+    def file(self) -> fragments.Cell:
+        """The cell in its parts."""
+        return fragments.split(self.source.cell)
+
+    def length(self, found: Probe) -> float:
+        """Return the span's length in seconds."""
+        return (found.seconds if self.source.end is None else self.source.end) - (self.source.start or 0)
+
+    def shown(self, found: Probe) -> str:
+        """Return utterance, cell and length for the report."""
+        return f"{self.utterance} ({self.source.cell}, {self.length(found):.1f} s)"
+
+
+def _uses(table: pd.DataFrame) -> Iterator[Use]:
+    for row in table.astype(object).where(table.notna(), None).to_dict("records"):
+        about = {name: row[name] for name in UTTERANCE_COLUMNS if name != "media_hash"}
+        utterance = Utterance(**about, media_hash="", audio=row["audio"])
+        if utterance.media:
+            yield Use(utterance.utterance, utterance.seen, seen=True, heard=not utterance.audio)
+        if utterance.audio:
+            yield Use(utterance.utterance, utterance.heard, seen=False, heard=True)
+
+
 def _media(table: pd.DataFrame, root: Path, pictures: bool) -> list[str]:
-    files = {media: root / fragments.split(media)[0] for media in table["media"].unique()}
-    there = [path for path in dict.fromkeys(files.values()) if path.is_file()]
-    lines = [f"media: {len(there):,} of {len(set(files.values())):,} files found under {root}"]
+    uses = list(_uses(table))
+    files = {use.file.file: root / use.file.file for use in uses}
+    there = [path for path in files.values() if path.is_file()]
+    lines = [f"media: {len(there):,} of {len(files):,} files found under {root}"]
     with ThreadPoolExecutor() as pool:
         bar = tqdm(pool.map(probe, there), total=len(there), desc="media", unit="file", disable=not there)
         probes = dict(zip(there, bar, strict=True))
-    spans = table[["start", "end"]].astype(object).where(table[["start", "end"]].notna(), None)
-    rows = [
-        (name, media, files[media], start, end)
-        for name, media, start, end in zip(
-            table["utterance"], table["media"], spans["start"], spans["end"], strict=True
-        )
-    ]
-    found = [(u, media, probes[path], start, end) for u, media, path, start, end in rows if path in probes]
-    good = [row for row in found if not row[2].error]
-    lines += _listed("missing files", dict.fromkeys(m for _, m, path, _, _ in rows if path not in probes))
-    lines += _listed(
-        "undecodable files", dict.fromkeys(f"{m} ({p.error})" for _, m, p, _, _ in found if p.error)
-    )
-    lines += _listed(
-        "without a sound track", dict.fromkeys(m for _, m, p, _, _ in good if p.loudness is None)
-    )
+    found = [(use, probes[files[use.file.file]]) for use in uses if files[use.file.file] in probes]
+    good = [(use, about) for use, about in found if not about.error]
+    sounds = [(use, about) for use, about in good if use.heard and about.loudness is not None]
+    missing = [use.source.cell for use in uses if files[use.file.file] not in probes]
+    lines += _listed("missing files", dict.fromkeys(missing))
+    broken = [f"{use.source.cell} ({about.error})" for use, about in found if about.error]
+    lines += _listed("undecodable files", dict.fromkeys(broken))
+    mute = [use.source.cell for use, about in good if use.heard and about.loudness is None]
+    lines += _listed("without a sound track", dict.fromkeys(mute))
+    lacking = [use.source.cell for use, about in sounds if not about.has(use.file.channel)]
+    if lacking:
+        lines += _listed("without the channel that their row names", dict.fromkeys(lacking))
     if pictures:
-        lines += _listed("without a picture", dict.fromkeys(m for _, m, p, _, _ in good if not p.pictures))
-    lines += _listed(
-        "silent", [_span(*r) for r in good if r[2].loudness is not None and r[2].silent(r[3], r[4])]
-    )
-    lines += _listed(
-        "begin after their file's end", [_span(*r) for r in good if r[3] and r[3] >= r[2].seconds]
-    )
-    lines += _listed(
-        "end after their file's end",
-        [_span(*r) for r in good if (r[3] or 0) < r[2].seconds < (r[4] or 0) - STEP],
-    )
-    lines += _stated(table, {u: p for u, _, p, _, _ in good})
-    lines += _listed(f"longer than {LONG:g} s", [_span(*r) for r in good if _length(*r[2:]) > LONG])
+        blind = [use.source.cell for use, about in good if use.seen and not about.pictures]
+        lines += _listed("without a picture", dict.fromkeys(blind))
+    silent = [
+        use.shown(about)
+        for use, about in sounds
+        if about.has(use.file.channel) and about.silent(use.source.start, use.source.end, use.file.channel)
+    ]
+    lines += _listed("silent", silent)
+    late = [use.shown(about) for use, about in good if use.source.start and use.source.start >= about.seconds]
+    lines += _listed("begin after their file's end", late)
+    cut = [
+        use.shown(about)
+        for use, about in good
+        if (use.source.start or 0) < about.seconds < (use.source.end or 0) - STEP
+    ]
+    lines += _listed("end after their file's end", cut)
+    lines += _stated(table, {use.utterance: about for use, about in good if use.seen})
+    long = [use.shown(about) for use, about in good if use.length(about) > LONG]
+    lines += _listed(f"longer than {LONG:g} s", long)
     lines += _listed("extra files, used by no utterance", _extra(set(files.values()), table["place"]))
     return lines
 
@@ -126,14 +169,6 @@ def _stated(table: pd.DataFrame, probes: dict[str, Probe]) -> list[str]:
         if abs(probes[name].seconds - stated) > OTHER
     ]
     return _listed(f"differ from their annotation by more than {OTHER:g} s", found)
-
-
-def _length(found: Probe, start: float | None, end: float | None) -> float:
-    return (found.seconds if end is None else end) - (start or 0)
-
-
-def _span(utterance: str, media: str, found: Probe, start: float | None, end: float | None) -> str:
-    return f"{utterance} ({media}, {_length(found, start, end):.1f} s)"
 
 
 def _extra(files: set[Path], places: Iterable[str]) -> list[str]:

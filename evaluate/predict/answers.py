@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from evaluate.predict.source import Recordings
+from evaluate.predict.source import Recordings, played
 from pipeline import fragments
 from pipeline.tables.schema import Utterance
 
@@ -74,9 +74,9 @@ def subtitles(answers: Answers) -> dict[str, str]:
     cues: dict[str, list[tuple[float, float, str]]] = {}
     for i, utterance in enumerate(answers.recordings.utterances):
         start, end = answers.recordings.span(utterance)
-        if utterance.media and np.isfinite(end):
+        file = fragments.split(utterance.played.cell).file
+        if file and np.isfinite(end):
             words = f"[{answers.emotion(i) or OPEN}] {_words(utterance)}".strip()
-            file = fragments.split(utterance.media)[0]
             cues.setdefault(file, []).append((start, max(end, start + SHORTEST), words))
     return {
         file: "\n".join(
@@ -93,7 +93,7 @@ def subtitle_names(recordings: Recordings) -> dict[str, str]:
     If two files give the same name, the later one keeps its suffix: `talk.wav.emotion.srt`.
     """
     names: dict[str, str] = {}
-    for file in dict.fromkeys(fragments.split(u.media)[0] for u in recordings.utterances if u.media):
+    for file in played(recordings.utterances):
         path = Path(file)
         name = "_".join(path.with_suffix("").parts)
         if name in names.values():

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,10 +19,10 @@ from pipeline.env import media_root
 from pipeline.errors import UserError
 from pipeline.messages import Problems
 from pipeline.params import CorpusParams
-from pipeline.prepare import hash_media
+from pipeline.prepare import add_hashes
 from pipeline.probe import STEP, Probe, probe
 from pipeline.tables import schema as tables
-from pipeline.tables.schema import Utterance
+from pipeline.tables.schema import Source, Utterance
 
 NEEDED = ("utterance", "dialogue", "turn")
 
@@ -36,41 +37,54 @@ class Recordings:
 
     def span(self, utterance: Utterance) -> tuple[float, float]:
         """Return start and end in seconds; a missing time becomes the file's start or end, and the end is cut there."""
-        length = self.length(utterance)
-        start = utterance.start or 0.0
-        end = length if utterance.end is None else utterance.end
+        source = utterance.played
+        length = self.length(source)
+        start = source.start or 0.0
+        end = length if source.end is None else source.end
         return start, max(start, min(end, length) if start < length else end)
 
-    def length(self, utterance: Utterance) -> float:
+    def length(self, source: Source) -> float:
         """Return the length of its file in seconds, infinity if unknown."""
-        known = self.files.get(fragments.split(utterance.media)[0])
+        known = self.files.get(fragments.split(source.cell).file)
         return known.seconds if known and known.seconds else math.inf
 
     @property
     def seconds(self) -> float:
-        """The total length of all files in seconds."""
-        return sum(file.seconds for file in self.files.values())
+        """The total length of the files that are played, in seconds."""
+        return sum(self.files[name].seconds for name in played(self.utterances) if name in self.files)
 
     def notes(self) -> list[str]:
         """Return warnings about the files: missing, damaged, silent, or shorter than the utterances say."""
-        named = dict.fromkeys(fragments.split(u.media)[0] for u in self.utterances if u.media)
+        uses = [(u.utterance, source) for u in self.utterances for source in dict.fromkeys((u.seen, u.heard))]
+        uses = [(name, source) for name, source in uses if source.cell]
+        named = dict.fromkeys(fragments.split(source.cell).file for _, source in uses)
         found = [f"{name}: not found under {self.media}" for name in named if name not in self.files]
-        for name, file in self.files.items():
-            if file.error:
-                found.append(f"{name}: {file.error}")
-            elif file.loudness is None:
+        found += [f"{name}: {file.error}" for name, file in self.files.items() if file.error]
+        cells = [fragments.split(u.heard.cell) for u in self.utterances]
+        for name, channel in dict.fromkeys((cell.file, cell.channel) for cell in cells):
+            file = self.files.get(name)
+            if file is None or file.error:
+                continue
+            if file.loudness is None:
                 found.append(f"{name}: no sound track")
-            elif file.silent(None, None):
+            elif not file.has(channel):
+                found.append(f"{name}: no such channel as #channel={channel}")
+            elif file.silent(None, None, channel):
                 found.append(f"{name}: the sound track is silent")
-        late = [u for u in self.utterances if (u.start or 0.0) >= self.length(u)]
+        late = [use for use in uses if (use[1].start or 0.0) >= self.length(use[1])]
         if late:
-            found.append(f"{late[0].utterance}: starts after the end of {late[0].media}")
+            found.append(f"{late[0][0]}: starts after the end of {late[0][1].cell}")
             found += [f"and {len(late) - 1} more start after the end"] * (len(late) > 1)
-        cut = [u for u in self.utterances if (u.start or 0.0) < self.length(u) < (u.end or 0.0) - STEP]
+        cut = [
+            (name, source)
+            for name, source in uses
+            if (source.start or 0.0) < self.length(source) < (source.end or 0.0) - STEP
+        ]
         if cut:
+            name, source = cut[0]
             found.append(
-                f"{cut[0].utterance}: ends at {cut[0].end:g} s and is cut, because {cut[0].media} ends at "
-                f"{self.length(cut[0]):g} s"
+                f"{name}: ends at {source.end:g} s and is cut, because {source.cell} ends at "
+                f"{self.length(source):g} s"
             )
             found += [f"and {len(cut) - 1} more are cut at the end"] * (len(cut) > 1)
         return found
@@ -115,10 +129,14 @@ def _recordings(
     corpus = CorpusParams(name="csv", watch=str(source), root=str(media), labels=labels)
     rows = [dataclasses.replace(row, split="test", emotion="") for row in rows]
     frame, _ = raw.tables(rows, corpus, Problems())
-    hashes = hash_media(frame["media"], media)
-    frame["media_hash"] = frame["media"].map(hashes)
+    add_hashes(frame, media)
     # Written and read back as in the pipeline, because the reader validates the table.
-    tables.write_table(frame, tables.UTTERANCE_COLUMNS, scratch / "utterances.csv")
-    found = {fragments.split(cell)[0] for cell, digest in hashes.items() if cell and digest}
-    files = {name: probe(media / name) for name in sorted(found)}
-    return Recordings(tables.read_utterances(scratch / "utterances.csv"), media, files)
+    tables.write_utterances(frame, scratch / "utterances.csv")
+    utterances = tables.read_utterances(scratch / "utterances.csv")
+    found = {fragments.split(s.cell).file for u in utterances for s in (u.seen, u.heard) if s.sha256}
+    return Recordings(utterances, media, {name: probe(media / name) for name in sorted(found)})
+
+
+def played(utterances: Iterable[Utterance]) -> list[str]:
+    """Return the files that show or play the utterances, each once, in order."""
+    return list(dict.fromkeys(fragments.split(u.played.cell).file for u in utterances if u.played.cell))

@@ -45,7 +45,7 @@ def _dialogues(answers: Answers, folder: Path) -> list[dict[str, Any]]:
             "start": start,
             "end": end if math.isfinite(end) else None,
             "at": f"{int(start // 60)}:{int(start % 60):02}",
-            "source": _link(answers, utterance.media, folder),
+            "source": _link(answers, utterance.played.cell, folder),
             "predicted": int(answers.probabilities[i].argmax()),
             "open": answers.is_open(i),
             "probabilities": [float(p) for p in answers.probabilities[i]],
@@ -64,7 +64,7 @@ def _placed(turns: list[dict[str, Any]], answers: Answers) -> list[dict[str, Any
     """
     lengths = [turn["end"] - turn["start"] if turn["end"] is not None else UNKNOWN for turn in turns]
     starts = [turn["start"] for turn in turns]
-    timed = any((turn["utterance"].start, turn["utterance"].end) != (None, None) for turn in turns)
+    timed = any(turn["utterance"].played[1:3] != (None, None) for turn in turns)
     if not timed or len({turn["source"] for turn in turns}) > 1:
         starts = list(accumulate(lengths[:-1], initial=0.0))
     whole = max(start + length for start, length in zip(starts, lengths, strict=True)) or 1.0
@@ -73,9 +73,9 @@ def _placed(turns: list[dict[str, Any]], answers: Answers) -> list[dict[str, Any
     return turns
 
 
-def _link(answers: Answers, media: str, folder: Path) -> str:
+def _link(answers: Answers, cell: str, folder: Path) -> str:
     """Return the recording's URL relative to the page, or an empty string if the file is missing."""
-    file = fragments.split(media)[0]
+    file = fragments.split(cell).file
     if file not in answers.recordings.files:
         return ""
     path = os.path.relpath((answers.recordings.media / file).resolve(), folder.resolve())

@@ -78,6 +78,11 @@ class Utterance:
         start, end = fragments.split(self.audio).span or (self.start, self.end)
         return Source(self.audio, start, end, self.audio_hash)
 
+    @property
+    def played(self) -> Source:
+        """Where a person finds the utterance: the pictures, or the sound if there are none."""
+        return self.seen if self.media else self.heard
+
 
 def read_utterances(path: Path = UTTERANCES) -> list[Utterance]:
     """Read all utterances, in row order.

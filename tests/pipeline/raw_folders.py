@@ -127,10 +127,10 @@ def subtitles(root: Path) -> CorpusParams:
 
 
 def wav(path: Path, samples: np.ndarray, rate: int = 16000) -> None:
-    """Mono 16-bit sound; `samples` [S] in -1…1."""
+    """16-bit sound; `samples` [S] or, for several channels, [S, C], in -1…1."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
+        file.setnchannels(1 if samples.ndim == 1 else samples.shape[1])
         file.setsampwidth(2)
         file.setframerate(rate)
         file.writeframes((samples * 32767).astype("<i2").tobytes())

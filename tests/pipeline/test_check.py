@@ -159,3 +159,36 @@ def test_the_command_writes_nothing(tmp_path):
     assert run.returncode == 0, run.stderr
     assert run.stdout.startswith("meld: 6 utterances, 5 dialogues, 5 speakers")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["params.yaml", "raw"]
+
+
+def test_sound_beside_the_pictures_is_checked_too(tmp_path):
+    clip(tmp_path / "talk.mp4", 2.0, audio=False)
+    raw_folders.wav(tmp_path / "anna.wav", TONE)
+    raw_folders.wav(tmp_path / "room.wav", np.stack([TONE, 0 * TONE], 1))
+    (tmp_path / "own.csv").write_text(
+        "utterance,dialogue,turn,media,audio,start,end,split\n"
+        "a,d,0,talk.mp4,anna.wav,0.1,0.9,train\n"
+        "b,d,1,talk.mp4,anna.wav,1.2,1.9,train\n"
+        "c,d,2,talk.mp4,anna.wav#t=0.5,1.4,1.9,train\n"
+        'd,d,3,talk.mp4,"anna.wav#t=0.5,1.9",1.4,1.9,train\n'
+        "e,d,4,talk.mp4,ben.wav,0,1,train\n"
+        "f,d,5,talk.mp4,anna.wav#channel=right,0,0.9,train\n"
+        "g,d,6,talk.mp4,room.wav#channel=left,0,0.9,train\n"
+        "h,d,7,talk.mp4,room.wav#channel=right,0,0.9,train\n"
+        "i,d,8,,room.wav#channel=3,0,0.9,train\n"
+    )
+    found = {
+        line.partition(":")[0]: line.partition(":")[2].strip()
+        for line in report(raw_folders.corpus("csv", tmp_path), pictures=True).splitlines()
+    }
+    assert found["media"].startswith("3 of 4 files found")
+    assert found["missing files"] == "1: ben.wav"
+    assert found["without a sound track"] == "0"  # the sound of talk.mp4 is not used
+    assert (
+        found["without the channel that their row names"] == "2: anna.wav#channel=right, room.wav#channel=3"
+    )
+    assert found["without a picture"] == "0"
+    assert found["silent"] == "2: b (anna.wav, 0.7 s), h (room.wav#channel=right, 0.9 s)"
+    assert found["begin after their file's end"] == "1: b (anna.wav, 0.7 s)"
+    assert found["end after their file's end"] == "1: d (anna.wav#t=0.5,1.9, 1.4 s)"
+    assert found["extra files, used by no utterance"] == "0"
