@@ -119,10 +119,13 @@ def _sha256(path: Path) -> str:
 
 def _summary(corpus: CorpusParams, utterances: pd.DataFrame, labels: pd.DataFrame) -> str:
     counts = labels["split"].value_counts()
-    cells = [*utterances["media"], *utterances["audio"]]
-    files = dict(zip(cells, [*utterances["media_hash"], *utterances["audio_hash"]], strict=True))
-    files.pop("", None)
-    lost = [cell for cell, digest in files.items() if not digest]
+    files = {
+        fragments.split(cell).file: digest
+        for field in ("media", "audio")
+        for cell, digest in zip(utterances[field], utterances[f"{field}_hash"], strict=True)
+        if cell
+    }
+    lost = [file for file, digest in files.items() if not digest]
     lines = [
         f"{corpus.name}: {len(utterances):,} utterances in {utterances['dialogue'].nunique():,} dialogues ("
         + ", ".join(f"{split} {counts.get(split, 0):,}" for split in tables.SPLITS)

@@ -152,7 +152,8 @@ def _only(frame: AudioFrame, channel: str) -> AudioFrame:
         raise MediaError(
             "no_audio", f"#channel={channel}: no such channel; the sound has {frame.layout.nb_channels}"
         )
-    only = AudioFrame.from_ndarray(channels(frame)[at : at + 1], "dbl", "mono")
+    samples: Any = np.ascontiguousarray(channels(frame)[at : at + 1])
+    only = AudioFrame.from_ndarray(samples, "dbl", "mono")
     only.sample_rate = frame.sample_rate
     return only
 

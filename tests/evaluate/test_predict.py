@@ -19,8 +19,9 @@ from pipeline.errors import UserError
 from pipeline.messages import Problems
 from pipeline.strict import validate
 from tests.evaluate.test_report import Page
-from tests.extract.make_clips import clip, item
+from tests.extract.make_clips import clip, item, tone
 from tests.extract.project import inline
+from tests.pipeline import raw_folders
 from tests.train.models_on_disk import seal
 from train.checkpoint import model_code, read_model, write_model
 from train.fusion.build import build
@@ -179,6 +180,43 @@ def test_a_csv_of_spans_over_two_files(talk, monkeypatch):
     page = Page((talk / "out/timeline.html").read_text())
     assert len(page.all("section")) == 2
     assert "gone.mp4: not found under ." in "".join(e["text"] for e in page.all("p"))
+
+
+def test_a_csv_with_sound_beside_the_pictures(talk, monkeypatch, capsys):
+    low, high = tone(2.0, hertz=200), tone(2.0, hertz=900)
+    clip(talk / "talk.mp4", 2.0, audio=False)
+    for name, sound in (("low.wav", low), ("high.wav", high), ("both.wav", np.stack([low, high], 1))):
+        raw_folders.wav(talk / name, sound)
+    (talk / "spans.csv").write_text(
+        "utterance,dialogue,turn,media,audio,start,end\n"
+        "a,a,0,talk.mp4,low.wav,0,1\n"
+        "b,b,0,talk.mp4,high.wav,0,1\n"
+        "c,c,0,talk.mp4,both.wav#channel=right,0,1\n"
+        'd,d,0,talk.mp4,"both.wav#channel=1&t=0,1",1,2\n'
+        "e,e,0,,low.wav,0,1\n"
+        "f,f,0,talk.mp4,gone.wav,1,2\n"
+        "g,f,1,talk.mp4,low.wav#channel=2,1,2\n"
+        "h,f,2,talk.mp4,low.wav#t=3,1,2\n"
+    )
+    run(monkeypatch, "--csv", "spans.csv", "--to", "out")
+    a, b, c, d, e, *bad = rows(talk / "out")
+    joy = [float(r["p_joy"]) for r in (a, b, c, d, e)]
+    assert joy == pytest.approx([joy[0], joy[1], joy[1], joy[0], joy[0]], abs=1e-6)
+    assert abs(joy[0] - joy[1]) > 1e-4
+    assert [r["missing"] for r in (a, b, c, d, e)] == [""] * 5
+    assert [r["missing"] for r in bad] == ["audio:missing_file", "audio:no_audio", "audio:too_short"]
+    assert [(r["start"], r["end"]) for r in (d, e)] == [("1.0", "2.0"), ("0.0", "1.0")]  # where it is played
+    assert {p.name for p in (talk / "out").glob("*.srt")} == {"talk.emotion.srt", "low.emotion.srt"}
+    page = Page((talk / "out/timeline.html").read_text())
+    turns = [e for e in page.all("button") if "data-utterance" in e]
+    assert {t["data-source"] for t in turns} == {"../talk.mp4", "../low.wav"}
+    said = capsys.readouterr()
+    warnings = said.err.splitlines()
+    assert "warning: gone.wav: not found under ." in warnings
+    assert "warning: low.wav: no such channel as #channel=2" in warnings
+    assert "warning: h: starts after the end of low.wav#t=3" in warnings
+    assert len(warnings) == 3
+    assert "8 utterances, 4 s of recordings in" in said.out
 
 
 def test_it_answers_as_training_did(here, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 
 import pytest
@@ -183,4 +184,60 @@ def test_bad_subtitles(tmp_path, old, new, expected):
     path.write_text(path.read_text().replace(old, new))
     with pytest.raises(UserError) as caught:
         subtitles.read(tmp_path, corpus)
+    assert expected in str(caught.value)
+
+
+def test_sound_beside_the_pictures(tmp_path):
+    corpus = raw_folders.corpus("csv", tmp_path / "raw")
+    (tmp_path / "raw/mic").mkdir(parents=True)
+    (tmp_path / "raw/talk.mp4").write_bytes(b"pictures")
+    (tmp_path / "raw/mic/anna.wav").write_bytes(b"anna")
+    (tmp_path / "raw/own.csv").write_text(
+        "utterance,dialogue,turn,media,audio,start,end,split\n"
+        "a,d,0,talk.mp4,mic\\anna.wav,1,2,train\n"
+        'b,d,1,"talk.mp4#xywh=percent:50,0,50,100&channel=right",,2,3,train\n'
+        'c,d,2,talk.mp4,"mic/ben.wav#channel=1&t=7.5,9",3,4,train\n'
+        "d,d,3,,mic/anna.wav#t=0,,,train\n"
+    )
+    summary = prepare(corpus, tmp_path / "u.csv", tmp_path / "l.csv")
+    assert "2 of 3 media found" in summary
+    assert f"not found under {tmp_path / 'raw'}: mic/ben.wav;" in summary
+    a, b, c, d = read_utterances(tmp_path / "u.csv")
+    anna, pictures = (hashlib.sha256(data).hexdigest() for data in (b"anna", b"pictures"))
+    assert a.seen == ("talk.mp4", 1.0, 2.0, pictures)
+    assert a.heard == ("mic/anna.wav", 1.0, 2.0, anna)
+    assert b.heard == b.seen == ("talk.mp4#xywh=percent:50,0,50,100&channel=right", 2.0, 3.0, pictures)
+    assert c.heard == ("mic/ben.wav#channel=1&t=7.5,9", 7.5, 9.0, "")
+    assert d.heard == d.played == ("mic/anna.wav#t=0", None, None, anna)
+
+
+def test_a_table_without_sound_of_its_own_is_as_before(tmp_path):
+    corpus = raw_folders.csv(tmp_path / "raw")
+    prepare(corpus, tmp_path / "u.csv", tmp_path / "l.csv")
+    header, *_ = (tmp_path / "u.csv").read_text().splitlines()
+    assert header == "utterance,dialogue,turn,speaker,session,text,media,start,end,media_hash"
+    assert all(u.heard == u.seen for u in read_utterances(tmp_path / "u.csv"))
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "expected"),
+    [
+        (
+            "media",
+            "a.mp4#channel=middle",
+            "media='a.mp4#channel=middle': channel=middle: must be left, right",
+        ),
+        ("media", '"a.mp4#xywh=percent:50,0,60,100"', "inside the picture"),
+        ("media", "a.mp4#t=3", "give the utterance's seconds in `start` and `end`"),
+        ("audio", "../a.wav", "audio='../a.wav': must be a relative path that stays inside corpus.root"),
+        ("audio", "a.wav#t=3&t=4", "at most once"),
+        ("audio", '"a.wav#xywh=percent:0,0,50,100"', "move it to `media`"),
+        ("audio", "a" * 256, "at most 255 bytes"),
+    ],
+)
+def test_wrong_parts_are_named(tmp_path, column, cell, expected):
+    (tmp_path / "own.csv").write_text(f"utterance,dialogue,turn,{column},split\na,d,0,{cell},train\n")
+    with pytest.raises(UserError) as caught:
+        csv.read(tmp_path, raw_folders.corpus("csv", tmp_path))
+    assert f"own.csv:2: {column}=" in str(caught.value)
     assert expected in str(caught.value)

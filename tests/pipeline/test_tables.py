@@ -15,6 +15,7 @@ from pipeline.tables.schema import (
     read_labels,
     read_utterances,
     write_table,
+    write_utterances,
 )
 from pipeline.tables.splits import splits
 
@@ -89,13 +90,17 @@ def test_spans_survive(tmp_path):
         ("media", "../../etc/passwd", "inside corpus.root"),
         ("media", "/etc/passwd", "inside corpus.root"),
         ("media_hash", "abc", "sha256"),
+        ("media", "a.mp4#channel=0", "channel=0: must be left, right, or a number from 1"),
+        ("audio", "/etc/passwd", "inside corpus.root"),
+        ("audio", "a.wav#t=2,1", "t=2,1: must be START or START,END"),
+        ("audio_hash", "abc", "sha256"),
     ],
 )
 def test_bad_values_are_named_with_their_line(tmp_path, column, value, said):
-    frame = table().astype(object)
+    frame = table(audio="a.wav", audio_hash="").astype(object)
     frame.loc[1, column] = value
     path = tmp_path / "utterances.csv"
-    write_table(frame, UTTERANCE_COLUMNS, path)
+    write_utterances(frame, path)
     text = message(lambda: read_utterances(path))
     assert str(path) in text
     assert said in text
