@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
 from pipeline import fragments
+from pipeline.closure import ROOT
 from pipeline.fragments import Box, Cell
 from pipeline.names import is_inside
 
@@ -109,3 +112,12 @@ def test_each_column_has_its_own_parts():
 )
 def test_the_position_of_a_channel(channel, count, expected):
     assert fragments.position(channel, count) == expected
+
+
+def test_the_examples_of_the_guide_are_valid():
+    guide = (ROOT / "docs/how-to/own-data.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| [^|]* \| `([^`|]*\.[^`|]*)` \| (?:`([^`|]*)` )?\|$", guide, re.MULTILINE)
+    assert len(rows) == 7
+    for media, audio in rows:
+        assert fragments.mistake(media, "media") == fragments.mistake(audio, "audio") == ""
+        assert [cell for cell in (media, audio) if "#" in fragments.split(cell).file] == []
