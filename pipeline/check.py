@@ -151,11 +151,24 @@ def _media(table: pd.DataFrame, root: Path, pictures: bool) -> list[str]:
         if (use.source.start or 0) < about.seconds < (use.source.end or 0) - STEP
     ]
     lines += _listed("end after their file's end", cut)
+    lines += _apart(good)
     lines += _stated(table, {use.utterance: about for use, about in good if use.seen})
     long = [use.shown(about) for use, about in good if use.length(about) > LONG]
     lines += _listed(f"longer than {LONG:g} s", long)
     lines += _listed("extra files, used by no utterance", _extra(set(files.values()), table["place"]))
     return lines
+
+
+def _apart(good: list[tuple[Use, Probe]]) -> list[str]:
+    """Report sound in its own file whose span is longer or shorter than that of the pictures."""
+    pictures = {use.utterance: use.length(about) for use, about in good if use.seen and not use.heard}
+    sounds = [(use, about) for use, about in good if not use.seen and use.utterance in pictures]
+    if not sounds:
+        return []
+    found = [
+        use.shown(about) for use, about in sounds if abs(use.length(about) - pictures[use.utterance]) > OTHER
+    ]
+    return _listed(f"sound differs from its pictures by more than {OTHER:g} s", found)
 
 
 def _stated(table: pd.DataFrame, probes: dict[str, Probe]) -> list[str]:

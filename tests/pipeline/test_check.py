@@ -191,4 +191,5 @@ def test_sound_beside_the_pictures_is_checked_too(tmp_path):
     assert found["silent"] == "2: b (anna.wav, 0.7 s), h (room.wav#channel=right, 0.9 s)"
     assert found["begin after their file's end"] == "1: b (anna.wav, 0.7 s)"
     assert found["end after their file's end"] == "1: d (anna.wav#t=0.5,1.9, 1.4 s)"
+    assert found["sound differs from its pictures by more than 0.5 s"] == "1: d (anna.wav#t=0.5,1.9, 1.4 s)"
     assert found["extra files, used by no utterance"] == "0"
