@@ -72,7 +72,7 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
     media = media_root(corpus.root)
     release = _release(media)
     videos = any(release.glob("Session[0-9]/dialog/avi/DivX/[!.]*.avi"))
-    sentences = any(release.glob("Session[0-9]/sentences/wav/*/[!.]*.wav")) or not videos
+    sentences = any(release.glob("Session[0-9]/sentences/wav/*/[!.]*.wav"))
     rows = []
     for path in files:
         recorded = session(path.stem)
