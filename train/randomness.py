@@ -27,6 +27,7 @@ def seed_everything(seed: int, threads: int) -> torch.Generator:
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.allow_tf32 = False  # its products have ten bits of precision; PyTorch enables it for LSTMs
     return torch.Generator().manual_seed(seed)
 
 

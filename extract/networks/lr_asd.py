@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from extract.networks.nets import load_strictly, read_tensors
+from extract.networks.pretrained import inference
 from extract.networks.weights import Weights
 
 PICTURE = 112
@@ -133,7 +134,7 @@ def speaking_network(
     def logits(pictures: np.ndarray, sound: np.ndarray, windows: Sequence[int]) -> np.ndarray:
         seen, heard = torch.from_numpy(pictures), torch.from_numpy(sound)
         scores = torch.zeros(len(pictures))
-        with torch.inference_mode():
+        with inference(device, "fp32"):
             for window in windows:
                 for i in range(0, len(pictures), window):
                     part = seen[i : i + window].to(device).float()[None]

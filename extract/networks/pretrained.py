@@ -100,12 +100,16 @@ def save_model(network: Any, base: Weights, folder: Path) -> None:
 
 @contextmanager
 def inference(device: torch.device, precision: Precision) -> Iterator[None]:
-    """Disable gradients, set the precision, and keep float32 exact (no TF32 on a GPU)."""
+    """Disable gradients, set the precision, and keep float32 exact and repeatable on a GPU (no TF32).
+
+    `cudnn.flags` sets every flag, and by default it disables cuDNN.
+    """
     import torch
 
     with ExitStack() as stack:
         stack.enter_context(torch.inference_mode())
-        stack.enter_context(torch.backends.cudnn.flags(allow_tf32=False))
+        exact = torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False)
+        stack.enter_context(exact)
         if precision != "fp32":
             dtype = torch.bfloat16 if precision == "bf16" else torch.float16
             stack.enter_context(torch.autocast(device.type, dtype))

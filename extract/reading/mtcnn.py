@@ -18,6 +18,8 @@ import torch
 from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
 from torchvision.ops import batched_nms
 
+from extract.networks.pretrained import inference
+
 CELL, STRIDE = 12, 2
 PYRAMID = 0.709
 THRESHOLDS = (0.6, 0.7)
@@ -34,17 +36,17 @@ class Detector:
             for net in (PNet, RNet, ONet)
         )
 
-    @torch.inference_mode()
     def __call__(self, frames: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Return the boxes of N frames, RGB [H, W, 3] u1 of one size: N arrays [F, 5] f4, largest box first.
 
         A row holds x0, y0, x1, y1 in pixels and the probability. A box may extend slightly beyond the frame.
         """
-        table = torch.from_numpy(np.stack([summed_area(frame) for frame in frames])).to(self.device)
-        boxes, image = self._propose(table)
-        boxes, image = self._refine(table, boxes, image)
-        boxes, image = self._output(table, boxes, image)
-        found, owner = boxes.cpu().numpy(), image.cpu().numpy()
+        with inference(self.device, "fp32"):
+            table = torch.from_numpy(np.stack([summed_area(frame) for frame in frames])).to(self.device)
+            boxes, image = self._propose(table)
+            boxes, image = self._refine(table, boxes, image)
+            boxes, image = self._output(table, boxes, image)
+            found, owner = boxes.cpu().numpy(), image.cpu().numpy()
         return [_by_size(_drop_nested(found[owner == i])) for i in range(len(frames))]
 
     def _propose(self, table: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
