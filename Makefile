@@ -5,6 +5,7 @@ export HF_HUB_OFFLINE ?= 1
 PYTEST := python -m pytest
 
 SEEDS ?= 3
+DEVICE ?= cuda
 
 .PHONY: repro folds picture docs test test-slow lint clean
 
@@ -42,6 +43,11 @@ test: .venv/installed
 
 test-slow: .venv/installed
 	$(PYTEST) -m slow
+
+# On one CUDA card: a comparison with the CPU, then a table of rates. DEVICE=cpu: a dry run without a card.
+test-gpu: .venv/installed
+	EMOFUSE_DEVICE=$(DEVICE) $(PYTEST) tests/gpu
+	EMOFUSE_DEVICE=$(DEVICE) python -m benchmarks.gpu --json gpu.json
 
 lint: .venv/installed
 	ruff check .

@@ -17,7 +17,6 @@ the cache read by h5py (Fletcher-32).
 
 from __future__ import annotations
 
-import json
 import statistics
 import tempfile
 import time
@@ -29,6 +28,7 @@ import numpy as np
 import torch
 
 from benchmarks.formats import FORMATS, RATE, Arrays, Format
+from benchmarks.rows import write as write_rows
 from pipeline.command import parser
 
 DIMS = {"text": 768, "opensmile": 6373, "face": 1000}
@@ -79,7 +79,7 @@ def main() -> None:
         rows += _measure(formats, "frames", _frames(args.framed), args.runs)
     _print(rows)
     if args.json:
-        args.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+        write_rows(args.json, "cache", map(asdict, rows), ("what", "format"))
 
 
 def _measure(formats: Sequence[Format], what: str, streams: dict[str, Arrays], runs: int) -> list[Row]:

@@ -16,7 +16,6 @@ seconds are meaningful.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import tempfile
@@ -33,6 +32,7 @@ from typing_extensions import override
 
 from benchmarks import straightforward
 from benchmarks.clips import write_clip
+from benchmarks.rows import write as write_rows
 from extract.contract import Encoder, Failure, Features, Item
 from extract.encoders import build
 from extract.encoders.face import FaceEncoder
@@ -265,7 +265,7 @@ def main() -> None:
                 rows.append(asdict(row))
                 print(_line(row), flush=True)
     if args.json:
-        args.json.write_text(json.dumps(rows, indent=1) + "\n")
+        write_rows(args.json, "extract", rows, ("stream", "what", "against"))
 
 
 def _line(row: Row) -> str:

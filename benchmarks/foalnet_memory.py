@@ -25,6 +25,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from benchmarks.rows import write as write_rows
 from pipeline.command import parser
 from pipeline.features import Meta, Row, write
 from pipeline.params import Params
@@ -70,7 +71,7 @@ def main() -> None:
     found = {"utterances": words.utterances, "caches_gb": size, **json.loads(done.stdout.splitlines()[-1])}
     print("\n".join(f"{name:14} {value:8.2f}" for name, value in found.items()))
     if words.json:
-        words.json.write_text(json.dumps(found))
+        write_rows(words.json, "foalnet_memory", [found], ("utterances",))
 
 
 def make(root: Path, count: int) -> None:

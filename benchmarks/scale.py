@@ -28,6 +28,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.rows import write as write_rows
 from extract import encoders
 from extract.contract import Item
 from pipeline.command import parser
@@ -228,7 +229,7 @@ def main() -> None:
         )
         found = list(rows)
         if args.json:
-            args.json.write_text(json.dumps(found, indent=1) + "\n")
+            write_rows(args.json, "scale", found, ("utterances", "stage", "disk", "engine"))
 
 
 if __name__ == "__main__":

@@ -16,7 +16,6 @@ must agree. Peak memory is measured in a separate process that takes two steps o
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import statistics
@@ -31,6 +30,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.published_multiemo import Published
+from benchmarks.rows import write as write_rows
 from benchmarks.shapes import DIMS, Setting, settings
 from benchmarks.sides import SAME_LAYERS, make_side
 from pipeline.command import parser
@@ -239,7 +239,7 @@ def main() -> None:
         show(found := bench_steps(key, known[key], args))
         rows += found
     if args.json:
-        args.json.write_text(json.dumps(rows, indent=1) + "\n")
+        write_rows(args.json, "train_step", rows, ("setting", "what", "side"))
 
 
 if __name__ == "__main__":
