@@ -1,4 +1,4 @@
-"""How much training computes: one pass for each batch, one step for each training batch, no pass over the test split."""
+"""How much training computes: one pass a batch, one step a training batch, and no pass over the test split."""
 
 from __future__ import annotations
 
