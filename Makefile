@@ -2,7 +2,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export HF_HUB_OFFLINE ?= 1
-PYTEST := python -m pytest
+# A file's tests share fixtures, so they run in one process.
+PYTEST := python -m pytest -n 2 --dist loadfile
 
 SEEDS ?= 3
 DEVICE ?= cuda
@@ -46,7 +47,7 @@ test-slow: .venv/installed
 
 # On one CUDA card: a comparison with the CPU, then a table of rates. DEVICE=cpu: a dry run without a card.
 test-gpu: .venv/installed
-	EMOFUSE_DEVICE=$(DEVICE) $(PYTEST) tests/gpu
+	EMOFUSE_DEVICE=$(DEVICE) python -m pytest tests/gpu
 	EMOFUSE_DEVICE=$(DEVICE) python -m benchmarks.gpu --json gpu.json
 
 lint: .venv/installed
