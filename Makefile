@@ -8,7 +8,7 @@ PYTEST := python -m pytest -n 2 --dist loadfile
 SEEDS ?= 3
 DEVICE ?= cuda
 
-.PHONY: repro folds picture docs test test-slow lint clean
+.PHONY: repro folds picture docs test test-slow test-gpu lint clean
 
 repro: .venv/installed
 	dvc repro

@@ -26,7 +26,7 @@ from benchmarks.clips import write_clip
 from benchmarks.extract import clip_item
 from benchmarks.rows import write as write_rows
 from benchmarks.shapes import settings
-from benchmarks.train_step import Ours
+from benchmarks.sides import Ours
 from extract.contract import Encoder
 from extract.encoders import build
 from extract.engine.local import extract
@@ -153,12 +153,14 @@ def faces(seconds: float) -> Iterator[Row]:
 
 def training(seconds: float) -> Iterator[Row]:
     """Yield the seconds of a MultiEMO step on one batch of each data set's shape."""
-    where = str(device())
+    where = device()
+    if where.type == "cuda":
+        torch.cuda.set_device(where.index or 0)
     for name in ("meld", "iemocap-32"):
         setting = settings()[name]
         batch = setting.batches()[0]
         for precision in PRECISIONS:
-            side = Ours(setting, "default", where, precision == "bf16", same_layers=False)
+            side = Ours(setting, "default", where.type, precision == "bf16", same_layers=False)
             inputs = side.prepare(batch)
             took = typical(lambda: side.step(inputs), seconds)  # noqa: B023
             yield {"what": f"MultiEMO step, {name}, {precision}", "step_s": took, "unit": "seconds"}
