@@ -36,6 +36,16 @@ def passes(model: Any, shape: Callable[..., tuple[int, ...]]) -> list[tuple[int,
     return seen
 
 
+def noted(seen: list[Any], run: Callable[..., Any], note: Callable[..., Any]) -> Callable[..., Any]:
+    """Return `run`, which first adds a note about its arguments to `seen`."""
+
+    def noting(*args: Any) -> Any:
+        seen.append(note(*args))
+        return run(*args)
+
+    return noting
+
+
 def test_text_has_one_pass_a_sentence_and_no_token_of_padding(tmp_path: Path) -> None:
     made = encoder(encoder="text", weights=str(tiny_models.bert(tmp_path / "bert")), context={"tokens": 48})
     seen = passes(made._model, lambda **named: tuple(named["input_ids"].shape))
@@ -56,9 +66,9 @@ def test_speech_has_one_pass_a_window(tmp_path: Path) -> None:
 def test_images_have_one_pass_for_sixteen_pictures(tmp_path: Path) -> None:
     for part in vit():
         part.save_pretrained(tmp_path)
-    made, seen = encoder(encoder="image", weights=str(tmp_path)), []
-    network = made._network
-    made.__dict__["_network"] = lambda pixels: seen.append(len(pixels)) or network(pixels)
+    made = encoder(encoder="image", weights=str(tmp_path))
+    seen: list[int] = []
+    made.__dict__["_network"] = noted(seen, made._network, len)
     made.encode([(np.arange(n), np.zeros((n, 3, 32, 32), np.float32)) for n in (40, 3)])
     assert seen == [16, 16, 8, 3]
 
@@ -69,11 +79,11 @@ def test_images_have_one_pass_for_sixteen_pictures(tmp_path: Path) -> None:
 def test_opensmile_computes_descriptors_only_for_frames(
     monkeypatch: pytest.MonkeyPatch, frames: str, calls: list[str]
 ) -> None:
-    made, seen = encoder(encoder="opensmile", frames=frames), []
+    made = encoder(encoder="opensmile", frames=frames)
+    seen: list[str] = []
     for name in ("_functionals", "_descriptors"):
         smile = getattr(made, name)
-        whole = smile.process
-        monkeypatch.setattr(smile, "process", lambda *x, n=name, whole=whole: seen.append(n) or whole(*x))
+        monkeypatch.setattr(smile, "process", noted(seen, smile.process, lambda *_, name=name: name))
     made.encode([np.random.default_rng(0).standard_normal(16000).astype(np.float32) / 10])
     assert seen == calls
 
@@ -91,23 +101,21 @@ def test_faces_decode_a_clip_once_and_detect_in_no_picture_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params: dict[str, str], detected: int
 ) -> None:
     write_clip(tmp_path / "clip.mp4", CLIP)
-    looked: list[Any] = []
+    looked: list[int] = []
     decoded: list[float] = []
-    find, decode = faces.find, Track.decode
+    crops: list[int] = []
+    decode = Track.decode
 
     def counted(track: Track) -> Iterator[tuple[float, Any]]:
         for at, frame in decode(track):
             decoded.append(at)
             yield at, frame
 
-    monkeypatch.setattr(
-        faces, "find", lambda pictures, *rest: looked.extend(pictures) or find(pictures, *rest)
-    )
+    monkeypatch.setattr(faces, "find", noted(looked, faces.find, lambda pictures, *_: len(pictures)))
     monkeypatch.setattr(Track, "decode", counted)
-    made, crops = face(tmp_path, **params), []
-    network = made._network
-    made.__dict__["_network"] = lambda pixels: crops.append(len(pixels)) or network(pixels)
+    made = face(tmp_path, **params)
+    made.__dict__["_network"] = noted(crops, made._network, len)
     extract(made, "clip.mp4")
-    assert len(looked) == detected
+    assert sum(looked) == detected
     assert len(decoded) == len(set(decoded)) == len(CLIP)
     assert len(crops) == 1

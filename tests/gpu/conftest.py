@@ -15,6 +15,8 @@ from pipeline import env
 
 # Read here, because a fixture of tests/conftest.py removes the caller's settings.
 NAME = os.environ.get("EMOFUSE_DEVICE") or "cuda"
+# PyTorch reads this once, at the first matrix product. Training sets it, but here other tests come before training.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 @pytest.fixture(autouse=True)

@@ -64,13 +64,15 @@ def test_a_gpu_has_one_worker_and_its_share_of_the_cores_decodes(clips: Path, de
 def test_two_workers_share_the_device_and_agree_with_the_cpu(
     clips: Path, device: torch.device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    encoder, batches = speech(clips)
     with monkeypatch.context() as patch:
         patch.setenv("EMOFUSE_DEVICE", "cpu")
-        expected = frames(inline(*speech(clips), 1, 60))
+        encoder, batches = speech(clips)
+        expected = frames(inline(encoder, iter(batches), 1, 60))
+    encoder, batches = speech(clips)
     if device.type == "cuda":
         monkeypatch.setenv("EMOFUSE_DEVICE", f"cuda:{device.index or 0}")
-    pool, seen = local._Pool(encoder, iter(batches), 2, 60), set()
+    pool = local._Pool(encoder, iter(batches), 2, 60)
+    seen: set[tuple[int, str]] = set()
 
     def watched() -> Iterator[list[Entry]]:
         for entries in pool.run():
