@@ -47,7 +47,7 @@ test-slow: .venv/installed
 
 # On one CUDA card: a comparison with the CPU, then a table of rates. DEVICE=cpu: a dry run without a card.
 test-gpu: .venv/installed
-	EMOFUSE_DEVICE=$(DEVICE) python -m pytest tests/gpu
+	EMOFUSE_DEVICE=$(DEVICE) python -m pytest -v tests/gpu
 	EMOFUSE_DEVICE=$(DEVICE) python -m benchmarks.gpu --json gpu.json
 
 lint: .venv/installed
