@@ -35,7 +35,9 @@ for limit in {limits}:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     small.make(folder)
-    (folder / "params.yaml").write_text(small.params(train={"epochs": 2}, evaluate={"bootstrap": 20}).model_dump_json())
+    (folder / "params.yaml").write_text(
+        small.params(train={"epochs": 2}, evaluate={"bootstrap": 20}).model_dump_json()
+    )
     done = python(folder, "-m", "train")
     assert done.returncode == 0, done.stderr
     return folder
