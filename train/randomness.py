@@ -27,7 +27,8 @@ def seed_everything(seed: int, threads: int) -> torch.Generator:
     torch.manual_seed(seed)
     torch.use_deterministic_algorithms(True)
     torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.allow_tf32 = False  # its products have ten bits of precision; PyTorch enables it for LSTMs
+    # PyTorch enables TF32 for convolutions and LSTMs on a GPU; its products have ten bits of precision.
+    torch.backends.cudnn.allow_tf32 = False
     return torch.Generator().manual_seed(seed)
 
 
