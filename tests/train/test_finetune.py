@@ -271,7 +271,7 @@ def test_the_command_line_knows_its_streams(monkeypatch, project, capsys):
         command.main()
         return capsys.readouterr().out
 
-    assert said("status") == "tuned: not extracted yet (`dvc repro extract_finetuned@tuned`)\n"
+    assert said("status") == "tuned: not extracted yet; run `dvc repro extract_finetuned@tuned`\n"
     assert "deleted 0 journals" in said("clean")
     tuned.change(project, "finetune", epochs=1)
     tuned.finetune(monkeypatch)
