@@ -47,6 +47,8 @@ def run() -> None:
         write_text(PAGE, report.render(scored, found))
         inputs.check([RESULTS / name for name in WRITTEN])
     _print(table)
+    for hint in found["hints"]:
+        print(f"hint: {hint}")
 
 
 def show() -> None:

@@ -149,7 +149,8 @@ class TrainParams(Strict):
         seed: the first seed.
         seeds: the number of models, trained with consecutive seeds.
         epochs: the largest number of epochs.
-        patience: epochs without a better weighted F1 on val before training stops.
+        patience: epochs without a better weighted F1 on val before training stops, counted only after an epoch has
+            beaten the majority class on val.
         batch_size: dialogues per step; utterances for models of single utterances.
         optimiser: Adam, with L2 regularisation or with decoupled weight decay.
         lr: the initial learning rate.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from sklearn.metrics import accuracy_score, f1_score
 from torch import Tensor, nn
 
@@ -21,6 +22,11 @@ class Trained:
     weights: dict[str, Tensor]
     best_epoch: int
     history: list[dict[str, float]]
+
+    @property
+    def best(self) -> dict[str, float]:
+        """The losses and scores of `best_epoch`, which must be above 0."""
+        return self.history[self.best_epoch - 1]
 
 
 def added(done: Trained, model: nn.Module, row: dict[str, float]) -> Trained:
@@ -45,6 +51,19 @@ def scores(p: Tensor, y: Tensor) -> dict[str, float]:
         "val_macro_f1": float(f1_score(y, guess, average="macro", zero_division=0)),
         "val_accuracy": float(accuracy_score(y, guess)),
     }
+
+
+def majority_f1(labels: Tensor) -> float:
+    """Return the weighted F1 of predicting the most frequent label for every labelled utterance.
+
+    No constant prediction scores higher.
+
+    Args:
+        labels: [N] label numbers, -1 where unlabelled; at least one is labelled.
+    """
+    known = labels[labels >= 0]
+    logits = torch.bincount(known).double().expand(len(known), -1)
+    return scores(logits, known)["val_weighted_f1"]
 
 
 def weights_of(model: nn.Module) -> dict[str, Tensor]:

@@ -23,6 +23,7 @@ from train.checkpoint import model_code, state_folder, write_model
 from train.data.admit import check_params
 from train.data.corpus import Corpus
 from train.fusion.build import read, restored
+from train.fusion.hints import hints
 from train.fusion.loop import answers, fit, labelled
 from train.fusion.params import Fusion, fusion, unread
 from train.record import Record, StreamRecord, stream_record
@@ -62,6 +63,7 @@ def _run(params: Params, caches: list[Path]) -> None:
     for meta in (stream.meta for stream in data.streams.values()):
         # Fail now instead of after hours of training.
         validate(StreamRecord, stream_record(meta), FEATURES / f"{meta.stream}.h5")
+    rows = {}
     for seed in range(params.train.seed, params.train.seed + params.train.seeds):
         folder = MODELS / f"seed{seed}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -79,11 +81,13 @@ def _run(params: Params, caches: list[Path]) -> None:
         write_model(folder, done.weights, _record(params, chosen, data, seed, done, heat))
         history = pd.DataFrame(done.history)
         write_text(folder / "history.csv", history.to_csv(index=False, lineterminator="\n"))
-        best = done.history[done.best_epoch - 1]
         print(
             f"train: seed {seed}: epoch {done.best_epoch} of {len(done.history)} chosen on val, "
-            f"weighted F1 {best['val_weighted_f1']:.4f}"
+            f"weighted F1 {done.best['val_weighted_f1']:.4f}"
         )
+        rows[seed] = done.history
+    for hint in hints(data, params, rows):
+        print(f"train: hint: {hint}")
     ours = {f"seed{seed}" for seed in range(params.train.seed, params.train.seed + params.train.seeds)}
     for folder in MODELS.glob("seed*"):
         if folder.name not in ours:  # left by a run of other params whose `dvc` process was killed

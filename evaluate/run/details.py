@@ -20,6 +20,7 @@ from pipeline.params import Params
 from pipeline.tables.schema import SPLITS
 
 WRONG = 20
+FAR = 0.1  # of weighted F1 between val and test
 SCORED_KEYS = (*METRICS, "calibration_error", "calibration_error_before", "aurc", "risk_at_80")
 
 
@@ -66,6 +67,7 @@ def details(run: Run) -> dict[str, Any]:
         for s in run.streams
     ]
     found["dropped"] = run.dropped
+    found["hints"] = [*run.hints, *_gap(found["splits"])]
     found["params"] = settings(run.params)
     found["history"] = [
         {
@@ -174,6 +176,18 @@ def _mean(records: list[dict[str, Any]], key: str) -> dict[str, Any]:
         "sd": float(np.std(defined, ddof=1)) if len(defined) > 1 else None,
         "seeds": values,
     }
+
+
+def _gap(splits: dict[str, Any]) -> list[str]:
+    """Return a hint if val is far above test, else nothing."""
+    val, test = (splits[part].get("weighted_f1", {}).get("mean") for part in ("val", "test"))
+    if val is None or test is None or val - test < FAR:
+        return []
+    return [
+        f"weighted F1 on val is {100 * (val - test):.1f} points above test: either test differs from val (other "
+        "speakers or sessions), or the features come from weights that were fitted to the val utterances (`python -m "
+        "pipeline.features info FILE` shows what is recorded)"
+    ]
 
 
 def _modalities(run: Run, truth: np.ndarray, test: np.ndarray) -> dict[str, Any]:

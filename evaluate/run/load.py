@@ -21,6 +21,7 @@ from pipeline.params import FEATURES, Params
 from train.checkpoint import read_model, read_weights
 from train.data.corpus import Corpus
 from train.fusion.build import read, restored, take
+from train.fusion.hints import hints
 from train.fusion.params import Fusion, fusion
 from train.record import Record
 
@@ -54,6 +55,7 @@ def load_run(params: Params, models: Path = MODELS) -> Run:
         history=history,
         best_epoch=best,
         dropped=data.dropped,
+        hints=hints(data, params, {seed: frame.to_dict("records") for seed, frame in history.items()}),
         oracle=oracle,
     )
 

@@ -70,6 +70,7 @@ class Run:
         history: {seed: one row per epoch}.
         best_epoch: {seed: the epoch chosen on val}.
         dropped: {modality: why it is not used although params.yaml names a stream for it}.
+        hints: sentences about properties of training that make the scores low or uncertain (train/fusion/hints.py).
         oracle: one per seed, from the epoch with the best *test* weighted F1; empty without
             `evaluate.oracle_test`.
     """
@@ -83,6 +84,7 @@ class Run:
     history: dict[int, pd.DataFrame]
     best_epoch: dict[int, int]
     dropped: dict[str, str] = field(default_factory=dict)
+    hints: Sequence[str] = ()
     oracle: Sequence[Prediction] = ()
 
     @property

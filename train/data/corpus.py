@@ -124,6 +124,10 @@ class Corpus(ABC):
     def units(self, split: str | None = None) -> list[int]:
         """Return the units of a split, or all units."""
 
+    def labelled_units(self, split: str) -> list[int]:
+        """Return the units of a split that have a labelled utterance."""
+        return [unit for unit in self.units(split) if (self.labels[self.rows(unit)] >= 0).any()]
+
     @abstractmethod
     def rows(self, unit: int) -> slice:
         """Return the rows of a unit in utterances.csv."""

@@ -27,7 +27,7 @@ from pipeline.tables.schema import LABELS, UTTERANCES, Utterance, dialogues
 from train.checkpoint import state_folder
 from train.data.labelled import labelled
 from train.finetune.loop import Examples, fit
-from train.selection import Trained
+from train.selection import Trained, majority_f1
 
 SCHEMA = 2
 
@@ -65,11 +65,16 @@ def _run(name: str, params: Params, accelerator: Any, inputs: Inputs) -> None:
         inputs.check([WEIGHTS / name])
         shutil.rmtree(states, ignore_errors=True)
     accelerator.end_training()
-    best = done.history[done.best_epoch - 1]
     accelerator.print(
         f"{name}: epoch {done.best_epoch} of {len(done.history)} chosen on val, weighted F1 "
-        f"{best['val_weighted_f1']:.4f}"
+        f"{done.best['val_weighted_f1']:.4f}"
     )
+    majority = majority_f1(val.labels)
+    if done.best["val_weighted_f1"] <= majority:
+        accelerator.print(
+            f"{name}: hint: no epoch beats the majority class on val (weighted F1 {100 * majority:.1f}), so the "
+            f"encoder learned nothing useful; change finetune.{name}.training.lr or raise its epochs"
+        )
 
 
 def _accelerator() -> Any:

@@ -2,9 +2,10 @@
 
 The loop scores and saves an exponential average of the weights over the last epochs (`train.ema_epochs`), because the
 weights of a single step vary by chance, most of all on a small corpus. It chooses the epoch with the best weighted F1
-on val, and does not read the test split. It saves its state atomically after an epoch, at least `SAVE_EVERY` seconds
-after the previous save. A killed run resumes from the state and, on the CPU, ends with the same bytes as an
-uninterrupted run.
+on val, and does not read the test split. `train.patience` counts only after an epoch has beaten the majority class on
+val: before that, a network has not begun to learn. The loop saves its state atomically after an epoch, at least
+`SAVE_EVERY` seconds after the previous save. A killed run resumes from the state and, on the CPU, ends with the same
+bytes as an uninterrupted run.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from train.fusion.build import build
 from train.fusion.params import fusion
 from train.models.contract import Solved
 from train.randomness import random_state, seed_everything, set_random_state
-from train.selection import Trained, added, scores, weights_of
+from train.selection import Trained, added, majority_f1, scores, weights_of
 
 SCORED = 64  # units in a batch when scoring; the logits do not depend on it
 # Adam's weight decay is MultiEMO's lambda (equation 22): an L2 term in the gradient, unlike AdamW's decoupled decay.
@@ -82,12 +83,18 @@ def fit(
         done = _restore(saved, parts, generator)
         yield done
 
+    majority = majority_f1(data.labels[data.split == "val"])
     written = time.monotonic()
     bar = tqdm(
         range(len(done.history) + 1, knobs.epochs + 1), desc=f"seed {seed}", unit="epoch", disable=None
     )
     for epoch in bar:
-        if epoch - done.best_epoch > knobs.patience:
+        # Training can stay at the majority class for many epochs before it learns.
+        if (
+            done.history
+            and done.best["val_weighted_f1"] > majority
+            and epoch - done.best_epoch > knobs.patience
+        ):
             break
         losses = _epoch(model, average, criterion, optimiser, data, train, knobs, generator, device, epoch)
         scored = score(average.module, data, val, device)
@@ -198,7 +205,7 @@ def labelled(data: Corpus, split: str) -> list[int]:
     Raises:
         UserError: there are none.
     """
-    chosen = [unit for unit in data.units(split) if (data.labels[data.rows(unit)] >= 0).any()]
+    chosen = data.labelled_units(split)
     if not chosen:
         raise UserError(
             f"{LABELS}: the {split} split has no labelled utterance; correct it, or change train.fold"
