@@ -21,6 +21,7 @@ from pipeline.command import parser
 from pipeline.errors import UserError, entry
 from pipeline.features import export, report
 from pipeline.features.cache import FeatureCache
+from pipeline.features.fitted import fitted
 from pipeline.features.importer import About, Source, import_features
 from pipeline.params import MODALITIES, PARAMS
 from pipeline.settings import read_yaml
@@ -80,7 +81,10 @@ def _import(args: argparse.Namespace) -> None:
         raise UserError(f"--rate {args.rate:g}: must be a number of frames per second above 0")
     utterances = [u.utterance for u in tables.read_utterances(args.utterances)]
     source = Source(args.source, args.array, args.ids, args.names)
-    about = About(args.stream, args.modality, args.corpus, args.licence, args.encoder, args.frames, args.rate)
+    saw = None if args.saw is None else fitted(args.saw, args.utterances)
+    about = About(
+        args.stream, args.modality, args.corpus, args.licence, args.encoder, args.frames, args.rate, saw
+    )
     to = args.out or Path(f"data/features/{args.stream}.h5")
     for note in import_features(source, about, utterances, to, args.partial):
         print(note)
@@ -139,6 +143,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     import_.add_argument(
         "--partial", action="store_true", help="accept missing and unknown ids, and list them"
+    )
+    import_.add_argument(
+        "--saw",
+        metavar="PART",
+        help="what the encoder's weights were fitted to: `train` (the train split of data/labels.csv), a session (the "
+        "train split with this session held out, as train.fold and train.seed draw it), or a file with one utterance "
+        "id per line; training refuses the features if its own train split differs",
     )
     import_.add_argument("--utterances", type=Path, default=tables.UTTERANCES)
     import_.add_argument("--out", type=Path, help="default: data/features/STREAM.h5")

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 from unicodedata import normalize
 
 import numpy as np
@@ -52,7 +52,10 @@ class Source:
 
 @dataclass(frozen=True)
 class About:
-    """The provenance, which the arrays do not contain; `rate` is in frames per second."""
+    """The provenance, which the arrays do not contain; `rate` is in frames per second.
+
+    `saw` is the `weights_saw` of the cache: what the weights were fitted to, or None if that is not known.
+    """
 
     stream: str
     modality: str
@@ -61,6 +64,7 @@ class About:
     encoder: str
     frames: str = "none"
     rate: float | None = None
+    saw: dict[str, Any] | None = None
 
 
 def import_features(
@@ -227,7 +231,7 @@ def _meta(about: About, dim: int) -> Meta:
         licence=about.licence,
         encoder=encoder,
         weights=weights,
-        weights_saw=None,
+        weights_saw=about.saw,
         packages={},
         code="",
         fingerprint=hashlib.sha256(provenance.encode()).hexdigest(),

@@ -30,7 +30,7 @@ def info(cache: FeatureCache) -> str:
         ("frames", _frames(cache)),
         *((f"encoder.{key}", _value(value)) for key, value in meta.encoder.items()),
         *((f"weights.{key}", value or "none") for key, value in meta.weights.items()),
-        ("weights saw", _value(meta.weights_saw) if meta.weights_saw else "no fine-tuning recorded"),
+        ("weights saw", _saw(meta)),
         ("packages", ", ".join(f"{name} {version}" for name, version in meta.packages.items()) or "none"),
         ("code", meta.code or "none"),
         ("fingerprint", meta.fingerprint),
@@ -117,6 +117,13 @@ def _about_pairs(a: FeatureCache, b: FeatureCache) -> list[tuple[str, Any, Any]]
         (field.name, getattr(a.meta, field.name), getattr(b.meta, field.name))
         for field in dataclasses.fields(a.meta)
     ]
+
+
+def _saw(meta: schema.Meta) -> str:
+    if meta.weights_saw:
+        return _value(meta.weights_saw)
+    # Another tool made features without code, and may have used weights that were fitted to this corpus.
+    return "no fine-tuning recorded" if meta.code else "not known"
 
 
 def _frames(cache: FeatureCache) -> str:

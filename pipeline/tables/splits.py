@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -48,3 +49,8 @@ def splits(
     chosen = set(np.random.default_rng(seed).permutation(np.array(rest, dtype=object))[:count])
     part = {d: "test" if s == str(fold) else "val" if d in chosen else "train" for d, s in session.items()}
     return np.array([part[u.dialogue] for u in utterances])
+
+
+def ids_hash(utterances: Iterable[str]) -> str:
+    """Return the sha256 (hex) of the sorted utterance ids."""
+    return hashlib.sha256("\n".join(sorted(utterances)).encode()).hexdigest()

@@ -121,15 +121,15 @@ def _check_weights(meta: Meta, data: Labelled, path: Path) -> None:
     if not meta.weights_saw:
         return
     fold, saw, here = meta.weights_saw.get("fold"), meta.weights_saw.get("ids"), data.ids()
-    if saw == here:
-        return
     tuned = f"{path}: the encoder was fine-tuned with fold {fold}"
-    if not isinstance(saw, dict):
+    if not isinstance(saw, dict) or "train" not in saw:
         raise UserError(
             f"{tuned} by a version that did not record train and val separately, and may have been trained on this "
             "run's val or test utterances; fine-tune it again and extract again"
         )
-    parts = " and ".join(part for part in here if saw.get(part) != here[part])
+    parts = " and ".join(part for part in here if part in saw and saw[part] != here[part])
+    if not parts:
+        return
     raise UserError(
         f"{tuned}, whose {parts} utterances differ from this run's, and may have been trained on this run's val or "
         "test utterances; set train.fold and train.seed to the values of the fine-tuning, or fine-tune an encoder "

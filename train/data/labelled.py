@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 from pipeline.tables.schema import LABELS, UTTERANCES, Utterance, read_labels, read_utterances
-from pipeline.tables.splits import splits
+from pipeline.tables.splits import ids_hash, splits
 
 
 @dataclass(frozen=True)
@@ -46,10 +45,9 @@ class Labelled:
         return {part: self._hash(part) for part in ("train", "val")}
 
     def _hash(self, part: str) -> str:
-        names = sorted(
+        return ids_hash(
             u.utterance for u, split in zip(self.utterances, self.split, strict=True) if split == part
         )
-        return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
 
 def labelled(label_names: list[str], fold: str | int, seed: int, field: str = "train.fold") -> Labelled:
