@@ -71,7 +71,7 @@ def test_foalnet_learns_in_the_same_loop(tmp_path):
 
 
 def test_patience_ends_the_run(tmp_path):
-    params = small.params(train={"epochs": 100, "patience": 2, "lr": 1e-9})
+    params = small.params(train={"epochs": 100, "patience": 2, "lr": 1e-2})
     done = last(fit(load(params), params, 0, CPU, tmp_path / "state"))
     assert len(done.history) == done.best_epoch + 2
 
