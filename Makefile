@@ -8,27 +8,28 @@ PYTEST := python -m pytest -n 2 --dist loadfile
 SEEDS ?= 3
 DEVICE ?= cuda
 
-.PHONY: repro folds picture docs test test-slow test-gpu lint clean
+.PHONY: repro table-seeds folds picture docs test test-slow test-gpu lint clean
 
 repro: .venv/installed
 	dvc repro
 	@python -m evaluate show
 
-# A paper's table on the corpus of params.yaml: table-baselines, table-modalities or table-fusion. SEEDS=5: more seeds.
+# A table of the papers for the corpus of params.yaml: table-baselines, table-modalities, table-fusion, table-foalnet.
+# SEEDS=5 runs five seeds per row. table-seeds is table-baselines with five seeds.
 table-%: .venv/installed
-	python -m evaluate.experiments.tables queue $* --seeds $(SEEDS)
-	dvc exp run --run-all
+	python -m evaluate.experiments.tables run $* --seeds $(SEEDS)
 	@python -m evaluate.experiments.tables show $*
+
+table-seeds: SEEDS = 5
+table-seeds: table-baselines
 
 # Hold out every session once: `folds` for the model of params.yaml, `folds-foalnet` for the paper's table.
 folds: .venv/installed
-	python -m evaluate.experiments.folds queue
-	dvc exp run --run-all
+	python -m evaluate.experiments.folds run
 	@python -m evaluate.experiments.folds show
 
 folds-%: .venv/installed
-	python -m evaluate.experiments.folds queue $*
-	dvc exp run --run-all
+	python -m evaluate.experiments.folds run $*
 	@python -m evaluate.experiments.folds show $*
 
 # README's picture, from results/report.html; needs Debian's chromium and chromium-driver.

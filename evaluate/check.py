@@ -56,6 +56,16 @@ def same_split(params: Params, path: Path = PARAMS) -> None:
             )
 
 
+def tracked(params: Params) -> None:
+    """Check that DVC tracks every imported stream, because experiments in other folders would lack it.
+
+    Raises:
+        UserError: DVC does not track a stream.
+    """
+    if lacking := strays(params):
+        raise UserError("\n".join(lacking))
+
+
 def strays(params: Params) -> list[str]:
     """Return a note for each stream in use whose file is neither written by a stage nor tracked by DVC."""
     return [

@@ -15,19 +15,19 @@ PREFIX = "emofuse-scratch-"
 
 
 @contextmanager
-def scratch() -> Iterator[Path]:
-    """Make an empty folder in the system's temporary folder, and remove it at the end.
+def scratch(place: Path | None = None) -> Iterator[Path]:
+    """Make an empty folder in `place` (default: the system's temporary folder), and remove it at the end.
 
     Raises:
         OSError: if the folder cannot be made.
     """
-    place = Path(tempfile.gettempdir())
+    place = place or Path(tempfile.gettempdir())
     with ExitStack() as until_the_end:
         # One process at a time, so that none removes a folder that another has made but not yet locked.
         with _locked(place, fcntl.LOCK_EX):
             for left in place.glob(f"{PREFIX}*"):
                 _remove_unused(left)
-            folder = Path(until_the_end.enter_context(tempfile.TemporaryDirectory(prefix=PREFIX)))
+            folder = Path(until_the_end.enter_context(tempfile.TemporaryDirectory(prefix=PREFIX, dir=place)))
             until_the_end.enter_context(_locked(folder, fcntl.LOCK_EX))
         yield folder
 

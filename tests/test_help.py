@@ -20,7 +20,7 @@ COMMANDS = [
     *ENTRIES,
     *(f"extract {command}" for command in ("text", "status", "retry", "clean")),
     *(f"pipeline.features {command}" for command in ("info", "verify", "diff", "export", "import")),
-    *(f"evaluate.experiments.tables {command}" for command in ("queue", "show", "compare")),
+    *(f"evaluate.experiments.tables {command}" for command in ("run", "queue", "show", "compare")),
 ]
 
 

@@ -1,11 +1,11 @@
-"""Leave one session out: queue and collect every fold of a model or of a grid of experiments.
+"""Leave one session out: run and collect every fold of a model or of a grid of experiments.
 
-    python -m evaluate.experiments.folds queue                 # params.yaml as it is, one experiment per session
-    python -m evaluate.experiments.folds queue foalnet         # a grid, one experiment per row and session
-    dvc exp run --run-all                                      # or `dvc queue start -j N`, one worker per GPU
+    python -m evaluate.experiments.folds run                   # params.yaml as it is, one experiment per session
+    python -m evaluate.experiments.folds run foalnet           # a grid, one experiment per row and session
     python -m evaluate.experiments.folds show foalnet          # mean ± sd; --format markdown | latex | csv
 
-`make folds` and `make folds-foalnet` run all three steps. A fold's score is the mean over its seeds; the sd is taken
+`make folds` and `make folds-foalnet` run both steps. `queue` instead of `run` leaves the folds to DVC's own queue, for
+several workers: `dvc queue start -j N`, one worker per GPU. A fold's score is the mean over its seeds; the sd is taken
 over the folds. The p of a row comes from a paired bootstrap over the dialogues of all folds' test sessions.
 """
 
@@ -16,9 +16,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from evaluate.experiments import clone
 from evaluate.experiments.grids import GRIDS, Row, experiment
 from evaluate.experiments.grids import rows as rows_of
 from evaluate.experiments.paired import is_seed
+from evaluate.experiments.render import render
 from evaluate.experiments.tables import (
     Failed,
     Results,
@@ -26,7 +28,6 @@ from evaluate.experiments.tables import (
     enqueue,
     of_head,
     published,
-    render,
     table_of,
 )
 from evaluate.run.metrics import METRICS
@@ -66,8 +67,8 @@ def name_of(grid: str, row: Row, fold: str) -> str:
     return experiment(grid, Row(f"{row.title} fold {fold}"))
 
 
-def queue(grid: str, rows: Sequence[Row], seeds: int) -> None:
-    """Queue one experiment per row and session with `seeds` seeds each; fine-tuned streams follow the fold."""
+def planned(grid: str, rows: Sequence[Row], seeds: int) -> dict[str, tuple[str, ...]]:
+    """Return one experiment per row and session, name → changed params; fine-tuned streams follow the fold."""
     params, folds = load(), sessions()
     fitted = [name for name in params.train.streams.in_use().values() if name in params.finetune]
     experiments = {}
@@ -77,7 +78,7 @@ def queue(grid: str, rows: Sequence[Row], seeds: int) -> None:
             encoders = (f"++finetune.{name}.training.fold={_quoted(fold)}" for name in fitted)
             changes = (f"train.seeds={seeds}", f"train.fold={_quoted(fold)}", *encoders, *row.changes)
             experiments[name_of(grid, row, fold)] = changes
-    enqueue(experiments)
+    return experiments
 
 
 def _quoted(fold: str) -> str:
@@ -91,8 +92,7 @@ def collect(grid: str, rows: Sequence[Row]) -> pd.DataFrame:
     Raises:
         UserError: none of the experiments exists.
     """
-    queue = f"python -m evaluate.experiments.folds queue{'' if rows is ALONE else f' {grid}'}"
-    hint = f"run `{queue}` and then `dvc exp run --run-all`"
+    hint = f"run `python -m evaluate.experiments.folds run{'' if rows is ALONE else f' {grid}'}`"
     names = {row.title: {fold: name_of(grid, row, fold) for fold in sessions()} for row in rows}
     there = of_head([name for folds in names.values() for name in folds.values()], hint)
     found = {title: {fold: there[name] for fold, name in folds.items()} for title, folds in names.items()}
@@ -105,8 +105,9 @@ def collect(grid: str, rows: Sequence[Row]) -> pd.DataFrame:
     else:
         table = table_of({title: over_folds(title, folds) for title, folds in found.items()}, rows[-1].title)
     if grid == "foalnet":
-        known = published("IEMOCAP-4", "unweighted_accuracy")
-        table["published"] = [known[row.published] for row in rows]
+        figures = published("IEMOCAP-4", "unweighted_accuracy")
+        for column in figures:
+            table[column] = [figures[column].get(row.published) for row in rows]
     return table
 
 
@@ -127,7 +128,7 @@ def over_folds(title: str, folds: Mapping[str, Results | Failed]) -> Results | F
     if len(set(seeds.values())) > 1:
         shown = "; ".join(f"fold {fold}: {names}" for fold, names in seeds.items())
         raise UserError(
-            f"{title}: the folds have different seeds ({shown}); queue them again with the same --seeds"
+            f"{title}: the folds have different seeds ({shown}); run them again with the same --seeds"
         )
     summary = {}
     for metric in METRICS:
@@ -138,16 +139,18 @@ def over_folds(title: str, folds: Mapping[str, Results | Failed]) -> Results | F
 
 
 def main() -> None:
-    """Queue the folds, or show their table."""
+    """Run or queue the folds, or show their table."""
     line = parser("evaluate.experiments.folds", __doc__)
-    line.add_argument("do", choices=("queue", "show"))
+    line.add_argument("do", choices=("run", "queue", "show"))
     line.add_argument("grid", nargs="?", choices=sorted(GRIDS), help="default: params.yaml as it is")
-    line.add_argument("--seeds", type=int, default=1, help="seeds per row and fold (queue)")
+    line.add_argument("--seeds", type=int, default=1, help="seeds per row and fold (run, queue; default: 1)")
     line.add_argument("--format", choices=("markdown", "latex", "csv"), default="markdown")
     words = line.parse_args()
     grid, rows = (words.grid, rows_of(words.grid, load())) if words.grid else ("model", ALONE)
-    if words.do == "queue":
-        queue(grid, rows, words.seeds)
+    if words.do == "run":
+        clone.run(planned(grid, rows, words.seeds))
+    elif words.do == "queue":
+        enqueue(planned(grid, rows, words.seeds))
     else:
         table = collect(grid, rows)
         print(render(table, words.format, "UA of IEMOCAP-4"), end="")

@@ -129,6 +129,26 @@ def rows(grid: str, params: Params) -> tuple[Row, ...]:
     return tuple(reversed(kept.values()))
 
 
+def left_out(grid: str, params: Params) -> dict[str, str]:
+    """Return the rows of a grid that `rows` leaves out, {title: why}."""
+    there = set(params.train.streams.in_use())
+    kept = rows(grid, params)
+    reasons = {}
+    for row in GRIDS[grid]:
+        lacking = [modality for modality in row.needs if modality not in there]
+        if row in kept:
+            continue
+        if row.cited:
+            reasons[row.title] = row.cited
+        elif lacking:
+            reasons[row.title] = f"params.yaml has no stream for {' and '.join(lacking)}"
+        elif not there - _dropped(row):
+            reasons[row.title] = "it drops every stream of params.yaml"
+        else:
+            reasons[row.title] = "with these params it is the same run as another row"
+    return reasons
+
+
 def _dropped(row: Row) -> set[str]:
     return {modality for modality in MODALITIES if f"train.streams.{modality}=none" in row.changes}
 

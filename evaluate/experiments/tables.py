@@ -1,11 +1,12 @@
-"""Tables of DVC experiments: queue and collect the papers' grids, or compare any experiments.
+"""Tables of DVC experiments: run and collect the papers' grids, or compare any experiments.
 
-    python -m evaluate.experiments.tables queue modalities  # one experiment per row, from the committed params
-    dvc exp run --run-all                                   # or `dvc queue start -j N`
+    python -m evaluate.experiments.tables run modalities    # one experiment per row, all of them in one process
     python -m evaluate.experiments.tables show modalities   # --format markdown | latex | csv
     python -m evaluate.experiments.tables compare HEAD mu1-low mu1-high --against HEAD
 
-`make table-modalities` runs the first three commands. `compare` takes names of experiments, revisions, and `workspace`.
+`make table-modalities` runs the first two commands. `run` keeps the rows that HEAD already has with the same inputs.
+`queue` instead of `run` leaves the rows to DVC's queue, for several workers: `dvc queue start -j N`. `compare` takes
+names of experiments, revisions, and `workspace`.
 Every number is read from the experiments' results; published figures come from published.csv beside this file, which
 names their source. The last column is the two-sided p of "no difference in weighted F1" by a paired bootstrap over the
 test dialogues, against the grid's full model or the row that `--against` names. It is empty below ten test dialogues.
@@ -28,9 +29,12 @@ import pandas as pd
 from dvc.exceptions import DvcException
 from scmrepo.exceptions import SCMError
 
-from evaluate.check import strays
-from evaluate.experiments.grids import GRIDS, experiment, rows
+from evaluate.check import tracked
+from evaluate.experiments import clone
+from evaluate.experiments.cost import cost
+from evaluate.experiments.grids import GRIDS, experiment, left_out, rows
 from evaluate.experiments.paired import paired_bootstrap
+from evaluate.experiments.render import render
 from evaluate.run.metrics import METRICS
 from pipeline.command import parser
 from pipeline.errors import UserError, entry
@@ -39,9 +43,6 @@ from pipeline.params import load
 PUBLISHED = Path(__file__).with_name("published.csv")
 # (corpus, number of labels): its name in PUBLISHED
 DATASETS = {("meld", 7): "MELD", ("iemocap", 6): "IEMOCAP-6"}
-TEX = {c: f"\\{c}" for c in "_&%#${}"} | {
-    "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"
-}  # fmt: skip
 Results = tuple[dict[str, Any], pd.DataFrame]  # details.json's `splits.test`, and predictions.csv
 
 
@@ -52,19 +53,18 @@ class Failed:
     reason: str
 
 
-def queue(grid: str, seeds: int) -> None:
-    """Queue one experiment per row of the grid, with `seeds` seeds each."""
-    enqueue({experiment(grid, row): (f"train.seeds={seeds}", *row.changes) for row in rows(grid, load())})
+def planned(grid: str, seeds: int) -> dict[str, tuple[str, ...]]:
+    """Return the experiments of a grid, name → changed params, with `seeds` seeds each."""
+    return {experiment(grid, row): (f"train.seeds={seeds}", *row.changes) for row in rows(grid, load())}
 
 
 def enqueue(experiments: Mapping[str, Sequence[str]]) -> None:
     """Queue experiments, given as name → changed params, and replace those of the same name.
 
     Raises:
-        UserError: DVC does not track an imported stream, so queued experiments would lack it; or DVC fails.
+        UserError: DVC does not track an imported stream, so the experiments would lack it; or DVC fails.
     """
-    if lacking := strays(load()):
-        raise UserError("\n".join(lacking))
+    tracked(load())
     there = listed()
     for name, changes in experiments.items():
         # `exp run --force` would also run every stage again.
@@ -95,34 +95,36 @@ def run_dvc(*words: str, capture: bool = False) -> str:
 
 
 def collect(grid: str) -> pd.DataFrame:
-    """Return one row per experiment of the grid: title, mean and sd per metric in percent, p, published figure.
+    """Return one row per row of the grid, in its order: the columns of `table_of`, and what a paper's table has.
+
+    `published` and `chosen_on` are the published figure in percent and the split on which its authors chose the epoch;
+    `F1 LABEL` is in percent; `seconds` and `parameters` are those of `evaluate.experiments.cost`; `not_run` says why a
+    row has no experiment.
 
     Raises:
         UserError: none of the experiments exists.
     """
     params = load()
-    known = published(DATASETS.get((params.corpus.name, len(params.corpus.labels))), "weighted_f1")
-    queue = f"python -m evaluate.experiments.tables queue {grid}"
-    hint = f"run `{queue}` and then `dvc exp run --run-all`; `dvc queue status` and "
-    hint += "`dvc queue logs` show the state and the errors"
-    shown = rows(grid, params)
-    found = of_head([experiment(grid, row) for row in shown], hint)
-    runs = {row.title: found[experiment(grid, row)] for row in shown}
-    table = table_of(runs, shown[-1].title)
-    table["published"] = [known.get(row.published, np.nan) for row in shown]
-    return with_cited(table, grid, known)
-
-
-def with_cited(table: pd.DataFrame, grid: str, known: Mapping[str, float]) -> pd.DataFrame:
-    """Return the table with the systems that are not run before its last row, where `known` has their figures."""
-    cited = [
-        {"row": row.title, "seeds": 0, "published": known[row.published], "cited": row.cited}
-        for row in GRIDS[grid]
-        if row.cited and row.published in known
-    ]
-    if not cited:
-        return table
-    return pd.concat([table.iloc[:-1], pd.DataFrame(cited), table.iloc[-1:]], ignore_index=True)
+    figures = published(DATASETS.get((params.corpus.name, len(params.corpus.labels))), "weighted_f1")
+    hint = f"run `python -m evaluate.experiments.tables run {grid}`"
+    kept = rows(grid, params)
+    names = {row.title: experiment(grid, row) for row in kept}
+    found = of_head(list(names.values()), hint)
+    runs = {title: found[name] for title, name in names.items()}
+    table = table_of(runs, kept[-1].title).set_index("row")
+    for title, run in runs.items():
+        if not isinstance(run, Failed):
+            for label, scores in run[0].get("labels", {}).items():
+                table.loc[title, f"F1 {label}"] = np.nan if scores["f1"] is None else 100 * scores["f1"]
+            for key, value in cost(names[title]).items():
+                table.loc[title, key] = value
+    shown = {row.title: row.published for row in GRIDS[grid]}
+    table = table.reindex(list(shown))
+    table["seeds"] = table["seeds"].fillna(0).astype(int)
+    table["not_run"] = pd.Series(left_out(grid, params), dtype=object)
+    for column in ("published", "chosen_on"):
+        table[column] = [figures[column].get(system) for system in shown.values()]
+    return table.rename_axis("row").reset_index()
 
 
 def compare(names: Sequence[str], against: str) -> pd.DataFrame:
@@ -164,50 +166,11 @@ def complete(table: pd.DataFrame) -> None:
         UserError: a row has no result.
     """
     if "failed" in table:
+        left = table["not_run"].count() if "not_run" in table else 0
         raise UserError(
-            f"{table['failed'].count()} of {len(table)} rows have no result; the table gives the reasons; "
-            "fix them and queue the rows again"
+            f"{table['failed'].count()} of {len(table) - left} rows have no result; the table gives the reasons; "
+            "fix them and run the rows again"
         )
-
-
-def render(table: pd.DataFrame, form: str, published_metric: str = "weighted F1") -> str:
-    """Return the table as csv (unrounded), Markdown or LaTeX (mean ± sd, one decimal more than the papers)."""
-    if form == "csv":
-        text: str = table.to_csv(index=False, lineterminator="\n")
-        return text
-    shown = "published" in table and bool(table["published"].notna().any())
-    head = ["", "weighted F1", "macro F1", "WA", "UA", *[f"published {published_metric}"] * shown, "p"]
-    plus = " ± " if form == "markdown" else r" $\pm$ "
-    body_rows = []
-    for record in table.to_dict("records"):
-        cells = [str(record["row"]) if form == "markdown" else _tex(str(record["row"]))]
-        if isinstance(record.get("failed"), str):
-            why = f"no result: {record['failed']}"
-            cells.append(why.replace("|", r"\|") if form == "markdown" else _tex(why))
-            body_rows.append(cells + [""] * (len(head) - 2))
-            continue
-        if isinstance(record.get("cited"), str):
-            cells += [f"not run: {record['cited']}", "", "", "", f"{record['published']:.2f}", ""]
-            body_rows.append(cells)
-            continue
-        for metric in METRICS:
-            sd = record[f"{metric}_sd"]
-            cells.append(f"{record[metric]:.2f}" + ("" if np.isnan(sd) else f"{plus}{sd:.2f}"))
-        if shown:
-            cells.append("" if np.isnan(record["published"]) else f"{record['published']:.2f}")
-        cells.append("" if np.isnan(record["p"]) else f"{record['p']:.4f}")
-        body_rows.append(cells)
-    if form == "markdown":
-        lines = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *body_rows)]
-        return "\n".join(lines) + "\n"
-    lines = [" & ".join(cells) + r" \\" for cells in (head, *body_rows)]
-    lines.insert(1, r"\midrule")
-    body = "\n".join(["\\begin{tabular}{l" + "r" * (len(head) - 1) + "}", "\\toprule", *lines])
-    return body + "\n\\bottomrule\n\\end{tabular}\n"
-
-
-def _tex(text: str) -> str:
-    return "".join(TEX.get(c, c) for c in text)
 
 
 def of_head(names: Sequence[str], hint: str) -> dict[str, Results | Failed]:
@@ -231,11 +194,13 @@ def of_head(names: Sequence[str], hint: str) -> dict[str, Results | Failed]:
 
 
 def _said(name: str) -> str:
-    """Return the last error in a queued experiment's log."""
+    """Return why an experiment of HEAD failed: the record of `run`, or the last error in the log of the queue."""
+    if said := clone.reason(Path.cwd(), clone.ref(clone.head(Path.cwd()), name)):
+        return said
     words = [sys.executable, "-m", "dvc", "queue", "logs", name]
     log = subprocess.run(words, capture_output=True, text=True).stdout
-    said = [line.removeprefix("error: ") for line in log.splitlines() if line.startswith("error: ")]
-    return said[-1] if said else f"not run, or see `dvc queue logs {name}`"
+    errors = [line.removeprefix("error: ") for line in log.splitlines() if line.startswith("error: ")]
+    return errors[-1] if errors else f"not run, or see `dvc queue logs {name}`"
 
 
 def results(name: str, hint: str) -> Results:
@@ -262,19 +227,24 @@ def results(name: str, hint: str) -> Results:
     return details["splits"]["test"], pd.read_csv(io.StringIO(text), keep_default_na=False, dtype=str)
 
 
-def published(dataset: str | None, metric: str) -> dict[str, float]:
-    """Return {system: published figure in percent} for a data set."""
+def published(dataset: str | None, metric: str) -> pd.DataFrame:
+    """Return the published figures of a data set: index system, columns `published` (in percent) and `chosen_on`.
+
+    `chosen_on` is the split on which the authors' code chooses the epoch, or NaN if that is not known.
+    """
     table = pd.read_csv(PUBLISHED)
-    chosen = table[(table["dataset"] == dataset) & (table["metric"] == metric)]
-    return dict(zip(chosen["system"], chosen["value"], strict=True))
+    chosen = table[(table["dataset"] == dataset) & (table["metric"] == metric)].set_index("system")
+    return chosen.rename(columns={"value": "published"})[["published", "chosen_on"]]
 
 
 def main() -> None:
-    """Queue a grid, show its table, or compare experiments."""
+    """Run or queue a grid, show its table, or compare experiments."""
     line = parser("evaluate.experiments.tables", __doc__)
     commands = line.add_subparsers(dest="do", required=True)
+    zero = commands.add_parser("run", help="run a grid's rows as experiments, in one process")
     one = commands.add_parser("queue", help="queue a grid's rows as experiments")
-    one.add_argument("--seeds", type=int, default=3, help="seeds per row")
+    for command in (zero, one):
+        command.add_argument("--seeds", type=int, default=3, help="seeds per row (default: 3)")
     two = commands.add_parser("show", help="print a grid's table")
     three = commands.add_parser("compare", help="print a table of any experiments")
     three.add_argument(
@@ -283,13 +253,15 @@ def main() -> None:
     three.add_argument(
         "--against", metavar="EXPERIMENT", help="the experiment that p compares with (default: the first)"
     )
-    for command in (one, two):
+    for command in (zero, one, two):
         command.add_argument("grid", choices=sorted(GRIDS))
     for command in (two, three):
         command.add_argument("--format", choices=("markdown", "latex", "csv"), default="markdown")
     words = line.parse_args()
-    if words.do == "queue":
-        queue(words.grid, words.seeds)
+    if words.do == "run":
+        clone.run(planned(words.grid, words.seeds))
+    elif words.do == "queue":
+        enqueue(planned(words.grid, words.seeds))
     elif words.do == "show":
         table = collect(words.grid)
         print(render(table, words.format), end="")

@@ -12,7 +12,7 @@ import re
 
 import pandas as pd
 
-from evaluate.experiments.tables import render
+from evaluate.experiments.render import render
 from pipeline.closure import ROOT
 from tests.docs.pages import PAGES
 

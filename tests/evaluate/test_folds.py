@@ -12,7 +12,7 @@ import pytest
 
 from evaluate.experiments import folds, tables
 from evaluate.experiments.grids import GRIDS
-from evaluate.experiments.tables import render
+from evaluate.experiments.render import render
 from evaluate.run.metrics import METRICS, scores
 from pipeline.errors import UserError
 from pipeline.settings import read_yaml
@@ -60,7 +60,7 @@ def project(tmp_path, monkeypatch):
 
 
 def test_one_experiment_is_queued_per_session(project):
-    folds.queue("model", folds.ALONE, 2)
+    tables.enqueue(folds.planned("model", folds.ALONE, 2))
     queued = [words for words in project if words[:3] == ("exp", "run", "--queue")]
     assert [words[4] for words in queued] == [f"model-all-folds-fold-{f}" for f in range(4)]
     assert queued[1][5:] == ("-S", "train.seeds=2", "-S", "train.fold=1")
@@ -72,7 +72,7 @@ def test_a_fine_tuned_stream_is_fitted_to_each_fold(project):
     params["finetune"] = {"own": {"encoder": "text"}, "idle": {"encoder": "text"}}
     params["train"]["streams"]["text"] = "own"
     Path("params.yaml").write_text(json.dumps(params))
-    folds.queue("model", folds.ALONE, 1)
+    tables.enqueue(folds.planned("model", folds.ALONE, 1))
     queued = [words for words in project if words[:3] == ("exp", "run", "--queue")]
     assert [words[8:] for words in queued] == [
         (f"train.fold={f}", "-S", f"++finetune.own.training.fold={f}") for f in range(4)
@@ -80,7 +80,7 @@ def test_a_fine_tuned_stream_is_fitted_to_each_fold(project):
 
 
 def test_a_grid_queues_its_rows_for_every_session(project):
-    folds.queue("foalnet", GRIDS["foalnet"], 1)
+    tables.enqueue(folds.planned("foalnet", GRIDS["foalnet"], 1))
     queued = [words for words in project if words[:3] == ("exp", "run", "--queue")]
     assert len(queued) == 6 * 4
     assert len({words[4] for words in queued}) == 6 * 4
@@ -113,7 +113,7 @@ def test_a_grid_is_compared_over_all_folds_dialogues(project, monkeypatch):
     table = folds.collect("foalnet", GRIDS["foalnet"]).set_index("row")
     assert np.isnan(table.loc["Foal-Net", "p"])
     assert table.loc["audio alone", "p"] < 0.05 < table.loc["fusion + MEM", "p"]
-    assert table.loc["Foal-Net", "published"] == 80.10
+    assert table.loc["Foal-Net", ["published", "chosen_on"]].tolist() == [80.10, "test"]
     assert "published UA of IEMOCAP-4" in render(table.reset_index(), "markdown", "UA of IEMOCAP-4")
 
 

@@ -40,6 +40,7 @@ def results(make_run, monkeypatch):
 
     monkeypatch.setattr("dvc.api.read", read)
     monkeypatch.setattr(tables, "listed", lambda: list(made))
+    monkeypatch.setattr(tables, "cost", lambda name: {"seconds": 12.34, "parameters": 5678.0})
     return made
 
 
@@ -131,43 +132,61 @@ def test_an_experiment_that_is_not_there_is_named(results):
         tables.compare(["HEAD", "gone"], "HEAD")
     with pytest.raises(
         UserError,
-        match=r"experiment baselines-majority: no results .*HEAD.*tables queue baselines.* compare ",
+        match=r"experiment baselines-majority: no results .*HEAD.*tables run baselines.* compare ",
     ):
         tables.collect("baselines")
 
 
 @pytest.mark.parametrize("grid", ["baselines", "fusion", "modalities"])
-def test_a_grid_has_published_figures_where_there_are_any(results, monkeypatch, capsys, grid):
+def test_a_grid_has_published_figures_where_there_are_any(results, monkeypatch, grid):
     for row in tables.GRIDS[grid]:
         results[tables.experiment(grid, row)] = results["weak"]
     monkeypatch.setattr(tables, "load", lambda: params.load(Path("presets/meld.yaml")))
     table = tables.collect(grid).set_index("row")
+    assert list(table.index) == [row.title for row in tables.GRIDS[grid]]
     known = {row.title: row.published for row in tables.GRIDS[grid] if row.published}
     assert table.loc[list(known), "published"].notna().all()
-    assert "published weighted F1" in run(monkeypatch, capsys, "show", grid)
     names = [tables.experiment(grid, row) for row in tables.GRIDS[grid]]
     assert len(set(names)) == len(names)
     if grid == "baselines":
         assert table.loc["BC-LSTM", "published"] == 55.9
 
 
-def test_a_system_that_is_not_run_says_why_beside_its_figure(results, monkeypatch, capsys):
-    for row in tables.GRIDS["baselines"]:
+def test_the_papers_table_has_every_column_and_says_what_was_not_run(results, monkeypatch, capsys):
+    grid = tables.GRIDS["baselines"]
+    for row in grid:
         if not row.cited:
-            results[tables.experiment("baselines", row)] = results["weak"]
-    for preset, figure in (("meld", "65.51"), ("iemocap", "70.66"), ("demo", None)):
-        settings = params.load(Path(f"presets/{preset}.yaml"))
-        monkeypatch.setattr(tables, "load", lambda settings=settings: settings)
-        lines = run(monkeypatch, capsys, "show", "baselines").splitlines()
-        cited = [line for line in lines if line.startswith("| UniMSE |")]
-        assert len(cited) == (figure is not None)
-        if figure is not None:
-            assert cited[0] == lines[-2]
-            reason = "trains T5 on four corpora at once with its own labels"
-            assert cited[0] == f"| UniMSE | not run: {reason} |  |  |  | {figure} |  |"
-            assert "UniMSE & not run: " in run(monkeypatch, capsys, "show", "baselines", "--format", "latex")
-    queued = {}
-    monkeypatch.setattr(tables, "enqueue", queued.update)
-    tables.queue("baselines", 1)
-    assert "baselines-unimse" not in queued
-    assert "baselines-after-iterativeerc-reduction" in queued
+            results[tables.experiment("baselines", row)] = results["strong"]
+    monkeypatch.setattr(tables, "load", lambda: params.load(Path("presets/meld.yaml")))
+    details = json.loads(results["strong"]["results/details.json"])
+    labels = details["labels"]
+    head, _, *lines = run(monkeypatch, capsys, "show", "baselines").splitlines()
+    columns = ["published weighted F1", "its epoch chosen on", "weighted F1", "macro F1", "WA", "UA"]
+    columns += [*(f"F1 {label}" for label in labels), "p", "training s", "parameters"]
+    assert head == "|  | " + " | ".join(columns) + " |"
+    table = {line.split(" | ")[0][2:]: line[2:-2].split(" | ") for line in lines}
+    assert list(table) == [row.title for row in grid]
+    assert all(len(cells) == 1 + len(columns) for cells in table.values())
+    full = dict(zip(columns, table["MultiEMO"][1:], strict=True))
+    test = details["splits"]["test"]
+    assert full["published weighted F1"] == "66.74"
+    assert full["its epoch chosen on"] == "test"
+    for label in labels:
+        assert full[f"F1 {label}"] == f"{100 * test['labels'][label]['f1']:.2f}"
+    assert (full["training s"], full["parameters"]) == ("12.3", "5,678")
+    cited = dict(zip(columns, table["UniMSE"][1:], strict=True))
+    assert cited["published weighted F1"] == "65.51"
+    assert cited["weighted F1"].startswith("not run: trains T5")
+    assert (cited["its epoch chosen on"], cited["p"], cited["parameters"]) == ("", "", "")
+    latex = run(monkeypatch, capsys, "show", "baselines", "--format", "latex")
+    assert latex.count("\\\\\n") == 1 + len(grid)
+    plain = list(
+        csv.DictReader(io.StringIO(run(monkeypatch, capsys, "show", "baselines", "--format", "csv")))
+    )
+    assert {row["row"]: row["not_run"] for row in plain if row["not_run"]} == {
+        row.title: row.cited for row in grid if row.cited
+    }
+    assert float(plain[-1]["seconds"]) == 12.34
+    planned = tables.planned("baselines", 1)
+    assert "baselines-unimse" not in planned
+    assert "baselines-after-iterativeerc-reduction" in planned

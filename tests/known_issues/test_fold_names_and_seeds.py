@@ -22,10 +22,8 @@ SESSIONS = ["1", "01", "1e3", "1.0", "-3", "true", "null", "a,b", "it's", "Ünal
 def test_every_session_reaches_params_as_it_is(tmp_path, monkeypatch):
     shutil.copy(PARAMS, tmp_path)
     monkeypatch.chdir(tmp_path)
-    queued = {}
     monkeypatch.setattr(folds, "sessions", lambda: SESSIONS)
-    monkeypatch.setattr(folds, "enqueue", queued.update)
-    folds.queue("model", folds.ALONE, 1)
+    queued = folds.planned("model", folds.ALONE, 1)
     found = []
     for changes in queued.values():
         shutil.copy(PARAMS, tmp_path)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from evaluate.experiments import folds, tables
-from evaluate.experiments.grids import GRIDS, experiment, rows
+from evaluate.experiments.grids import GRIDS, experiment, left_out, rows
 from evaluate.run.metrics import METRICS
 from pipeline.errors import UserError
 from pipeline.params import load
@@ -49,6 +49,9 @@ def test_two_modalities_have_their_rows_once(settings: Path) -> None:
     assert titles("modalities") == ["logistic regression", "text", "audio", "text+audio"]
     assert "MultiEMO w/o visual" not in titles("fusion")
     assert titles("foalnet") == ["Foal-Net"]
+    left = left_out("fusion", load())
+    assert left == {"MultiEMO w/o visual": "with these params it is the same run as another row"}
+    assert left_out("modalities", load())["visual"] == "params.yaml has no stream for visual"
 
 
 def test_one_modality_is_not_dropped(settings: Path) -> None:
@@ -71,12 +74,14 @@ def test_a_failed_row_is_a_row_with_its_reason(
     monkeypatch.setattr(tables, "listed", lambda: there)
     monkeypatch.setattr(tables, "results", lambda name, hint: FOUND)
     monkeypatch.setattr(tables, "_said", lambda name: "no | feature")
+    monkeypatch.setattr(tables, "cost", lambda name: {"seconds": float("nan"), "parameters": float("nan")})
     monkeypatch.setattr(sys, "argv", ["tables", "show", "modalities"])
     with pytest.raises(UserError, match="1 of 4 rows have no result"):
         tables.main()
     lines = capsys.readouterr().out.splitlines()
     assert lines[4] == r"| audio | no result: no \| feature |  |  |  |  |"
-    assert [line.count("50.00") for line in lines[2:]] == [4, 4, 0, 4]
+    assert lines[5] == "| visual | not run: params.yaml has no stream for visual |  |  |  |  |"
+    assert [line.count("50.00") for line in lines[2:]] == [4, 4, 0, 0, 4, 0, 0, 0]
 
 
 def test_a_row_without_one_of_its_folds_says_which() -> None:

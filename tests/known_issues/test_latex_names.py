@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from evaluate.experiments.tables import render
+from evaluate.experiments.render import render
 from evaluate.run.metrics import METRICS
 
 

@@ -23,5 +23,6 @@ def test_figures_are_those_of_the_same_labels(monkeypatch, preset, figure):
     )
     monkeypatch.setattr(tables, "load", lambda: params)
     monkeypatch.setattr(tables, "of_head", lambda names, hint: dict.fromkeys(names, (test, answers)))
+    monkeypatch.setattr(tables, "cost", lambda name: {})
     published = tables.collect("baselines").set_index("row")["published"]
     assert published.dropna().get("DialogueRNN") == figure
