@@ -41,6 +41,7 @@ def test_of_the_models_params_count_those_that_it_reads():
     found = settings(preset("demo", model__name="bclstm"))
     assert {k for k in found if k.startswith(("model.", "loss."))} == {
         "model.name",
+        "model.causal",
         "model.dim",
         "model.dropout",
     }
