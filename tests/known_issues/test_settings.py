@@ -79,7 +79,7 @@ def test_a_file_that_no_stage_makes_is_mentioned(project, monkeypatch, capsys):
     (project.root / "data/features/old.h5").touch()
     change(project, "train", streams={"text": "old", "audio": "none", "visual": "none"})
     check(monkeypatch)
-    assert "train.streams.text=old: no stage makes data/features/old.h5" in capsys.readouterr().out
+    assert "train.streams.text=old: no stage writes data/features/old.h5" in capsys.readouterr().out
     (project.root / "data/features/old.h5.dvc").touch()
     check(monkeypatch)
     assert "no stage" not in capsys.readouterr().out
