@@ -10,8 +10,8 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 def test_an_old_python_is_named_before_anything_is_made(tmp_path: Path) -> None:
-    for name in ("Makefile", "requirements.txt", "requirements-dev.txt", "requirements-ray.txt"):
-        (tmp_path / name).write_bytes((REPOSITORY / name).read_bytes())
+    for path in (REPOSITORY / "Makefile", *REPOSITORY.glob("requirements*.txt")):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
     # `false` answers as an older Python does, when asked whether it is 3.11 or newer.
     outside = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
     done = subprocess.run(
