@@ -277,7 +277,7 @@ def test_the_command_line_knows_its_streams(monkeypatch, project, capsys):
     tuned.finetune(monkeypatch)
     said("tuned")
     assert "dvc commit --force extract_finetuned@tuned && dvc repro" in said("retry", "tuned")
-    assert "1 left" in said("clean")
+    assert "1 remain" in said("clean")
     check()
     assert capsys.readouterr().out == "params.yaml: ok\n"
     assert os.path.exists("data/features/tuned.h5")
