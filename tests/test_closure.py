@@ -120,7 +120,7 @@ def test_a_changed_constant_in_any_file_runs_the_stages_that_import_it(project: 
     importing = {stage for stage, choice in demo().items() if file in choice.imports()}
     ran = set(mutated(project, file))
     assert importing <= ran
-    # One list of deps serves every encoder and layout, and train/layers every model; a run without need changes no byte.
+    # One list of deps serves every encoder and layout, and train/layers every model: such a run changes no byte.
     shared = file in BESIDE or file.parent == Path("train/layers")
     needless = {"train", "evaluate"} if shared else {"extract", "prepare"}
     assert {stage.partition("@")[0] for stage in ran - importing} <= needless
