@@ -88,7 +88,7 @@ def test_experiments_in_one_process(project: Path, monkeypatch: pytest.MonkeyPat
 
     git(project, "checkout", "-q", ".")
     run(project, "dvc", "exp", "apply", "queued-bclstm")
-    run(project, "dvc", "exp", "apply", "--force", "bclstm")
+    run(project, "dvc", "exp", "apply", "bclstm")
     assert "up to date" in run(project, "dvc", "status")
     shown = json.loads(run(project, "dvc", "metrics", "diff", "logreg", "bclstm", "--json"))
     assert "results/metrics.json" in shown
