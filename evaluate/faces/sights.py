@@ -80,9 +80,7 @@ def write(stream: str, split: str | None, most: int, to: Path) -> list[str]:
     else:
         wanted = [True] * len(utterances)
     items = [(u, item) for (u, item), there in zip(_items(encoder, utterances), wanted, strict=True) if there]
-    chosen = [
-        items[i] for i in np.unique(np.linspace(0, len(items) - 1, min(most, len(items))).round().astype(int))
-    ]
+    chosen = _spread(items, most)
     sights = [_sight(encoder, utterance, item) for utterance, item in chosen]
     summary = _summary(sights, len(items))
     page_text = page(
@@ -107,9 +105,12 @@ def _sight(encoder: FaceEncoder, utterance: Utterance, item: Item | Failure) -> 
         span = encoder.span(item)
         seen, boxes = encoder.look(span)
         if isinstance(seen, Failure):
-            marked = {at: (boxes[at], boxes[at][:0], "") for at in _few(sorted(boxes))}
+            marked = {at: (boxes[at], boxes[at][:0], "") for at in _spread(sorted(boxes), PICTURES)}
         else:
-            marked = {one.seconds: (_near(boxes, one.seconds), one.boxes, one.why) for one in _few(seen)}
+            marked = {
+                one.seconds: (_near(boxes, one.seconds), one.boxes, one.why)
+                for one in _spread(seen, PICTURES)
+            }
         pictures = _pictures(marked, iter_frames(*span[:3], encoder.params.max_seconds))
     except MediaError as error:
         return _without(utterance, error.failure)
@@ -125,11 +126,10 @@ def _without(utterance: Utterance, failure: Failure) -> Sight:
     return Sight(utterance, [], 0, 0, False, False, f"{failure.status}: {failure.reason}")
 
 
-def _few(found: Sequence[T]) -> list[T]:
-    return [
-        found[i]
-        for i in np.unique(np.linspace(0, len(found) - 1, min(PICTURES, len(found))).round().astype(int))
-    ]
+def _spread(found: Sequence[T], most: int) -> list[T]:
+    """Return up to `most` of what was found, evenly spread, the first and the last included."""
+    places = np.linspace(0, len(found) - 1, min(most, len(found))).round().astype(int)
+    return [found[i] for i in np.unique(places)]
 
 
 def _near(boxes: dict[float, np.ndarray], seconds: float) -> np.ndarray:
