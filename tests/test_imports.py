@@ -1,4 +1,4 @@
-"""Imports run one way: evaluate → train → extract → pipeline."""
+"""Imports run one way: evaluate → train → extract → pipeline. A file is short."""
 
 from __future__ import annotations
 
@@ -37,3 +37,12 @@ def test_models_know_nothing_of_corpora_or_the_loop() -> None:
         assert not {"train.data", "train.fusion"} & {
             f"train.{p}" for p in ("data", "fusion") if f"train.{p}" in text
         }
+
+
+@pytest.mark.parametrize("folder", [*PACKAGES, "benchmarks", "tests"])
+def test_a_file_has_fewer_than_300_lines(folder: str) -> None:
+    lengths = {
+        path: len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / folder).rglob("*.py")
+    }
+    assert lengths
+    assert {str(path.relative_to(ROOT)): n for path, n in lengths.items() if n >= 300} == {}

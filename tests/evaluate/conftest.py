@@ -12,6 +12,9 @@ from evaluate.run.load import looked_at
 from evaluate.run.results import Prediction, Run, Stream
 from pipeline.params import Params
 from pipeline.tables.schema import Utterance
+from tests.evaluate.recording import SRT, make_model
+from tests.extract.make_clips import clip
+from tests.extract.project import inline
 
 EMOTIONS = ["happiness", "sadness", "neutral", "anger", "excitement", "frustration"]
 MODALITIES = ("text", "audio", "visual")
@@ -138,3 +141,19 @@ def fake_history(rng: np.random.Generator, epochs: int) -> pd.DataFrame:
 @pytest.fixture(scope="session")
 def make_run() -> Callable[..., Run]:
     return fake_run
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    """A project's folder, and extraction without processes."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("extract.engine.local.extract", inline)
+    return tmp_path
+
+
+@pytest.fixture
+def talk(here):
+    make_model(here / "models/seed0")
+    clip(here / "talk.mp4", 2.0)
+    (here / "talk.srt").write_text(SRT)
+    return here

@@ -9,7 +9,7 @@ import json
 import sys
 
 from evaluate.predict import __main__ as predict
-from tests.evaluate.test_predict import SRT, make_model
+from tests.evaluate.recording import SRT, make_model
 from tests.evaluate.test_report_browser import browser, pytestmark
 from tests.extract.make_clips import clip
 from tests.extract.project import inline

@@ -28,6 +28,8 @@ def test_every_option_in_a_benchmarks_usage_is_an_option_of_that_benchmark(stem,
 
 def test_every_benchmark_with_a_command_line_shows_its_usage():
     commands = {
-        path.stem for path in FOLDER.glob("*.py") if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
+        path.stem
+        for path in FOLDER.glob("*.py")
+        if '__name__ == "__main__"' in path.read_text(encoding="utf-8")
     }
-    assert commands and commands == {stem for stem, _ in USAGES}
+    assert commands == {stem for stem, _ in USAGES}

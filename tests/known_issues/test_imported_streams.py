@@ -11,7 +11,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.clone import clone, git, ran, run
-from tests.pipeline.test_corpus_published import dialogue_rnn
+from tests.pipeline.published import dialogue_rnn
 
 
 @pytest.mark.slow

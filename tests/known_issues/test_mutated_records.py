@@ -25,7 +25,7 @@ from pipeline.features.importer import About, Source, import_features
 from pipeline.messages import Problems
 from pipeline.params import load
 from pipeline.tables.schema import read_labels, read_utterances
-from tests.pipeline.test_corpus_published import dialogue_rnn
+from tests.pipeline.published import dialogue_rnn
 from tests.train import small
 from tests.train.models_on_disk import seal
 from train.stage import run as train

@@ -12,7 +12,7 @@ from pipeline.corpora.pickles import __main__ as published
 from pipeline.corpora.pickles import layouts
 from pipeline.errors import UserError
 from pipeline.tables.schema import read_utterances
-from tests.pipeline.test_corpus_published import TURNS, dialogue_rnn, save
+from tests.pipeline.published import TURNS, dialogue_rnn, save
 
 
 def tuple_of(entries: dict) -> tuple:
