@@ -59,13 +59,11 @@ def show() -> None:
     """
     path = RESULTS / "metrics.json"
     if not path.exists():
-        raise UserError(f"{path}: no such file; `dvc repro` writes it")
+        raise UserError(f"{path}: no such file; run `dvc repro` to write it")
     try:
         _print(json.loads(path.read_text(encoding="utf-8")))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise UserError(
-            f"{path}: damaged ({str(error)[:200]}); `dvc repro --force evaluate` writes it again"
-        ) from None
+        raise UserError(f"{path}: damaged ({str(error)[:200]}); run `dvc repro --force evaluate`") from None
 
 
 def _print(table: dict[str, Any]) -> None:

@@ -65,8 +65,8 @@ def unknown(stream: str, params: Params, path: Path = PARAMS) -> UserError:
     """Return the error for a stream that is not in params.yaml."""
     known = [*params.extract, *params.finetune]
     return UserError(
-        f"{path}: no stream `{stream}` under extract or finetune{nearest(stream, known)} "
-        f"(known: {', '.join(known) or 'none'})"
+        f"{path}: no stream `{stream}` under extract or finetune{nearest(stream, known)}; "
+        f"use one of: {', '.join(known) or 'none'}"
     )
 
 
@@ -78,8 +78,8 @@ def base_of(stream: str, params: Params, path: Path = PARAMS) -> tuple[Encoder[A
     """
     if stream not in params.finetune:
         raise UserError(
-            f"{path}: no `{stream}` under finetune{nearest(stream, list(params.finetune))} "
-            f"(known: {', '.join(params.finetune) or 'none'})"
+            f"{path}: no `{stream}` under finetune{nearest(stream, list(params.finetune))}; "
+            f"use one of: {', '.join(params.finetune) or 'none'}"
         )
     kind, own, training = finetune_params(stream, params.finetune[stream], path)
     return kind(own, media_root(params.corpus.root)), training

@@ -73,4 +73,4 @@ def _names(folder: Path) -> list[str]:
     try:
         return sorted(os.listdir(folder)) if folder.is_dir() else []
     except OSError as error:
-        raise UserError(f"{folder}: cannot be read: {error.strerror}") from None
+        raise UserError(f"{folder}: cannot be read: {error.strerror}; check its permissions") from None

@@ -45,7 +45,9 @@ class Problems:
         if self.count:
             more = self.count - len(self.listed)
             lines = [*self.listed, *[f"and {more} more"] * (more > 0)]
-            raise UserError(f"{self.where}: {self.count} invalid values\n  " + "\n  ".join(lines))
+            raise UserError(
+                f"{self.where}: {self.count} invalid values; correct them:\n  " + "\n  ".join(lines)
+            )
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -114,7 +114,7 @@ def _sha256(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+        raise UserError(f"{path}: cannot be read: {error.strerror}; check its permissions") from None
 
 
 def _summary(corpus: CorpusParams, utterances: pd.DataFrame, labels: pd.DataFrame) -> str:

@@ -28,11 +28,11 @@ def read_yaml(path: Path) -> dict[str, Any]:
     """
     try:
         if path.exists() and not path.is_file():
-            raise UserError(f"{path}: not a regular file; settings must be one YAML file")
+            raise UserError(f"{path}: not a regular file; name a YAML file")
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
         if len(raw) > MAX_BYTES:
-            raise UserError(f"{path}: larger than {MAX_BYTES:,} bytes; is this the right file?")
+            raise UserError(f"{path}: larger than {MAX_BYTES:,} bytes; check that this is the right file")
         data = YAML(typ="safe", pure=True).load(io.StringIO(raw.decode("utf-8")))
         _bounded(data)
     except FileNotFoundError:
@@ -40,14 +40,18 @@ def read_yaml(path: Path) -> dict[str, Any]:
             f"{path}: no such file; run from the project's folder, or copy a file from presets/"
         ) from None
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+        raise UserError(f"{path}: cannot be read: {error.strerror}; check its permissions") from None
     except RecursionError:
-        raise UserError(f"{path}: nested too deeply; is this the right file?") from None
+        raise UserError(f"{path}: nested too deeply; check that this is the right file") from None
     except (YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not readable as YAML: {' '.join(str(error).split())[:500]}") from None
+        raise UserError(
+            f"{path}: not readable as YAML; correct it: {' '.join(str(error).split())[:500]}"
+        ) from None
     except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError) as error:
         # From `_bounded`, and from ruamel if a value does not fit its tag.
-        raise UserError(f"{path}: unsupported value: {' '.join(str(error).split())[:200]}") from None
+        raise UserError(
+            f"{path}: unsupported value; correct it: {' '.join(str(error).split())[:200]}"
+        ) from None
     if not isinstance(data, dict):
         raise UserError(f"{path}: expected a mapping of sections (corpus, extract, train, …)")
     return data

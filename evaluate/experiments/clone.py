@@ -133,5 +133,7 @@ def git(folder: Path, *words: str, given: str | None = None) -> str:
         errors="surrogateescape",
     )
     if done.returncode:
-        raise UserError(f"`git {' '.join(words)}` in {folder} failed: {done.stderr.strip()}")
+        raise UserError(
+            f"`git {' '.join(words)}` in {folder} failed; correct the cause: {done.stderr.strip()}"
+        )
     return done.stdout

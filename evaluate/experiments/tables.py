@@ -89,7 +89,7 @@ def run_dvc(*words: str, capture: bool = False) -> str:
     )
     if done.returncode:
         raise UserError(
-            f"`dvc {' '.join(words)}` ended with exit code {done.returncode}; its message is above"
+            f"`dvc {' '.join(words)}` ended with exit code {done.returncode}; correct what its message above names"
         )
     return done.stdout or ""
 

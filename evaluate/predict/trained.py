@@ -72,7 +72,7 @@ def open_model(folder: Path, weights: Mapping[str, str], media: Path) -> Trained
     streams = {m: stream.stream for m, stream in record.streams.items()}
     if unknown := sorted(set(weights) - set(streams.values())):
         raise UserError(
-            f"--weights {unknown[0]}=…: the model has no such stream; it has {', '.join(streams.values())}"
+            f"--weights {unknown[0]}=…: the model has no such stream; name one of {', '.join(streams.values())}"
         )
     found, warnings = {}, []
     for modality, stream in record.streams.items():

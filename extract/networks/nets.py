@@ -183,7 +183,7 @@ def _read(path: Path, reader: Callable[[Path], dict[str, Tensor]]) -> dict[str, 
     try:
         return reader(path)
     except FileNotFoundError:
-        raise UserError(f"weights: {path}: no such file") from None
+        raise UserError(f"weights: {path}: no such file; correct the path") from None
     except BROKEN as error:
         reason = str(error).strip().split("\n")[0]
         raise UserError(

@@ -97,10 +97,10 @@ def read_text(path: Path) -> str:
     """
     try:
         if not path.is_file():
-            raise UserError(f"{path}: no such file")
+            raise UserError(f"{path}: no such file; check corpus.root")
         data = path.read_bytes()
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+        raise UserError(f"{path}: cannot be read: {error.strerror}; check its permissions") from None
     encoding = "UTF-16" if data[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "UTF-8"
     try:
         text = data.decode(encoding).removeprefix("\ufeff")
@@ -132,7 +132,9 @@ def text_lines(path: Path) -> Iterator[tuple[str, str]]:
     """
     for number, line in enumerate(read_text(path).replace("\r\n", "\n").replace("\r", "\n").split("\n"), 1):
         if len(line) > MAX_TEXT:
-            raise UserError(f"{path}:{number}: a line of {len(line):,} characters; is this the right file?")
+            raise UserError(
+                f"{path}:{number}: a line of {len(line):,} characters; check that this is an annotation file"
+            )
         yield f"{path}:{number}", line
 
 
@@ -178,7 +180,7 @@ def csv_rows(path: Path, needed: Sequence[str], optional: Sequence[str] | None =
                     f"text that contains a {_DELIMITERS[delimiter]}"
                 )
     except csv.Error as error:
-        raise UserError(f"{path}:{line + 1}: not a well-formed csv row: {error}") from None
+        raise UserError(f"{path}:{line + 1}: not a well-formed csv row: {error}; correct it") from None
 
 
 def _header(names: list[str], needed: Sequence[str], optional: Sequence[str] | None, place: str) -> list[str]:
@@ -188,14 +190,14 @@ def _header(names: list[str], needed: Sequence[str], optional: Sequence[str] | N
         header.pop()
     if missing := [name for name in needed if name not in header]:
         raise UserError(
-            f"{place}: missing column {', '.join(missing)}; found {', '.join(header)[:200] or 'none'}"
+            f"{place}: missing column {', '.join(missing)}; found {', '.join(header)[:200] or 'none'}; add it"
         )
     known = {*needed, *(header if optional is None else optional)}
     if unknown := [name or "(no name)" for name in header if name not in known]:
         named = ", ".join(unknown)[:200]
-        raise UserError(f"{place}: unknown columns {named}; known: {', '.join(sorted(known))}")
+        raise UserError(f"{place}: unknown columns {named}; use {', '.join(sorted(known))}")
     if len(set(header)) < len(header):
-        raise UserError(f"{place}: duplicate column in {', '.join(header)[:200]}")
+        raise UserError(f"{place}: duplicate column in {', '.join(header)[:200]}; remove one")
     return header
 
 
@@ -226,7 +228,8 @@ def tables(rows: Iterable[Row], corpus: CorpusParams, problems: Problems) -> Tab
     problems.stop()
     if not rows:
         raise UserError(
-            f"{corpus.root}: the annotation files contain no utterance whose emotion is in corpus.labels"
+            f"{corpus.root}: the annotation files contain no utterance whose emotion is in corpus.labels; "
+            "correct corpus.labels or corpus.root"
         )
     frame = pd.DataFrame([{name: getattr(row, name) for name in _COLUMNS} for row in rows])
     frame = frame.astype({"start": float, "end": float, "stated": float})

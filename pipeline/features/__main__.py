@@ -71,7 +71,7 @@ def _import(args: argparse.Namespace) -> None:
     try:
         names.stream(args.stream)
     except ValueError as error:
-        raise UserError(f"--stream {args.stream}: {error}") from None
+        raise UserError(f"--stream {args.stream}: {error}; choose another name") from None
     made = read_yaml(PARAMS) if PARAMS.exists() else {}
     if args.out is None and any(args.stream in (made.get(kind) or {}) for kind in ("extract", "finetune")):
         raise UserError(

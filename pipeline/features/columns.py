@@ -94,13 +94,15 @@ class Table:
         offsets, done = np.zeros(count + 1, OFFSET), 0
         for i, row in enumerate(rows):
             if i == count:
-                raise UserError(f"{self.meta.stream}: more rows than the {count} utterances")
+                raise UserError(
+                    f"{self.meta.stream}: more rows than the {count} utterances; give one row each"
+                )
             status[i], errors[i] = self._status(i, row), _clip(row.error)
             offsets[i + 1] = offsets[i] + self._add(i, row)
             rows_hash.update(self.names[i] + b"\0" + row.key.encode() + b"\n")
             done += 1
         if done < count:
-            raise UserError(f"{self.meta.stream}: {done} rows for {count} utterances")
+            raise UserError(f"{self.meta.stream}: {done} rows for {count} utterances; give one row each")
         self._whole("status", status, STATUS)
         if self.meta.frames != "none":
             self._whole("offsets", offsets, OFFSET)
@@ -166,7 +168,9 @@ class Table:
         return stored
 
     def _wrong(self, i: int, why: str) -> UserError:
-        return UserError(f"{self.meta.stream}: utterance {self.utterances[i]}: {why}")
+        return UserError(
+            f"{self.meta.stream}: utterance {self.utterances[i]}: {why}; correct it and run again"
+        )
 
 
 def _clip(error: str) -> bytes:
@@ -183,6 +187,6 @@ def _encode_names(utterances: Sequence[str]) -> list[bytes]:
         if not name or not name.isprintable():
             raise UserError(f"utterance {name!r}: must be non-empty and printable")
         if name in seen:
-            raise UserError(f"duplicate utterance id {name!r}")
+            raise UserError(f"duplicate utterance id {name!r}; rename one")
         seen.add(name)
     return [name.encode() for name in utterances]

@@ -29,7 +29,9 @@ def fitted(part: str, table: Path) -> dict[str, Any]:
         try:
             lines = Path(part).read_text(encoding="utf-8-sig").splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise UserError(f"--saw {part}: cannot be read as UTF-8 text: {error}") from None
+            raise UserError(
+                f"--saw {part}: cannot be read as UTF-8 text: {error}; convert the file"
+            ) from None
         ids = {line.strip() for line in lines if line.strip()}
         unknown = sorted(ids - {u.utterance for u in utterances})
         if unknown or not ids:

@@ -106,7 +106,7 @@ class _Folder:
 
     def __init__(self, source: Source, utterances: Sequence[str]) -> None:
         if not source.path.is_dir():
-            raise UserError(f"{source.path}: no such file or folder")
+            raise UserError(f"{source.path}: no such file or folder; correct the path")
         self.source = source
         names = _read_names(source.names) if source.names else None
         known = {normalize("NFC", utterance): utterance for utterance in utterances}
@@ -117,7 +117,7 @@ class _Folder:
             utterance = known.get(normalize("NFC", name), name)
             if utterance in self.paths:
                 raise UserError(
-                    f"{path}: duplicate file of utterance {utterance}; first is {self.paths[utterance]}"
+                    f"{path}: duplicate file of utterance {utterance}; first is {self.paths[utterance]}; keep one"
                 )
             self.paths[utterance] = path
         self.found = set(self.paths)
@@ -154,17 +154,21 @@ class _Matrix:
         ):
             raise UserError(
                 f"{source.path}: {source.ids} is {ids.dtype} {ids.shape} and {source.array or 'pooled'} is "
-                f"{self.values.dtype} {self.values.shape}: expected ids [N] and values [N, P] or [N, T, D]"
+                f"{self.values.dtype} {self.values.shape}: give ids [N] and values [N, P] or [N, T, D]"
             )
         try:
             # Invalid text is an error: replacing its characters could create a different id.
             text = ids.tolist() if ids.dtype.kind == "U" else [i.decode() for i in ids.tolist()]
         except (ValueError, SystemError) as error:  # NumPy raises SystemError for a number beyond Unicode
-            raise UserError(f"{source.path}: {source.ids}: contains invalid text: {error}") from None
+            raise UserError(
+                f"{source.path}: {source.ids}: contains invalid text: {error}; save the ids as UTF-8"
+            ) from None
         self.rows = {utterance: row for row, utterance in enumerate(text)}
         if len(self.rows) < len(text):
             twice = sorted(u for u, count in Counter(text).items() if count > 1)
-            raise UserError(f"{source.path}: {source.ids}: duplicate ids: {_listed(twice)}")
+            raise UserError(
+                f"{source.path}: {source.ids}: duplicate ids: {_listed(twice)}; keep one row for each"
+            )
         self.found = set(self.rows)
 
     def load(self, utterance: str) -> tuple[str, np.ndarray]:
@@ -217,7 +221,10 @@ def _dim(arrays: _Arrays, utterances: Sequence[str], about: About) -> int:
             if row.pooled is not None:
                 return len(row.pooled)
             reasons.append(f"{utterance}: {row.error}")
-    raise UserError("nothing to import: no utterance has a usable array\n  " + "\n  ".join(reasons[:LISTED]))
+    raise UserError(
+        "nothing to import: no utterance has a usable array; correct these files:\n  "
+        + "\n  ".join(reasons[:LISTED])
+    )
 
 
 def _meta(about: About, dim: int) -> Meta:

@@ -77,4 +77,4 @@ def _attributes(meta: Meta) -> dict[str, str]:
 
 
 def _wrong(meta: Meta, field: str, why: str) -> UserError:
-    return UserError(f"features of {meta.stream}: {field}: {why}")
+    return UserError(f"features of {meta.stream}: {field}: {why}; shorten it")

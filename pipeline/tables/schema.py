@@ -277,9 +277,9 @@ def _rows(
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; run `dvc repro prepare` to make it") from None
     except UnicodeDecodeError as error:
-        raise UserError(f"{path}: not UTF-8 at byte {error.start}") from None
+        raise UserError(f"{path}: not UTF-8 at byte {error.start}; run `dvc repro prepare`") from None
     except csv.Error as error:
-        raise UserError(f"{path}: not a well-formed csv: {error}") from None
+        raise UserError(f"{path}: not a well-formed csv: {error}; run `dvc repro prepare`") from None
 
 
 def _check_id(value: str, column: str, at: str, problems: Problems) -> None:

@@ -41,10 +41,14 @@ def splits(
     session = {u.dialogue: u.session for u in utterances}
     known = sorted(set(session.values()) - {""})
     if str(fold) not in known:
-        raise UserError(f"{field}={fold}: no such session; {UTTERANCES} has {', '.join(known) or 'none'}")
+        raise UserError(
+            f"{field}={fold}: no such session; choose one of {UTTERANCES}: {', '.join(known) or 'none'}"
+        )
     rest = [d for d, s in session.items() if s != str(fold)]
     if len(rest) < 2:
-        raise UserError(f"{field}={fold}: fewer than two dialogues are left for train and val")
+        raise UserError(
+            f"{field}={fold}: fewer than two dialogues are left for train and val; choose another session"
+        )
     count = max(1, math.floor(len(rest) * FOLD_VAL_SHARE + 0.5))
     chosen = set(np.random.default_rng(seed).permutation(np.array(rest, dtype=object))[:count])
     part = {d: "test" if s == str(fold) else "val" if d in chosen else "train" for d, s in session.items()}

@@ -117,7 +117,9 @@ def test_other_weights_are_refused_and_local_ones_asked_for(here, monkeypatch):
     edit(folder, lambda r: r["streams"]["text"]["weights"].update(name="tuned"))
     with pytest.raises(UserError, match=r"'tuned' were local files; give their path: --weights words=PATH"):
         video(monkeypatch)
-    with pytest.raises(UserError, match=r"--weights voice=…: the model has no such stream; it has words"):
+    with pytest.raises(
+        UserError, match=r"--weights voice=…: the model has no such stream; name one of words"
+    ):
         video(monkeypatch, "--weights", "voice=x")
     with pytest.raises(
         UserError, match=r"stream words: weights='gone': no such file or folder|a hub id needs"

@@ -128,7 +128,7 @@ def test_every_command_has_help(made: Project, said: Said, capsys: pytest.Captur
 @pytest.mark.parametrize(
     ("args", "says"),
     [
-        (["fak"], "no stream `fak` under extract or finetune; did you mean `fake`\\? \\(known: fake\\)"),
+        (["fak"], "no stream `fak` under extract or finetune; did you mean `fake`\\?; use one of: fake"),
         (["retry", "fak"], "no stream `fak` under extract or finetune; did you mean `fake`\\?"),
         (["status", "fak"], "no stream `fak` under extract or finetune; did you mean `fake`\\?"),
         (["--al"], "--al: no such option"),

@@ -180,7 +180,7 @@ def test_a_damaged_time_line_is_named_and_joins_no_turns(tmp_path, old, new, lin
     whole = f"1\n{ONE}\nGood.\n\n2\n{TWO}\nMorning.\n\n3\n{THREE}\nHm.\n"
     head, tail = whole[: whole.index("2\n00")], whole[whole.index("2\n00") :]
     (tmp_path / "talk.srt").write_text(head + tail.replace(old, new, 1))
-    with pytest.raises(UserError, match=rf"1 invalid values\n.*talk\.srt:{line}: line="):
+    with pytest.raises(UserError, match=rf"1 invalid values; correct them:\n.*talk\.srt:{line}: line="):
         subtitles.read(tmp_path, raw_folders.corpus("subtitles", tmp_path))
 
 

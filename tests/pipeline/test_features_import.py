@@ -165,7 +165,7 @@ def test_one_npz_of_matrices(project, monkeypatch):
     with pytest.raises(UserError, match="duplicate ids: a"):
         imported(monkeypatch, "twice.npz")
     np.savez(project / "odd.npz", utterance=IDS, pooled=values[:2])
-    with pytest.raises(UserError, match=r"expected ids \[N\] and values"):
+    with pytest.raises(UserError, match=r"give ids \[N\] and values"):
         imported(monkeypatch, "odd.npz")
 
 

@@ -30,6 +30,7 @@ LAYOUTS = (
 )
 VAL_SEED, VAL_SHARE = 2023, 0.05
 MAX_LABELS = 1000  # also the maximum number of a dialogue's parties
+AGAIN = "download the file again from its authors"
 SHARED = 4  # characters of text per byte: a pickle may store a repeated text such as "Yes." once
 
 
@@ -70,7 +71,7 @@ def read(files: Sequence[Path]) -> Published:
             modality = next((m for m in MODALITIES if m in path.stem.lower()), None)
             if modality is None:
                 raise UserError(
-                    f"{path}: modality unknown; the file's name must contain one of {', '.join(MODALITIES)}"
+                    f"{path}: modality unknown; rename the file to contain one of {', '.join(MODALITIES)}"
                 )
             if modality in streams:
                 raise UserError(
@@ -82,7 +83,8 @@ def read(files: Sequence[Path]) -> Published:
             tuples.append(path)
     if len(tuples) != 1:
         raise UserError(
-            f"{', '.join(map(str, files))}: exactly one file must contain speakers and labels; {len(tuples)} do"
+            f"{', '.join(map(str, files))}: {len(tuples)} of these files contain speakers and labels; name exactly "
+            "one such file"
         )
     for role, value in roles.items():
         modality = role.rstrip("234")
@@ -93,16 +95,19 @@ def read(files: Sequence[Path]) -> Published:
     path = tuples[0]
     keys = [key for role in ("train", "val", "test") for key in _ordered(roles.get(role, ()))]
     if twice := [key for key, count in Counter(keys).items() if count > 1]:
-        raise UserError(f"{path}: dialogue {twice[0]} occurs twice in the splits")
+        raise UserError(f"{path}: dialogue {twice[0]} occurs twice in the splits; {AGAIN}")
     lists = {key: _list(roles["labels"], key, path) for key in keys}
     if sum(map(len, lists.values())) > path.stat().st_size:
-        raise UserError(f"{path}: refused: it has more labels than bytes, because it repeats one list")
+        raise UserError(
+            f"{path}: refused: it has more labels than bytes, because it repeats one list; {AGAIN}"
+        )
     labels = {key: [_whole(x, key, path) for x in found] for key, found in lists.items()}
     turns = {key: len(found) for key, found in labels.items()}
     names = {key: _name(key) for key in keys}
     if endless := [name for name in names.values() if len(name) > MAX_NAME]:
         raise UserError(
-            f"{path}: dialogue {endless[0][:40]!r}…: the name has {len(endless[0]):,} characters, more than {MAX_NAME}"
+            f"{path}: dialogue {endless[0][:40]!r}…: the name has {len(endless[0]):,} characters, more than "
+            f"{MAX_NAME}; {AGAIN}"
         )
     return Published(
         ids=_texts(roles.get("ids"), turns, names, path) or {},
@@ -130,7 +135,7 @@ def _roles(value: Any, path: Path) -> dict[str, Any]:
     else:
         kind = f"a {type(value).__name__}"
     raise UserError(
-        f"{path}: unknown layout ({kind}); known layouts: DialogueRNN's, MMGCN's, COSMIC's and MultiEMO's"
+        f"{path}: unknown layout ({kind}); use DialogueRNN's, MMGCN's, COSMIC's or MultiEMO's files"
     )
 
 
@@ -172,19 +177,20 @@ def _vectors(stream: Stream, turns: dict[Any, int]) -> Iterator[tuple[Any, list[
                     room -= np.size(value) if isinstance(value, np.ndarray) else len(value)
                     if room < 0:
                         raise UserError(
-                            f"{stream.source}: refused: it has more numbers than bytes, because it repeats vectors"
+                            f"{stream.source}: refused: it has more numbers than bytes, because it repeats vectors; "
+                            f"{AGAIN}"
                         )
                     vectors.append(_vector(value))
         except KeyError:
-            raise UserError(f"{where}: missing") from None
+            raise UserError(f"{where}: missing; {AGAIN}") from None
         except (TypeError, ValueError, OverflowError):
-            raise UserError(f"{where}: expected lists of numbers") from None
+            raise UserError(f"{where}: expected lists of numbers; {AGAIN}") from None
         if len(vectors) != count:
-            raise UserError(f"{where}: {len(vectors)} vectors for {count} labels")
+            raise UserError(f"{where}: {len(vectors)} vectors for {count} labels; {AGAIN}")
         for vector in vectors:
             width = vector.shape if width is None else width
             if vector.ndim != 1 or vector.shape != width or not vector.size:
-                raise UserError(f"{where}: a vector has the shape {vector.shape}, others {width}")
+                raise UserError(f"{where}: a vector has the shape {vector.shape}, others {width}; {AGAIN}")
         yield key, vectors
 
 
@@ -201,7 +207,9 @@ def _vector(value: Any) -> np.ndarray:
 def _list(values: dict[Any, Any], key: Any, path: Path, count: int | None = None) -> list[Any]:
     found = values[key]
     if not isinstance(found, list | tuple | np.ndarray) or (count is not None and len(found) != count):
-        raise UserError(f"{path}: dialogue {key}: labels and speakers must be lists of the same length")
+        raise UserError(
+            f"{path}: dialogue {key}: labels and speakers must be lists of the same length; {AGAIN}"
+        )
     return list(found)
 
 
@@ -225,11 +233,14 @@ def _texts(
             return None
         if (longest := max(map(len, texts), default=0)) > MAX_TEXT:
             raise UserError(
-                f"{path}: dialogue {names[key]}: a sentence has {longest:,} characters, more than {MAX_TEXT:,}"
+                f"{path}: dialogue {names[key]}: a sentence has {longest:,} characters, more than {MAX_TEXT:,}; "
+                f"{AGAIN}"
             )
         room -= sum(map(len, texts))
         if room < 0:
-            raise UserError(f"{path}: refused: it has more text than bytes, because it repeats sentences")
+            raise UserError(
+                f"{path}: refused: it has more text than bytes, because it repeats sentences; {AGAIN}"
+            )
         # Lone surrogates, which are valid in Python but not in UTF-8.
         found[names[key]] = [text.encode("utf-8", "replace").decode() for text in texts]
     return found
@@ -238,7 +249,9 @@ def _texts(
 def _whole(value: Any, key: Any, path: Path) -> int:
     if isinstance(value, int | np.integer) and 0 <= value < MAX_LABELS:
         return int(value)
-    raise UserError(f"{path}: dialogue {key}: a label is not a whole number from 0 to {MAX_LABELS - 1}")
+    raise UserError(
+        f"{path}: dialogue {key}: a label is not a whole number from 0 to {MAX_LABELS - 1}; {AGAIN}"
+    )
 
 
 def _name(key: Any) -> str:
@@ -260,7 +273,9 @@ def _speaker(key: Any, value: Any, path: Path) -> str:
             raise ValueError("a very long name, or more parties than a dialogue has")
         return f"{_name(key)}P{int(np.argmax(_vector(value)))}"
     except (TypeError, ValueError):
-        raise UserError(f"{path}: dialogue {key}: a speaker is neither a name nor a one-hot vector") from None
+        raise UserError(
+            f"{path}: dialogue {key}: a speaker is neither a name nor a one-hot vector; {AGAIN}"
+        ) from None
 
 
 def _ordered(ids: Iterable[Any]) -> list[Any]:

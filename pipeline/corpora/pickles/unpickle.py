@@ -42,14 +42,14 @@ def load(path: Path) -> Any:
     """
     try:
         if not path.is_file():  # reading a named pipe could block forever
-            raise UserError(f"{path}: no such file")
+            raise UserError(f"{path}: no such file; correct the path")
         data = path.read_bytes()
     except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+        raise UserError(f"{path}: cannot be read: {error.strerror}; check its permissions") from None
     try:
         return _Machine(len(data)).run(data)
     except Refused as error:
-        raise UserError(f"{path}: refused: {error}") from None
+        raise UserError(f"{path}: refused: {error}; download the file again from its authors") from None
     except (
         ValueError,
         IndexError,
@@ -60,7 +60,7 @@ def load(path: Path) -> Any:
         struct.error,
     ) as error:
         raise UserError(
-            f"{path}: not a readable pickle ({type(error).__name__}: {str(error)[:120]})"
+            f"{path}: not a readable pickle ({type(error).__name__}: {str(error)[:120]}); download it again"
         ) from None
 
 
