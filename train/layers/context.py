@@ -1,9 +1,22 @@
-"""A recurrence that gives every turn its dialogue's context."""
+"""Recurrences that give every turn its dialogue's context."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+
+def states(rnn: nn.GRU | nn.LSTM, x: Tensor, lengths: Tensor) -> Tensor:
+    """Return the states of a recurrence over whole dialogues, `[B, T, directions * d]`; rows of padding are 0.
+
+    Args:
+        rnn: the recurrence, `batch_first`, of size d.
+        x: `[B, T, n]`.
+        lengths: the numbers of turns `[B]`, on the CPU.
+    """
+    # Packing makes the reverse direction start at the last turn of each dialogue and not in the padding.
+    packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+    return pad_packed_sequence(rnn(packed)[0], batch_first=True, total_length=x.shape[1])[0]
 
 
 class Context(nn.Module):
@@ -27,6 +40,4 @@ class Context(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Return the states; rows of padding are 0."""
-        # Packed: the reverse direction begins at each dialogue's own last turn, not in the padding.
-        packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-        return pad_packed_sequence(self.rnn(packed)[0], batch_first=True, total_length=x.shape[1])[0]
+        return states(self.rnn, x, lengths)

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from train.layers.context import states
 from train.models.bclstm import Params
 from train.models.contract import MODALITIES, Batch, Output
 
@@ -31,8 +31,8 @@ class BCLSTM(nn.Module):
         self.modalities = [m for m in MODALITIES if m in dims]
         d = params.dim
         self.missing = nn.ParameterDict({m: nn.Parameter(torch.zeros(dims[m])) for m in self.modalities})
-        self.alone = nn.ModuleDict({m: Context(dims[m], params) for m in self.modalities})
-        self.together = Context(d * len(self.modalities), params)
+        self.alone = nn.ModuleDict({m: Level(dims[m], params) for m in self.modalities})
+        self.together = Level(d * len(self.modalities), params)
         self.classify = nn.Linear(d, classes)
 
     def forward(self, batch: Batch) -> Output:
@@ -45,7 +45,7 @@ class BCLSTM(nn.Module):
         return Output(logits=self.classify(joint[batch.real()]))
 
 
-class Context(nn.Module):
+class Level(nn.Module):
     """An LSTM over whole dialogues, bidirectional unless it is causal, followed by a dense layer.
 
     Args:
@@ -61,7 +61,4 @@ class Context(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """Return [B, T, d] of the inputs `x` [B, T, n] and the dialogues' `lengths` [B]."""
-        # Packing makes the reverse direction start at the last turn of each dialogue and not in the padding.
-        packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
-        states, _ = pad_packed_sequence(self.lstm(packed)[0], batch_first=True, total_length=x.shape[1])
-        return F.relu(self.dense(self.dropout(states)))
+        return F.relu(self.dense(self.dropout(states(self.lstm, x, lengths))))

@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from train.layers.context import states
 from train.layers.joined import Joined
 from train.models.contract import Batch, Output
 from train.models.iterative import Params
@@ -56,18 +56,9 @@ class Iterative(nn.Module):
         utterances = self.dropout(self.joined(batch))
         rounds = [self.first(utterances)]
         for _ in range(self.count):
-            emotions = self.emotions(rounds[-1].softmax(-1))
-            # Packing makes the reverse direction start at the last turn of each dialogue and not in the padding.
-            packed = pack_padded_sequence(
-                torch.cat([utterances, emotions.to(utterances.dtype)], -1),
-                batch.lengths,
-                batch_first=True,
-                enforce_sorted=False,
-            )
-            states, _ = pad_packed_sequence(
-                self.gru(packed)[0], batch_first=True, total_length=utterances.shape[1]
-            )
-            rounds.append(self.classify(self.dropout(states)))
+            emotions = self.emotions(rounds[-1].softmax(-1)).to(utterances.dtype)
+            read = states(self.gru, torch.cat([utterances, emotions], -1), batch.lengths)
+            rounds.append(self.classify(self.dropout(read)))
         real = batch.real()
         found = [logits[real] for logits in rounds]
         return Rounds(logits=found[-1], rounds=found)

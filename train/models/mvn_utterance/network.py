@@ -15,8 +15,8 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from train.layers.context import states
 from train.layers.joined import Joined
 from train.models.contract import Batch, Output
 from train.models.mvn_utterance import Params
@@ -64,9 +64,7 @@ class MVNUtterance(nn.Module):
         behind = counts.to(rows.device)[:, None]
         there = places < behind
         window = utterances[(rows[:, None] - behind + places).clamp(max=len(utterances) - 1)]
-        packed = pack_padded_sequence(window, counts, batch_first=True, enforce_sorted=False)
-        states, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True)
-        forward, backward = states.chunk(2, -1)
+        forward, backward = states(self.gru, window, counts).chunk(2, -1)
         bank = self.dropout(window + forward + backward)
         scores = (bank @ own[..., None])[..., 0].masked_fill(~there, -torch.inf)
         context = self.dropout((scores.softmax(-1)[:, None] @ bank)[:, 0])
