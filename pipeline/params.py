@@ -92,6 +92,7 @@ class FinetuneParams(Strict):
         lr: the peak learning rate, reached after the share `warmup` of all steps; then it decays linearly to 0.
         warmup: the share of all steps in which the learning rate rises.
         weight_decay: of the optimiser.
+        layer_decay: the factor of the learning rate from one layer to the layer below; 1 for one rate for all.
         clip: the largest norm of the gradient.
         precision: of the computation; weights are stored in float32.
         threads: CPU threads; another number changes the last digits.
@@ -104,6 +105,7 @@ class FinetuneParams(Strict):
     lr: Positive = 5e-5
     warmup: Share = 0.1
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    layer_decay: Annotated[float, Field(gt=0, le=1)] = 1.0
     clip: Positive = 1.0
     precision: Literal["fp32", "bf16"] = "fp32"
     threads: Count = 1

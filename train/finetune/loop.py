@@ -26,6 +26,7 @@ from pipeline.errors import UserError
 from pipeline.params import FinetuneParams
 from train.checkpoint import read_state, write_state
 from train.data.order import bucketed
+from train.finetune.groups import groups
 from train.randomness import random_state, seed_everything, set_random_state
 from train.selection import Trained, added, scores
 
@@ -95,12 +96,8 @@ def fit(
     seed_everything(knobs.seed, knobs.threads)
     model = accelerator.prepare(Classifier(encoder, encoder.pooled_dim, classes))
     plain = accelerator.unwrap_model(model)
-    fitted = [p for p in model.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in fitted if p.ndim > 1], "weight_decay": knobs.weight_decay},
-        {"params": [p for p in fitted if p.ndim <= 1], "weight_decay": 0.0},  # biases and norms
-    ]
-    optimiser = torch.optim.AdamW(groups, lr=knobs.lr, fused=True)
+    chosen = groups(plain.network, plain.head, knobs.weight_decay, knobs.layer_decay)
+    optimiser = torch.optim.AdamW(chosen, lr=knobs.lr, fused=True)
     sizes = [encoder.size(one) for one in train.inputs]
     steps = math.ceil(len(sizes) / knobs.batch_size)
     total = steps * knobs.epochs
@@ -120,7 +117,7 @@ def fit(
             if not order or place == 0:
                 order = batches(sizes, knobs.batch_size, knobs.seed, epoch)
             for group in optimiser.param_groups:
-                group["lr"] = knobs.lr * slope(step, total, knobs.warmup)
+                group["lr"] = group["share"] * knobs.lr * slope(step, total, knobs.warmup)
             value = _step(model, optimiser, train, order[place], knobs, accelerator)
             if not math.isfinite(value):
                 names = ", ".join(train.names[i] for i in order[place])
