@@ -169,5 +169,5 @@ def test_folds_test_on_a_session_and_keep_dialogues_whole(tmp_path):
     assert (splits(names, rows, 3, seed=2) != part).any()
     assert (splits(names, rows, "none", seed=1) == names["split"].to_numpy(str)).all()
     assert isinstance(part, np.ndarray)
-    with pytest.raises(UserError, match=r"train\.fold=9: no such session; .* has 0, 1, 2, 3, 4"):
+    with pytest.raises(UserError, match=r"train\.fold=9: no such session; choose one of .*: 0, 1, 2, 3, 4"):
         splits(names, rows, 9, seed=1)

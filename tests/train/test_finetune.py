@@ -258,7 +258,7 @@ def test_a_name_or_fold_that_is_not_there(monkeypatch, project):
         tuned.finetune(monkeypatch, "tuend")
     tuned.change(project, "finetune", fold=7)
     with pytest.raises(
-        UserError, match=r"finetune\.tuned\.training\.fold=7: no such session; .* has 1, 2, 3"
+        UserError, match=r"finetune\.tuned\.training\.fold=7: no such session; choose one of .*: 1, 2, 3"
     ):
         tuned.finetune(monkeypatch)
 
