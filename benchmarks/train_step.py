@@ -79,7 +79,8 @@ def bench_steps(key: str, setting: Setting, args: argparse.Namespace) -> list[di
     largest = max(len(batch.labels) for batch in batches)
     needed = 2 * 4 * largest**2 * setting.model.dim  # the published SWFC keeps two [N, N, d] tensors
     if args.published and needed > 0.6 * os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"):
-        print(f"{key}: without published, whose SWFC needs {needed / 2**30:.0f} GiB for {largest} utterances", file=sys.stderr)
+        note = f"{key}: without published, whose SWFC needs {needed / 2**30:.0f} GiB for {largest} utterances"
+        print(note, file=sys.stderr)
     elif args.published:
         names.insert(0, "published")
     if args.device != "cpu" or torch.cpu._is_avx512_bf16_supported():
