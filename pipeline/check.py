@@ -6,6 +6,7 @@ takes a few minutes for MELD. Nothing is written.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +20,7 @@ from pipeline.env import media_root
 from pipeline.params import CorpusParams
 from pipeline.probe import STEP, Probe, probe
 from pipeline.tables.schema import SPLITS, UTTERANCE_COLUMNS, Source, Utterance
+from pipeline.tables.target import target_of
 
 # Seconds; a longer turn is usually a cutting mistake.
 LONG = 60.0
@@ -54,10 +56,13 @@ def report(corpus: CorpusParams, pictures: bool) -> str:
 
 
 def _counts(table: pd.DataFrame, corpus: CorpusParams) -> list[str]:
+    target = target_of(corpus)
+    parts = {**{split: table[table["split"] == split] for split in SPLITS}, "all": table}
+    # An utterance with several labels counts for each of them.
     counts = {
-        split: table.loc[table["split"] == split, "emotion"].value_counts().to_dict() for split in SPLITS
+        name: Counter(label for cell in part["emotion"] for label in target.shares(cell))
+        for name, part in parts.items()
     }
-    counts["all"] = table["emotion"].value_counts().to_dict()
     importer = prepare.module(corpus)
     published: dict[str, dict[str, int]] = (
         importer.published(corpus) if hasattr(importer, "published") else {}
@@ -72,6 +77,11 @@ def _counts(table: pd.DataFrame, corpus: CorpusParams) -> list[str]:
             differ = [name for name, a, b in zip(corpus.labels, numbers, paper, strict=True) if a != b]
             if differ:
                 lines.append(f"DIFFERS from the published counts in {split}: {', '.join(differ)}")
+    for value in corpus.values:
+        for name, part in parts.items():
+            rated = part[value].dropna()
+            spread = f", mean {rated.mean():.2f}, sd {rated.std():.2f}, {rated.min():g} to {rated.max():g}"
+            lines.append(f"{value} in {name}: {len(rated):,} rated" + spread * (len(rated) > 1))
     return lines
 
 

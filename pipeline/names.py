@@ -1,7 +1,7 @@
 """Validate names from files that become paths, stages or arguments.
 
-These are the names of streams (params.yaml, model records, feature files), corpora, weights and labels. The models of
-params.yaml and of model records use them as types. `is_inside` checks paths of media.
+These are the names of streams (params.yaml, model records, feature files), corpora, weights, labels and columns. The
+models of params.yaml and of model records use them as types. `is_inside` checks paths of media.
 """
 
 from __future__ import annotations
@@ -14,6 +14,10 @@ from pydantic_core import PydanticCustomError
 
 # Words of `python -m extract` and `train.streams`; a stream with such a name could not be selected.
 RESERVED = ("status", "retry", "clean", "none")
+# Columns of the tables and of a csv of one's own; a column of numbers with such a name could not be told apart.
+COLUMNS = (
+    "utterance", "dialogue", "turn", "speaker", "session", "text", "media", "audio", "start", "end", "split", "emotion",
+)  # fmt: skip
 # Bytes; with a suffix such as `.damaged-1.sqlite` the name still fits the 255 bytes of a file's name.
 LONGEST = 100
 
@@ -62,6 +66,17 @@ def label(name: str) -> str:
     return _short(name)
 
 
+def column(name: str) -> str:
+    """Return `name` if it is a valid name of a column of numbers.
+
+    Raises:
+        ValueError: if it is not a valid label, or is another column of the tables.
+    """
+    if name in COLUMNS:
+        raise _wrong(f"is another column of the tables ({', '.join(COLUMNS)}); rename the column")
+    return label(name)
+
+
 def is_inside(media: str) -> bool:
     """Return whether a media path is relative and stays inside its folder."""
     absolute = media.startswith("/") or re.match("[A-Za-z]:[/\\\\]", media)
@@ -83,3 +98,4 @@ StreamName = Annotated[str, AfterValidator(stream)]
 StreamOrNone = Annotated[str, AfterValidator(stream_or_none)]
 FileName = Annotated[str, AfterValidator(file)]
 Label = Annotated[str, AfterValidator(label)]
+Column = Annotated[str, AfterValidator(column)]

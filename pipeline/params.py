@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from pipeline.errors import UserError
 from pipeline.messages import nearest
-from pipeline.names import FileName, Label, StreamName, StreamOrNone
+from pipeline.names import Column, FileName, Label, StreamName, StreamOrNone
 from pipeline.settings import read_yaml
 from pipeline.strict import Strict, validate
 
@@ -29,6 +29,7 @@ Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
 # Far above any useful size: a typo is reported here instead of exhausting the memory.
 Size = Annotated[int, Field(ge=1, le=1 << 16)]
+TargetKind = Literal["single", "soft", "multi", "values"]
 
 
 class CorpusParams(Strict):
@@ -39,7 +40,9 @@ class CorpusParams(Strict):
         build: corpora that a stage generates.
         watch: the file or folder whose change re-runs `prepare`.
         root: the corpus's folder on this machine; EMOFUSE_MEDIA overrides it for media.
-        labels: the emotions, in the order of the model's outputs.
+        labels: the emotions, in the order of the model's outputs; at least two, unless `target` is `values`.
+        target: what a model learns: `single` label, `soft` labels (votes), `multi` for several labels, or `values`.
+        values: the columns of numbers in labels.csv, in the order of the model's outputs if `target` is `values`.
         licence: the terms of use, stored in feature caches.
         keep_tags: whether transcribers' tags such as [LAUGHTER] stay in the text.
     """
@@ -48,15 +51,33 @@ class CorpusParams(Strict):
     build: list[Literal["demo"]] = Field(default_factory=list)
     watch: str
     root: str
-    labels: Annotated[list[Label], Field(min_length=2)]
-    # These defaults only serve commands outside DVC: stages depend on both keys, so DVC requires them in the file.
+    labels: list[Label]
+    # These defaults only serve commands outside DVC: stages depend on the keys, so DVC requires them in the file.
+    target: TargetKind = "single"
+    values: list[Column] = Field(default_factory=list)
     licence: str = ""
     keep_tags: bool = False
 
     @model_validator(mode="after")
-    def _labels_differ(self) -> CorpusParams:
-        if len(set(self.labels)) < len(self.labels):
-            raise ValueError(f"corpus.labels={self.labels}: duplicate label; keep each label once")
+    def _names_fit(self) -> CorpusParams:
+        for field, names in (("labels", self.labels), ("values", self.values)):
+            if len(set(names)) < len(names):
+                raise ValueError(
+                    f"corpus.{field}={names}: duplicate {field[:-1]}; keep each {field[:-1]} once"
+                )
+        if self.target == "values":
+            if not self.values:
+                raise ValueError(
+                    "corpus.values=[]: corpus.target=values needs the names of columns of numbers"
+                )
+        elif len(self.labels) < 2:
+            raise ValueError(
+                f"corpus.labels={self.labels}: corpus.target={self.target} needs at least 2 labels"
+            )
+        if self.target in ("soft", "multi") and (wrong := [name for name in self.labels if "|" in name]):
+            raise ValueError(
+                f"corpus.labels={wrong}: corpus.target={self.target} separates labels by `|`; rename the label"
+            )
         return self
 
 

@@ -28,6 +28,8 @@ from pipeline.inputs import Inputs
 from pipeline.locks import alone
 from pipeline.params import CorpusParams, sections
 from pipeline.tables import schema as tables
+from pipeline.tables.labels import read_labels
+from pipeline.tables.target import target_of
 
 
 def prepare(
@@ -48,9 +50,9 @@ def prepare(
     add_hashes(utterances, media_root(corpus.root))
     with alone("prepare"), replacing(utterances_path) as drafted, replacing(labels_path) as labelled:
         tables.write_utterances(utterances, drafted)
-        tables.write_table(labels, tables.LABEL_COLUMNS, labelled)
+        tables.write_table(labels, (*tables.LABEL_COLUMNS, *corpus.values), labelled)
         # A crash between the two replacements leaves one new table. DVC then repeats the failed stage.
-        tables.read_labels(tables.read_utterances(drafted), corpus.labels, labelled)
+        read_labels(tables.read_utterances(drafted), target_of(corpus), labelled)
     return _summary(corpus, utterances, labels)
 
 
@@ -158,7 +160,8 @@ def main() -> None:
         print(report(params.corpus, pictures=params.train.streams.visual != "none"))
     else:
         inputs = Inputs(
-            ["corpus.keep_tags", "corpus.labels", "corpus.name", "corpus.root"], [Path(params.corpus.watch)]
+            [f"corpus.{key}" for key in ("keep_tags", "labels", "name", "root", "target", "values")],
+            [Path(params.corpus.watch)],
         )
         summary = prepare(sections().corpus)
         inputs.check([tables.UTTERANCES, tables.LABELS])

@@ -21,7 +21,9 @@ from extract.streams import encoder_of, load_checked
 from pipeline.disk import write_text
 from pipeline.errors import UserError
 from pipeline.params import PARAMS
-from pipeline.tables.schema import Utterance, dialogues, read_labels, read_utterances
+from pipeline.tables.labels import read_labels
+from pipeline.tables.schema import Utterance, dialogues, read_utterances
+from pipeline.tables.target import target_of
 
 PICTURES = 4  # of an utterance
 WIDTH = 240  # pixels
@@ -74,7 +76,7 @@ def write(stream: str, split: str | None, most: int, to: Path) -> list[str]:
         )
     utterances = read_utterances()
     if split:
-        labels = read_labels(utterances, params.corpus.labels)
+        labels = read_labels(utterances, target_of(params.corpus))
         of_split = set(labels["utterance"][labels["split"] == split])
         wanted = [u.utterance in of_split for u in utterances]
     else:

@@ -116,7 +116,7 @@ def from_csv(path: Path, labels: list[str], scratch: Path) -> Recordings:
         UserError: columns or values are invalid; one message lists them all.
     """
     problems = Problems()
-    rows = csv.rows(path, NEEDED, problems)
+    rows = csv.rows(path, NEEDED, (), problems)
     problems.stop()
     if not rows:
         raise UserError(f"{path}: no rows, so there is nothing to predict; add one row per utterance")

@@ -14,7 +14,9 @@
 `utterance`, `dialogue`, `turn` and `split` are required; the other columns and `session` are optional.
 `media` is relative to corpus.root. `start` and `end` are seconds in that file; empty means the whole file. `audio` is
 needed only if the sound is in another file than the pictures, such as that of a lapel microphone. Both cells may name a
-part of their file (pipeline/fragments.py). An empty `emotion` means unlabelled. The file may come from a spreadsheet:
+part of their file (pipeline/fragments.py). An empty `emotion` means unlabelled; pipeline/tables/target.py describes
+cells with votes (`joy:3|neutral:2`) and with several labels (`joy|surprise`). Every column that `corpus.values` names
+must be there and holds numbers. The file may come from a spreadsheet:
 UTF-8 or UTF-16, commas, semicolons or tabs, empty rows and columns.
 """
 
@@ -28,6 +30,7 @@ from pipeline.corpora import raw
 from pipeline.errors import UserError
 from pipeline.messages import Problems
 from pipeline.params import CorpusParams
+from pipeline.tables.labels import rating
 from pipeline.tables.schema import decimal, whole
 
 NEEDED = ("utterance", "dialogue", "turn", "split")
@@ -46,15 +49,17 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
     if len(files) > 1:
         raise UserError(f"{root}: {', '.join(path.name for path in files)}: more than one csv file; keep one")
     problems = Problems()
-    return raw.tables(rows(files[0], NEEDED, problems), corpus, problems)
+    needed = (*NEEDED, *corpus.values)
+    return raw.tables(rows(files[0], needed, corpus.values, problems), corpus, problems)
 
 
-def rows(path: Path, needed: Sequence[str], problems: Problems) -> list[raw.Row]:
+def rows(path: Path, needed: Sequence[str], values: Sequence[str], problems: Problems) -> list[raw.Row]:
     """Return the utterances of a csv file; columns that the file lacks are empty.
 
     Args:
         path: the csv file.
         needed: the columns that it must have.
+        values: the columns of numbers.
         problems: receives the invalid values.
 
     Raises:
@@ -62,7 +67,8 @@ def rows(path: Path, needed: Sequence[str], problems: Problems) -> list[raw.Row]
     """
     found: list[raw.Row] = []
     turns: dict[tuple[str, int], str] = {}
-    for place, row in raw.csv_rows(path, needed, [name for name in COLUMNS if name not in needed]):
+    optional = [name for name in (*COLUMNS, *values) if name not in needed]
+    for place, row in raw.csv_rows(path, needed, optional):
         row = {name: value if name == "text" else value.strip() for name, value in row.items()}
         try:
             # pandas writes a column of whole numbers with a gap as 0.0, 1.0, …
@@ -90,6 +96,7 @@ def rows(path: Path, needed: Sequence[str], problems: Problems) -> list[raw.Row]
                 start=_seconds(row["start"], "start", place, problems),
                 end=_seconds(row["end"], "end", place, problems),
                 session=row["session"],
+                values={name: rating(row[name], name, place, problems) for name in values},
             )
         )
     return found

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import codecs
 import csv
+import dataclasses
 import io
 import math
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -25,6 +26,7 @@ from pipeline.errors import UserError
 from pipeline.messages import Problems
 from pipeline.params import CorpusParams
 from pipeline.tables.schema import LABEL_COLUMNS, SPLITS
+from pipeline.tables.target import Target, target_of
 
 MAX_TEXT, MAX_NAME, MAX_FILE_NAME = 20_000, 200, 255
 # Names of the splits in file and folder names.
@@ -51,7 +53,9 @@ class Row:
     Attributes:
         place: `FILE:LINE`.
         order: the sort key within the dialogue.
+        emotion: the annotation, as pipeline/tables/target.py writes it.
         stated: the media's duration in seconds according to the raw file, or None.
+        values: the annotated numbers by name, None where the raw file has none for this utterance.
     """
 
     place: str
@@ -68,6 +72,7 @@ class Row:
     end: float | None = None
     session: str = ""
     stated: float | None = None
+    values: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
 
 
 def find(root: Path, candidates: Iterable[str], what: str) -> Path:
@@ -211,6 +216,7 @@ def tables(rows: Iterable[Row], corpus: CorpusParams, problems: Problems) -> Tab
         UserError: if a value is invalid. The message lists the importer's `problems` and those found here.
     """
     rows = sorted(rows, key=lambda row: (row.dialogue, row.order, row.utterance))
+    target = target_of(corpus)
     utterances: dict[str, str] = {}
     dialogues: dict[str, Row] = {}
     for row in rows:
@@ -224,7 +230,7 @@ def tables(rows: Iterable[Row], corpus: CorpusParams, problems: Problems) -> Tab
         if first.session != row.session:
             why = f"dialogue {row.dialogue} is in session {first.session!r} at {first.place}"
             problems.add(row.place, "session", row.session, why)
-        _check(row, corpus, problems)
+        _check(row, target, problems)
     problems.stop()
     if not rows:
         raise UserError(
@@ -238,10 +244,23 @@ def tables(rows: Iterable[Row], corpus: CorpusParams, problems: Problems) -> Tab
     frame.insert(2, "turn", frame.groupby("dialogue", sort=False).cumcount())
     # csv readers treat a lone carriage return as the end of the row.
     frame["text"] = [row.text.replace("\r\n", "\n").replace("\r", "\n") for row in rows]
-    return frame, pd.DataFrame([{name: getattr(row, name) for name in LABEL_COLUMNS} for row in rows])
+    return frame, _labels(rows, corpus)
 
 
-def _check(row: Row, corpus: CorpusParams, problems: Problems) -> None:
+def _labels(rows: Sequence[Row], corpus: CorpusParams) -> pd.DataFrame:
+    known = sorted({name for row in rows for name in row.values})
+    if unknown := [name for name in corpus.values if name not in known]:
+        raise UserError(
+            f"corpus.values: {corpus.name} has no numbers named {', '.join(unknown)}; "
+            f"it has {', '.join(known) or 'none'}"
+        )
+    labels = pd.DataFrame([{name: getattr(row, name) for name in LABEL_COLUMNS} for row in rows])
+    for name in corpus.values:
+        labels[name] = pd.Series([row.values.get(name) for row in rows], dtype=float)
+    return labels
+
+
+def _check(row: Row, target: Target, problems: Problems) -> None:
     for field in ("utterance", "dialogue", "speaker", "session"):
         value = getattr(row, field)
         if value != value.strip() or not value.isprintable() or len(value) > MAX_NAME:
@@ -256,8 +275,7 @@ def _check(row: Row, corpus: CorpusParams, problems: Problems) -> None:
             problems.add(row.place, field, "", "must not be empty")
     if row.split not in SPLITS:
         problems.add(row.place, "split", row.split, f"must be one of {', '.join(SPLITS)}")
-    if row.emotion and row.emotion not in corpus.labels:
-        why = f"is not in corpus.labels ({', '.join(corpus.labels)})"
+    if why := target.mistake(row.emotion):
         problems.add(row.place, "emotion", row.emotion, why)
     if len(row.text) > MAX_TEXT:
         problems.add(row.place, "text", row.text, f"{len(row.text)} characters; an unclosed quote?")

@@ -7,8 +7,10 @@ from typing import Any
 
 from pipeline.errors import UserError
 from pipeline.params import sections
-from pipeline.tables.schema import read_labels, read_utterances
+from pipeline.tables.labels import read_labels
+from pipeline.tables.schema import read_utterances
 from pipeline.tables.splits import ids_hash, splits
+from pipeline.tables.target import target_of
 
 LISTED = 20
 
@@ -44,7 +46,7 @@ def fitted(part: str, table: Path) -> dict[str, Any]:
     params = sections()
     fold = "none" if part == "train" else part
     split = splits(
-        read_labels(utterances, params.corpus.labels), utterances, fold, params.train.seed, "--saw"
+        read_labels(utterances, target_of(params.corpus)), utterances, fold, params.train.seed, "--saw"
     )
     train = (u.utterance for u, where in zip(utterances, split, strict=True) if where == "train")
     return {"fold": fold, "ids": {"train": ids_hash(train)}}

@@ -1,4 +1,4 @@
-"""Read and write the two tables: data/utterances.csv and data/labels.csv.
+"""Read and write the two tables: data/utterances.csv and data/labels.csv (read by pipeline/tables/labels.py).
 
 Extraction reads only the first; train and evaluate read both. A corrected label, a new split or another fold therefore
 never re-runs a stream. The tables are UTF-8, RFC 4180, one row per utterance, sorted by dialogue, then turn.
@@ -95,7 +95,7 @@ def read_utterances(path: Path = UTTERANCES) -> list[Utterance]:
     seen: dict[str, int] = {}
     session_of: dict[str, str] = {}
     last: tuple[str, int] | None = None
-    for line, row in _rows(path, UTTERANCE_COLUMNS, problems, AUDIO_COLUMNS):
+    for line, row in rows_of(path, UTTERANCE_COLUMNS, problems, AUDIO_COLUMNS):
         at = f"line {line}"
         _check_id(row["utterance"], "utterance", at, problems)
         _check_id(row["dialogue"], "dialogue", at, problems)
@@ -153,46 +153,6 @@ def read_utterances(path: Path = UTTERANCES) -> list[Utterance]:
     return rows
 
 
-def read_labels(utterances: Sequence[Utterance], labels: Sequence[str], path: Path = LABELS) -> pd.DataFrame:
-    """Read the columns utterance, split, emotion (the label's name; empty: unlabelled), in the utterances' order.
-
-    Raises:
-        UserError: if an utterance, split or emotion is unknown, a row is missing, or a dialogue is in two splits.
-    """
-    problems = Problems(str(path))
-    dialogue = {u.utterance: u.dialogue for u in utterances}
-    split_of: dict[str, str] = {}
-    found: dict[str, tuple[str, str]] = {}
-    for line, row in _rows(path, LABEL_COLUMNS, problems):
-        at = f"line {line}"
-        name, split, emotion = row["utterance"], row["split"], row["emotion"]
-        if name not in dialogue:
-            problems.add(at, "utterance", name, "is not in utterances.csv")
-            continue
-        if name in found:
-            problems.add(at, "utterance", name, "duplicate utterance id")
-        if split not in SPLITS:
-            problems.add(at, "split", split, f"must be one of {', '.join(SPLITS)}")
-        elif split_of.setdefault(dialogue[name], split) != split:
-            problems.add(
-                at,
-                "split",
-                split,
-                f"dialogue {dialogue[name]} is in {split_of[dialogue[name]]} in an earlier row",
-            )
-        if emotion and emotion not in labels:
-            problems.add(
-                at, "emotion", emotion, f"must be one of corpus.labels ({', '.join(labels)}), or empty"
-            )
-        found[name] = (split, emotion)
-    for u in utterances:
-        if u.utterance not in found:
-            problems.add("", "utterance", u.utterance, "has no row")
-    problems.stop()
-    rows = [(u.utterance, *found[u.utterance]) for u in utterances]
-    return pd.DataFrame(rows, columns=list(LABEL_COLUMNS))
-
-
 def write_utterances(frame: pd.DataFrame, path: Path) -> None:
     """Write utterances.csv, with AUDIO_COLUMNS if a row has an `audio` cell."""
     own = AUDIO_COLUMNS if (frame["audio"] != "").any() else ()
@@ -245,10 +205,14 @@ def decimal(text: str) -> float:
     return float(text)
 
 
-def _rows(
+def rows_of(
     path: Path, columns: Sequence[str], problems: Problems, optional: Sequence[str] = ()
 ) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield (line, row); a column of `optional` that the file lacks is empty."""
+    """Yield (line, row) of a table; a column of `optional` that the file lacks is empty.
+
+    Raises:
+        UserError: if the file is missing, is not a csv in UTF-8, lacks a column, or has another one.
+    """
     csv.field_size_limit(sys.maxsize)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:

@@ -22,6 +22,8 @@ CORPUS = """corpus:
   watch: corpora/own
   root: corpora/own
   labels: [joy, anger]
+  target: single
+  values: []
   licence: ours
   keep_tags: false
 extract: {}

@@ -24,7 +24,9 @@ from pipeline.features import FeatureCache
 from pipeline.features.importer import About, Source, import_features
 from pipeline.messages import Problems
 from pipeline.params import load
-from pipeline.tables.schema import read_labels, read_utterances
+from pipeline.tables.labels import read_labels
+from pipeline.tables.schema import read_utterances
+from pipeline.tables.target import Target
 from tests.pipeline.published import dialogue_rnn
 from tests.train import small
 from tests.train.models_on_disk import seal
@@ -209,7 +211,7 @@ def test_params(here):
 def test_tables(here, name):
     survey(
         Path(f"data/{name}.csv"),
-        lambda: read_labels(read_utterances(), small.LABELS),
+        lambda: read_labels(read_utterances(), Target(small.LABELS)),
         any_bytes,
         name,
         sealed=False,

@@ -19,6 +19,8 @@ PARAMS = """corpus:
   watch: corpora/own
   root: corpora/own
   labels: [joy, anger]
+  target: single
+  values: []
   licence: ours
   keep_tags: false
 

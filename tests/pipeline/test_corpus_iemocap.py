@@ -9,8 +9,10 @@ from pipeline import fragments
 from pipeline.corpora import iemocap
 from pipeline.errors import UserError
 from pipeline.prepare import prepare
-from pipeline.tables.schema import read_labels, read_utterances
+from pipeline.tables.labels import read_labels
+from pipeline.tables.schema import read_utterances
 from pipeline.tables.splits import splits
+from pipeline.tables.target import Target
 from tests.pipeline import raw_folders
 
 
@@ -97,7 +99,7 @@ def test_every_session_can_be_held_out(tmp_path):
         (dialog / f"{name}.txt").write_text(f"[1.0 - 2.0]\t{name}_F000\tsad\t[2.0, 2.0, 2.0]\n")
     prepare(corpus, tmp_path / "u.csv", tmp_path / "l.csv")
     utterances = read_utterances(tmp_path / "u.csv")
-    labels = read_labels(utterances, corpus.labels, tmp_path / "l.csv")
+    labels = read_labels(utterances, Target(corpus.labels), tmp_path / "l.csv")
     held = splits(labels, utterances, 5, seed=0)
     assert {s for u, s in zip(utterances, held, strict=True) if u.session == "5"} == {"test"}
     assert {s for u, s in zip(utterances, held, strict=True) if u.session == "1"} == {"train", "val"}

@@ -13,7 +13,9 @@ import pytest
 from pipeline.errors import UserError
 from pipeline.names import is_inside
 from pipeline.prepare import prepare
-from pipeline.tables.schema import read_labels, read_utterances
+from pipeline.tables.labels import read_labels
+from pipeline.tables.schema import read_utterances
+from pipeline.tables.target import Target
 from tests.pipeline import raw_folders
 
 LAYOUTS = {
@@ -132,7 +134,7 @@ def _attempt(
     try:
         prepare(corpus, folder / "u.csv", folder / "l.csv")
         utterances = read_utterances(folder / "u.csv")
-        read_labels(utterances, corpus.labels, folder / "l.csv")
+        read_labels(utterances, Target(corpus.labels), folder / "l.csv")
         assert all(is_inside(u.media) for u in utterances)
     except UserError as error:
         message = str(error)

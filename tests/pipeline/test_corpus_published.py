@@ -13,7 +13,9 @@ from pipeline.corpora.pickles import __main__ as published
 from pipeline.corpora.pickles import layouts
 from pipeline.errors import UserError
 from pipeline.features import FeatureCache
-from pipeline.tables.schema import read_labels, read_utterances
+from pipeline.tables.labels import read_labels
+from pipeline.tables.schema import read_utterances
+from pipeline.tables.target import Target
 from tests.pipeline.published import ROOT, TURNS, as_python_2, dialogue_rnn, save
 
 
@@ -24,7 +26,7 @@ def test_dialogue_rnn_becomes_tables_and_caches(tmp_path):
     source = save(tmp_path / "IEMOCAP_features.pkl", tuple(entries.values()))
     summary = published.convert([source], tmp_path / "data")
     utterances = read_utterances(tmp_path / "data/utterances.csv")
-    labels = read_labels(utterances, published.EMOTIONS["iemocap"], tmp_path / "data/labels.csv")
+    labels = read_labels(utterances, Target(published.EMOTIONS["iemocap"]), tmp_path / "data/labels.csv")
     assert [u.dialogue for u in utterances] == [d for d in sorted(TURNS) for _ in range(TURNS[d])]
     assert utterances[0].utterance == "Ses01M_impro01_M000"
     assert utterances[0].text == "It’s me."

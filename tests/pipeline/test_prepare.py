@@ -14,7 +14,9 @@ from pipeline import prepare as module
 from pipeline.corpora import REGISTRY
 from pipeline.errors import UserError
 from pipeline.prepare import hash_media, prepare, read
-from pipeline.tables.schema import read_labels, read_utterances
+from pipeline.tables.labels import read_labels
+from pipeline.tables.schema import read_utterances
+from pipeline.tables.target import Target
 from tests.pipeline import raw_folders
 
 ROOT = Path(__file__).parents[2]
@@ -39,7 +41,9 @@ def test_writes_both_tables_with_hashes(tmp_path):
         "train_dia0000_utt00": 0,
         "train_dia0000_utt03": 1,
     }
-    assert list(read_labels(utterances, corpus.labels, tmp_path / "l.csv")["split"]).count("train") == 4
+    assert (
+        list(read_labels(utterances, Target(corpus.labels), tmp_path / "l.csv")["split"]).count("train") == 4
+    )
     assert "train 4, val 1, test 1" in summary
     assert "1 of 6 media found" in summary
 

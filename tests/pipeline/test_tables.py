@@ -7,17 +7,18 @@ import pandas as pd
 import pytest
 
 from pipeline.errors import UserError
+from pipeline.tables.labels import read_labels
 from pipeline.tables.schema import (
     LABEL_COLUMNS,
     UTTERANCE_COLUMNS,
     dialogues,
     parties,
-    read_labels,
     read_utterances,
     write_table,
     write_utterances,
 )
 from pipeline.tables.splits import splits
+from pipeline.tables.target import Target
 
 NAMES = ["joy", "anger"]
 
@@ -126,13 +127,15 @@ def test_files_that_are_no_table_are_refused(tmp_path, data):
 def test_labels_come_in_the_utterances_order(tmp_path, utterances):
     path = tmp_path / "labels.csv"
     write_table(labels().iloc[::-1], LABEL_COLUMNS, path)
-    assert read_labels(utterances, NAMES, path)["utterance"].tolist() == [u.utterance for u in utterances]
+    assert read_labels(utterances, Target(NAMES), path)["utterance"].tolist() == [
+        u.utterance for u in utterances
+    ]
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"emotion": ["joyful"] * 6}, "emotion='joyful': must be one of corpus.labels (joy, anger)"),
+        ({"emotion": ["joyful"] * 6}, "emotion='joyful': is not in corpus.labels (joy, anger)"),
         ({"split": ["dev"] * 6}, "split='dev': must be one of train, val, test"),
         ({"split": ["train", "test", "train"] * 2}, "dialogue d0 is in train in an earlier row"),
         ({"utterance": [f"x{i}" for i in range(6)]}, "utterance='x0': is not in utterances.csv"),
@@ -141,13 +144,13 @@ def test_labels_come_in_the_utterances_order(tmp_path, utterances):
 def test_bad_labels_are_named(tmp_path, utterances, change, said):
     path = tmp_path / "labels.csv"
     write_table(labels(**change), LABEL_COLUMNS, path)
-    assert said in message(lambda: read_labels(utterances, NAMES, path))
+    assert said in message(lambda: read_labels(utterances, Target(NAMES), path))
 
 
 def test_a_missing_label_row_is_named(tmp_path, utterances):
     path = tmp_path / "labels.csv"
     write_table(labels().iloc[:-1], LABEL_COLUMNS, path)
-    assert "utterance='d1_u2': has no row" in message(lambda: read_labels(utterances, NAMES, path))
+    assert "utterance='d1_u2': has no row" in message(lambda: read_labels(utterances, Target(NAMES), path))
 
 
 def test_folds_test_on_a_session_and_keep_dialogues_whole(tmp_path):

@@ -25,8 +25,10 @@ from extract.networks.weights import content_hash
 from extract.streams import base_of, encoder_of, load_checked
 from pipeline.errors import UserError
 from pipeline.features import FeatureCache
-from pipeline.tables.schema import Utterance, read_labels, read_utterances
+from pipeline.tables.labels import read_labels
+from pipeline.tables.schema import Utterance, read_utterances
 from pipeline.tables.splits import splits
+from pipeline.tables.target import Target
 from tests.extract.project import inline
 from tests.train import tuned
 from train import stage
@@ -43,7 +45,7 @@ def project(tuned_project, monkeypatch) -> Path:
 
 def part_of(fold="none", seed=0) -> np.ndarray:
     utterances = read_utterances()
-    return splits(read_labels(utterances, tuned.LABELS), utterances, fold, seed)
+    return splits(read_labels(utterances, Target(tuned.LABELS)), utterances, fold, seed)
 
 
 def ids_hash(utterances: list[Utterance], split: np.ndarray) -> dict[str, str]:
@@ -107,7 +109,7 @@ def test_its_features_are_those_of_the_fitted_weights_and_say_what_they_saw(monk
 def test_utterances_of_one_emotion_move_together(monkeypatch):
     tuned.finetune(monkeypatch)
     params, talk, part = load_checked(), read_utterances(), part_of()
-    labels = read_labels(talk, tuned.LABELS)["emotion"][part == "test"]
+    labels = read_labels(talk, Target(tuned.LABELS))["emotion"][part == "test"]
     found = []
     for encoder in (base_of("tuned", params)[0], encoder_of("tuned", params)):
         items = [encoder.item(talk[i - i % 4 : i - i % 4 + 4], i % 4) for i in np.flatnonzero(part == "test")]

@@ -16,7 +16,9 @@ from extract.engine import run
 from extract.streams import base_of, load_checked
 from pipeline.errors import UserError
 from pipeline.features import FeatureCache
-from pipeline.tables.schema import read_labels, read_utterances
+from pipeline.tables.labels import read_labels
+from pipeline.tables.schema import read_utterances
+from pipeline.tables.target import Target
 from tests.extract import tiny_models
 from tests.extract.make_clips import clip
 from tests.extract.project import inline
@@ -37,7 +39,7 @@ def media(tmp_path_factory, checkpoints) -> Path:
     root = tmp_path_factory.mktemp("media")
     tuned.make(root, checkpoints["wavlm"], "speech", dialogues=12)
     utterances = read_utterances(root / "data/utterances.csv")
-    table = read_labels(utterances, tuned.LABELS, root / "data/labels.csv")
+    table = read_labels(utterances, Target(tuned.LABELS), root / "data/labels.csv")
     rng = np.random.default_rng(0)
     for u, emotion, part in zip(utterances, table["emotion"], table["split"], strict=True):
         if part != "test":

@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pipeline.tables.schema import LABELS, UTTERANCES, Utterance, read_labels, read_utterances
+from pipeline.tables.labels import read_labels
+from pipeline.tables.schema import LABELS, UTTERANCES, Utterance, read_utterances
 from pipeline.tables.splits import ids_hash, splits
+from pipeline.tables.target import Target
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,7 @@ def labelled(label_names: list[str], fold: str | int, seed: int, field: str = "t
         UserError: a table is damaged, the tables have different utterances, or there is no such session.
     """
     utterances = read_utterances(UTTERANCES)
-    table = read_labels(utterances, label_names, LABELS)
+    table = read_labels(utterances, Target(label_names), LABELS)
     number = {name: i for i, name in enumerate(label_names)}
     return Labelled(
         utterances=utterances,
