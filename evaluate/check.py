@@ -49,10 +49,16 @@ def same_split(params: Params, path: Path = PARAMS) -> None:
                 f"{field}.fold={training.fold}, but train.fold={fusion.fold}: the encoder would be trained on "
                 "data that the fusion model tests on; make them equal"
             )
-        if str(fusion.fold) != "none" and training.seed != fusion.seed:
+        if training.val != fusion.val:
             raise UserError(
-                f"{field}.seed={training.seed}, but train.seed={fusion.seed}: with a fold, the seed draws val, so "
-                "the epoch would be chosen on dialogues that the encoder was trained on; make them equal"
+                f"{field}.val={training.val}, but train.val={fusion.val}: the epoch would be chosen on dialogues "
+                "that the encoder was trained on; make them equal"
+            )
+        drawn = str(fusion.fold) != "none" or fusion.val == "speaker"
+        if drawn and training.seed != fusion.seed:
+            raise UserError(
+                f"{field}.seed={training.seed}, but train.seed={fusion.seed}: the seed draws val, so the epoch would "
+                "be chosen on dialogues that the encoder was trained on; make them equal"
             )
 
 

@@ -27,6 +27,7 @@ MODALITIES = ("text", "audio", "visual")
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+Val = Literal["any", "speaker"]
 # Far above any useful size: a typo is reported here instead of exhausting the memory.
 Size = Annotated[int, Field(ge=1, le=1 << 16)]
 TargetKind = Literal["single", "soft", "multi", "values"]
@@ -107,7 +108,8 @@ class FinetuneParams(Strict):
 
     Attributes:
         fold: the session held out as test, or `none` for the corpus's own split; must equal `train.fold`.
-        seed: of the order of batches, dropout and, with a fold, the choice of val.
+        val: as `train.val`, which it must equal.
+        seed: of the order of batches, dropout and, with a fold or `val: speaker`, the choice of val.
         epochs: passes over the train split.
         batch_size: utterances per step, over all processes.
         lr: the peak learning rate, reached after the share `warmup` of all steps; then it decays linearly to 0.
@@ -120,6 +122,7 @@ class FinetuneParams(Strict):
     """
 
     fold: str | int = "none"
+    val: Val = "any"
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     epochs: Count = 3
     batch_size: Count = 32
@@ -169,7 +172,9 @@ class TrainParams(Strict):
         streams: the stream of each modality.
         normalise: `global`: by the train split's mean and sd; `speaker`: by each speaker's own, shrunk to the global.
         fold: the session held out as test, or `none` for the corpus's own split.
-        seed: the first seed.
+        val: `any`: the corpus's val split, or with a fold a random tenth of the other dialogues; `speaker`: about a
+            tenth of the dialogues outside test, drawn so that no speaker is in both train and val.
+        seed: the first seed; it also draws val.
         seeds: the number of models, trained with consecutive seeds.
         epochs: the largest number of epochs.
         patience: epochs without a better weighted F1 on val before training stops, counted only after an epoch has
@@ -193,6 +198,7 @@ class TrainParams(Strict):
     streams: StreamNames
     normalise: Literal["global", "speaker"] = "global"
     fold: str | int = "none"
+    val: Val = "any"
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     seeds: Count = 1
     epochs: Count = 50

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from evaluate.experiments import clone
+from evaluate.experiments.ensemble import ensemble, named
 from evaluate.experiments.grids import GRIDS, Row, experiment
 from evaluate.experiments.grids import rows as rows_of
 from evaluate.experiments.paired import is_seed
@@ -87,7 +88,7 @@ def _quoted(fold: str) -> str:
 
 
 def collect(grid: str, rows: Sequence[Row]) -> pd.DataFrame:
-    """Return a table with one row per row of the grid; for a single model, one row per fold and then their mean.
+    """Return a table with the rows of the grid and their ensembles; for a single model, the folds and their mean.
 
     Raises:
         UserError: none of the experiments exists.
@@ -99,16 +100,30 @@ def collect(grid: str, rows: Sequence[Row]) -> pd.DataFrame:
     if rows is ALONE:
         (folds,) = found.values()
         each = [table_of({f"fold {fold}": result}, f"fold {fold}") for fold, result in folds.items()]
-        table = pd.concat(
-            [*each, table_of({"mean": over_folds(rows[0].title, folds)}, "mean")], ignore_index=True
-        )
+        table = pd.concat([*each, table_of(with_ensemble("mean", folds), "mean")], ignore_index=True)
     else:
-        table = table_of({title: over_folds(title, folds) for title, folds in found.items()}, rows[-1].title)
+        both = [with_ensemble(title, folds) for title, folds in found.items()]
+        table = table_of({title: run for one in both for title, run in one.items()}, rows[-1].title)
     if grid == "foalnet":
         figures = published("IEMOCAP-4", "unweighted_accuracy")
         for column in figures:
-            table[column] = [figures[column].get(row.published) for row in rows]
+            systems = {row.title: row.published for row in rows}
+            table[column] = [figures[column].get(systems.get(title, "")) for title in table["row"]]
     return table
+
+
+def with_ensemble(title: str, folds: Mapping[str, Results | Failed]) -> dict[str, Results | Failed]:
+    """Return all folds as one result and, if every fold has an ensemble of its seeds, the ensembles as another.
+
+    Raises:
+        UserError: see `over_folds`.
+    """
+    runs: dict[str, Results | Failed] = {title: over_folds(title, folds)}
+    done = {fold: run[1] for fold, run in folds.items() if not isinstance(run, Failed)}
+    together = {fold: both for fold, answers in done.items() if (both := ensemble(answers)) is not None}
+    if len(together) == len(folds):
+        runs[named(title, next(iter(done.values())))] = over_folds(title, together)
+    return runs
 
 
 def over_folds(title: str, folds: Mapping[str, Results | Failed]) -> Results | Failed:

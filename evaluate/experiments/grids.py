@@ -58,7 +58,7 @@ GRIDS = {
         Row("QMNN", ("model.name=qmnn",), "QMNN"),
         Row("MVN, utterance view (reduction)", ("model.name=mvn_utterance", "++model.turns=10"), "MVN"),
         Row("SDT", ("model.name=sdt",)),
-        Row("UniMSE", published="UniMSE", cited="trains T5 on four corpora at once with its own labels"),
+        Row("UniMSE", published="UniMSE", cited="cited only, because it trains T5 on four corpora at once"),
         Row("MultiEMO", (MULTIEMO,), "MultiEMO"),
     ),
     "modalities": (

@@ -2,7 +2,7 @@
 
     python -m evaluate.experiments.missing                         # the models in models/, as a Markdown table
     python -m evaluate.experiments.missing --json without.json     # and all four scores, unrounded, in a file
-    python -m evaluate.experiments.missing --beside without.json   # with the figures of another run
+    python -m evaluate.experiments.missing --beside without.json   # with the figures of another run; --format csv
 
 The first rows are the subsets of the modalities in use: the other modalities are missing in all test dialogues. The
 last rows are rates from .1 to .5: each modality of each turn is missing with this probability, but a turn keeps at
@@ -13,6 +13,8 @@ of the test features that are missing.
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial, reduce
@@ -147,18 +149,22 @@ def measure(params: Params) -> Measured:
     )
 
 
-def render(*runs: Measured) -> str:
-    """Return a Markdown table of weighted F1 in percent, with two columns per run."""
+def render(*runs: Measured, form: str = "markdown") -> str:
+    """Return a table of weighted F1 in percent, with two columns per run, as Markdown or csv."""
     lines = [["at test", "lost"]]
     for run in runs:
         lines[0] += [f"{run.model}, modality dropout {run.modality_dropout:g}", "95% interval"]
-    lines.append(["---"] * len(lines[0]))
     for rows in zip(*(run.rows for run in runs), strict=True):
         cells = [rows[0].title, f"{100 * rows[0].lost:.0f}%"]
         for score in (row.weighted_f1 for row in rows):
             ends = [f"{100 * end:.2f}" for end in (score.low, score.high) if end is not None]
             cells += [f"{100 * score.mean:.2f}", " to ".join(ends)]
         lines.append(cells)
+    if form == "csv":
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerows(lines)
+        return text.getvalue()
+    lines.insert(1, ["---"] * len(lines[0]))
     return "".join(f"| {' | '.join(cells)} |\n" for cells in lines)
 
 
@@ -217,9 +223,11 @@ def main() -> None:
     line.add_argument(
         "--beside", type=Path, metavar="FILE", help="the file that --json wrote for another run"
     )
+    line.add_argument("--format", choices=("markdown", "csv"), default="markdown")
     words = line.parse_args()
     run = measure(load())
-    print(render(run) if words.beside is None else render(run, other(words.beside, run)), end="")
+    runs = [run] if words.beside is None else [run, other(words.beside, run)]
+    print(render(*runs, form=words.format), end="")
     if words.json is not None:
         write_text(words.json, run.model_dump_json(indent=1) + "\n")
 

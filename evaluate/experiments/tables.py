@@ -10,6 +10,7 @@ names of experiments, revisions, and `workspace`.
 Every number is read from the experiments' results; published figures come from published.csv beside this file, which
 names their source. The last column is the two-sided p of "no difference in weighted F1" by a paired bootstrap over the
 test dialogues, against the grid's full model or the row that `--against` names. It is empty below ten test dialogues.
+An experiment of several seeds has a second row, the ensemble that averages the probabilities of its seeds.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from scmrepo.exceptions import SCMError
 from evaluate.check import tracked
 from evaluate.experiments import clone
 from evaluate.experiments.cost import cost
+from evaluate.experiments.ensemble import ensemble, named
 from evaluate.experiments.grids import GRIDS, experiment, left_out, rows
 from evaluate.experiments.paired import paired_bootstrap
 from evaluate.experiments.render import render
@@ -95,7 +97,7 @@ def run_dvc(*words: str, capture: bool = False) -> str:
 
 
 def collect(grid: str) -> pd.DataFrame:
-    """Return one row per row of the grid, in its order: the columns of `table_of`, and what a paper's table has.
+    """Return the rows of the grid and their ensembles: the columns of `table_of`, and what a paper's table has.
 
     `published` and `chosen_on` are the published figure in percent and the split on which its authors chose the epoch;
     `F1 LABEL` is in percent; `seconds` and `parameters` are those of `evaluate.experiments.cost`; `not_run` says why a
@@ -110,15 +112,22 @@ def collect(grid: str) -> pd.DataFrame:
     kept = rows(grid, params)
     names = {row.title: experiment(grid, row) for row in kept}
     found = of_head(list(names.values()), hint)
-    runs = {title: found[name] for title, name in names.items()}
-    table = table_of(runs, kept[-1].title).set_index("row")
-    for title, run in runs.items():
+    runs = {row.title: with_ensemble(row.title, found[names[row.title]]) for row in kept}
+    every = {title: run for both in runs.values() for title, run in both.items()}
+    table = table_of(every, kept[-1].title).set_index("row")
+    for title, run in every.items():
         if not isinstance(run, Failed):
             for label, scores in run[0].get("labels", {}).items():
                 table.loc[title, f"F1 {label}"] = np.nan if scores["f1"] is None else 100 * scores["f1"]
+    for title, run in runs.items():
+        if not isinstance(run[title], Failed):
             for key, value in cost(names[title]).items():
                 table.loc[title, key] = value
-    shown = {row.title: row.published for row in GRIDS[grid]}
+    shown = {
+        title: row.published if title == row.title else ""
+        for row in GRIDS[grid]
+        for title in runs.get(row.title, [row.title])
+    }
     table = table.reindex(list(shown))
     table["seeds"] = table["seeds"].fillna(0).astype(int)
     table["not_run"] = pd.Series(left_out(grid, params), dtype=object)
@@ -128,13 +137,21 @@ def collect(grid: str) -> pd.DataFrame:
 
 
 def compare(names: Sequence[str], against: str) -> pd.DataFrame:
-    """Return one row per experiment, as `collect` does, without published figures.
+    """Return one row per experiment and ensemble, as `collect` does, without published figures.
 
     Raises:
         UserError: an experiment is missing, or was scored on other utterances than `against`.
     """
     hint = "`dvc exp list` lists the experiments"
-    return table_of({name: results(name, hint) for name in dict.fromkeys([*names, against])}, against)
+    found = [with_ensemble(name, results(name, hint)) for name in dict.fromkeys([*names, against])]
+    return table_of({title: run for both in found for title, run in both.items()}, against)
+
+
+def with_ensemble(title: str, run: Results | Failed) -> dict[str, Results | Failed]:
+    """Return a run and the ensemble of its seeds, if it has one, each under the title of its row."""
+    if isinstance(run, Failed) or (together := ensemble(run[1])) is None:
+        return {title: run}
+    return {title: run, named(title, run[1]): together}
 
 
 def table_of(runs: Mapping[str, Results | Failed], against: str) -> pd.DataFrame:
@@ -166,10 +183,9 @@ def complete(table: pd.DataFrame) -> None:
         UserError: a row has no result.
     """
     if "failed" in table:
-        left = table["not_run"].count() if "not_run" in table else 0
         raise UserError(
-            f"{table['failed'].count()} of {len(table) - left} rows have no result; the table gives the reasons; "
-            "fix them and run the rows again"
+            f"rows without a result: {table['failed'].count()}; the table gives the reasons; fix them and run the rows "
+            "again"
         )
 
 

@@ -18,6 +18,7 @@ from pipeline import spreadsheet
 from pipeline.disk import write_text
 from pipeline.params import Params
 from pipeline.tables.schema import SPLITS
+from train.fusion.params import fusion
 
 WRONG = 20
 FAR = 0.1  # of weighted F1 between val and test
@@ -67,7 +68,14 @@ def details(run: Run) -> dict[str, Any]:
         for s in run.streams
     ]
     found["dropped"] = run.dropped
+    chosen, later = fusion(run.params), _reads_later_turns(run)
+    found["causal"] = chosen.causal and not later
     found["hints"] = [*run.hints, *_gap(found["splits"])]
+    if chosen.causal and later and "causal" in chosen.record()["model"]:
+        found["hints"].append(
+            f"model.causal is true, but features depend on later turns through {' and '.join(later)}, so the answers "
+            "are not causal"
+        )
     found["params"] = settings(run.params)
     found["history"] = [
         {
@@ -96,6 +104,8 @@ def short(found: dict[str, Any], params: Params) -> dict[str, Any]:
         }
     if params.train.normalise == "speaker":
         table["transductive"] = True
+    if found["causal"]:
+        table["causal"] = True
     if "oracle_test" in found:
         table["oracle_test"] = {metric: found["oracle_test"][metric]["mean"] for metric in METRICS}
     return table
@@ -185,9 +195,17 @@ def _gap(splits: dict[str, Any]) -> list[str]:
         return []
     return [
         f"weighted F1 on val is {100 * (val - test):.1f} points above test: either test differs from val (other "
-        "speakers or sessions), or the features come from weights that were fitted to the val utterances (`python -m "
-        "pipeline.features info FILE` shows what is recorded)"
+        "speakers or sessions; `train.val: speaker` chooses the epoch on speakers outside train), or the features come "
+        "from weights that were fitted to the val utterances (`python -m pipeline.features info FILE` shows what is "
+        "recorded)"
     ]
+
+
+def _reads_later_turns(run: Run) -> list[str]:
+    """Return the settings through which a feature depends on later turns."""
+    contexts = {s.name: (s.encoder.get("context") or {}).get("future", 0) for s in run.streams}
+    found = [f"context.future={count} of the stream {name}" for name, count in contexts.items() if count]
+    return found + ["train.normalise=speaker"] * (run.params.train.normalise == "speaker")
 
 
 def _modalities(run: Run, truth: np.ndarray, test: np.ndarray) -> dict[str, Any]:

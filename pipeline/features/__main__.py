@@ -148,8 +148,8 @@ def _parser() -> argparse.ArgumentParser:
         "--saw",
         metavar="PART",
         help="what the encoder's weights were fitted to: `train` (the train split of data/labels.csv), a session (the "
-        "train split with this session held out, as train.fold and train.seed draw it), or a file with one utterance "
-        "id per line; training refuses the features if its own train split differs",
+        "train split with this session held out, as train.fold, train.val and train.seed draw it), or a file with "
+        "one utterance id per line; training refuses the features if its own train split differs",
     )
     import_.add_argument("--utterances", type=Path, default=tables.UTTERANCES)
     import_.add_argument("--out", type=Path, help="default: data/features/STREAM.h5")

@@ -20,7 +20,7 @@ def fitted(part: str, table: Path) -> dict[str, Any]:
 
     Args:
         part: `train` for the train split of the labels' table, a session for the train split with that session held
-            out and `train.seed` of params.yaml, or a file with one utterance id per line.
+            out, with `train.seed` and `train.val` of params.yaml, or a file with one utterance id per line.
         table: the table of utterances.
 
     Raises:
@@ -46,7 +46,12 @@ def fitted(part: str, table: Path) -> dict[str, Any]:
     params = sections()
     fold = "none" if part == "train" else part
     split = splits(
-        read_labels(utterances, target_of(params.corpus)), utterances, fold, params.train.seed, "--saw"
+        read_labels(utterances, target_of(params.corpus)),
+        utterances,
+        fold,
+        params.train.seed,
+        params.train.val,
+        "--saw",
     )
     train = (u.utterance for u, where in zip(utterances, split, strict=True) if where == "train")
     return {"fold": fold, "ids": {"train": ids_hash(train)}}

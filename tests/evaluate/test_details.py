@@ -10,10 +10,11 @@ import warnings
 import numpy as np
 import pytest
 
-from evaluate.run import details, metrics
+from evaluate.run import details, metrics, report
 from evaluate.run.metrics import METRICS
 from evaluate.run.results import Prediction, leaders
 from evaluate.stage import terminal
+from pipeline.params import ModelSection
 
 
 def test_the_headline_is_the_mean_of_the_seeds_own_scores(make_run):
@@ -54,6 +55,33 @@ def test_one_seed_has_no_sd_and_speaker_statistics_are_owned_up_to(make_run):
     assert "weighted_f1_sd" not in table["test"]
     assert table["transductive"] is True
     assert "sd over seeds" not in terminal(table)
+
+
+def causal(run, **model):
+    params = run.params.model_copy(update={"model": ModelSection(name="multiemo", **model)})
+    return dataclasses.replace(run, params=params)
+
+
+def test_a_causal_model_is_named(make_run):
+    run = make_run()
+    assert details.details(run)["causal"] is False
+    assert "causal" not in details.short(details.details(run), run.params)
+    found = details.details(causal(run, causal=True))
+    assert found["causal"] is True
+    assert details.short(found, run.params)["causal"] is True
+    assert "causal: no answer depends on later turns" in report.render(causal(run, causal=True), found)
+
+
+def test_a_causal_model_of_features_that_read_later_turns_is_not_causal(make_run):
+    run = causal(make_run(normalise="speaker"), causal=True)
+    ahead = dataclasses.replace(run.streams[0], encoder={"encoder": "text", "context": {"future": 2}})
+    run = dataclasses.replace(run, streams=[ahead, *run.streams[1:]])
+    found = details.details(run)
+    assert found["causal"] is False
+    assert found["hints"][-1] == (
+        "model.causal is true, but features depend on later turns through context.future=2 of the stream text and "
+        "train.normalise=speaker, so the answers are not causal"
+    )
 
 
 def test_oracle_is_reported_only_when_given_and_under_its_own_name(make_run):

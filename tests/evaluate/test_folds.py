@@ -38,6 +38,7 @@ def result(fold: str, skill: float) -> tuple[dict, pd.DataFrame]:
             "split": "test",
             "dialogue": [f"s{fold}d{i // 3}" for i in range(12)],
             "emotion": [EMOTIONS[i] for i in truth],
+            "predicted": [EMOTIONS[i] for i in seeds[1]],
             **{f"seed{k}": [EMOTIONS[i] for i in guess] for k, guess in enumerate(seeds)},
         }
     )
@@ -91,12 +92,17 @@ def test_a_grid_queues_its_rows_for_every_session(project):
 def test_mean_and_sd_are_those_of_the_folds(project, monkeypatch):
     monkeypatch.setattr(folds, "of_head", lambda names, hint: {name: result(name[-1], 0.6) for name in names})
     table = folds.collect("model", folds.ALONE)
-    assert table["row"].tolist() == ["fold 0", "fold 1", "fold 2", "fold 3", "mean"]
+    both = "mean, ensemble of 2 seeds"
+    assert table["row"].tolist() == ["fold 0", "fold 1", "fold 2", "fold 3", "mean", both]
     for metric in METRICS:
         by_hand = [100 * np.mean(result(str(f), 0.6)[0][metric]["seeds"]) for f in range(4)]
         np.testing.assert_allclose(table[metric][:4], by_hand)
         assert table[metric][4] == pytest.approx(np.mean(by_hand))
         assert table[f"{metric}_sd"][4] == pytest.approx(np.std(by_hand, ddof=1))
+        # The made-up ensembles answer as the second seed does.
+        together = [100 * result(str(f), 0.6)[0][metric]["seeds"][1] for f in range(4)]
+        assert table[metric][5] == pytest.approx(np.mean(together))
+        assert table[f"{metric}_sd"][5] == pytest.approx(np.std(together, ddof=1))
 
 
 def test_a_grid_is_compared_over_all_folds_dialogues(project, monkeypatch):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 import sys
@@ -125,6 +126,9 @@ def test_two_runs_stand_side_by_side(here, monkeypatch, capsys):
         assert new.endswith(old.split("|", 3)[3])
     there = missing.other(Path("without.json"), missing.measure(load()))
     assert missing.render(there).splitlines() == lines
+    plain = csv.reader(command(monkeypatch, capsys, "--beside", "without.json", "--format", "csv"))
+    cells = [line.strip("| ").split(" | ") for line in both]
+    assert list(plain) == [cells[0], *cells[2:]]
 
 
 @pytest.mark.parametrize("name", ["foalnet", "logreg"])

@@ -56,7 +56,7 @@ def test_a_row_is_what_the_experiment_says_of_itself(results):
         test = json.loads(results[name]["results/details.json"])["splits"]["test"]
         for metric in METRICS:
             assert table.loc[name, metric] == 100 * test[metric]["mean"]
-    assert table["seeds"].to_dict() == {"strong": 3, "weak": 1}
+    assert table["seeds"].to_dict() == {"strong": 3, "strong, ensemble of 3 seeds": 1, "weak": 1}
     assert table.loc["strong", "weighted_f1_sd"] > 0
     assert np.isnan(table.loc["weak", "weighted_f1_sd"])
     assert np.isnan(table.loc["strong", "p"])
@@ -109,11 +109,12 @@ def test_compare_prints_every_form(results, monkeypatch, capsys):
     words = ("compare", "HEAD", "_a & b%", "--against", "strong")
     lines = run(monkeypatch, capsys, *words).splitlines()
     assert lines[0] == "|  | weighted F1 | macro F1 | WA | UA | p |"
-    assert [line.split(" | ")[0] for line in lines[2:]] == ["| HEAD", "| _a & b%", "| strong"]
-    assert lines[4].endswith("|  |")
+    rows = ["HEAD", "_a & b%", "_a & b%, ensemble of 2 seeds", "strong", "strong, ensemble of 3 seeds"]
+    assert [line.split(" | ")[0] for line in lines[2:]] == [f"| {row}" for row in rows]
+    assert [line.endswith("|  |") for line in lines[2:]] == [False, False, False, True, False]
     latex = run(monkeypatch, capsys, *words, "--format", "latex")
     assert r"\_a \& b\% & " in latex
-    assert latex.count("&") == latex.count(r"\&") + 4 * 5
+    assert latex.count("&") == latex.count(r"\&") + (1 + len(rows)) * 5
     plain = list(csv.DictReader(io.StringIO(run(monkeypatch, capsys, *words, "--format", "csv"))))
     test = json.loads(results["HEAD"]["results/details.json"])["splits"]["test"]
     assert float(plain[0]["weighted_f1"]) == 100 * test["weighted_f1"]["mean"]
@@ -122,7 +123,7 @@ def test_compare_prints_every_form(results, monkeypatch, capsys):
 def test_the_first_is_what_the_others_are_compared_with(results, monkeypatch, capsys):
     lines = run(monkeypatch, capsys, "compare", "strong", "weak").splitlines()
     assert lines[2].endswith("|  |")
-    assert not lines[3].endswith("|  |")
+    assert not lines[4].endswith("|  |")
 
 
 def test_an_experiment_that_is_not_there_is_named(results):
@@ -165,7 +166,8 @@ def test_the_papers_table_has_every_column_and_says_what_was_not_run(results, mo
     columns += [*(f"F1 {label}" for label in labels), "p", "training s", "parameters"]
     assert head == "|  | " + " | ".join(columns) + " |"
     table = {line.split(" | ")[0][2:]: line[2:-2].split(" | ") for line in lines}
-    assert list(table) == [row.title for row in grid]
+    both = [[row.title] if row.cited else [row.title, f"{row.title}, ensemble of 3 seeds"] for row in grid]
+    assert list(table) == [title for titles in both for title in titles]
     assert all(len(cells) == 1 + len(columns) for cells in table.values())
     full = dict(zip(columns, table["MultiEMO"][1:], strict=True))
     test = details["splits"]["test"]
@@ -176,17 +178,18 @@ def test_the_papers_table_has_every_column_and_says_what_was_not_run(results, mo
     assert (full["training s"], full["parameters"]) == ("12.3", "5,678")
     cited = dict(zip(columns, table["UniMSE"][1:], strict=True))
     assert cited["published weighted F1"] == "65.51"
-    assert cited["weighted F1"].startswith("not run: trains T5")
+    assert cited["weighted F1"].startswith("not run: cited only, because it trains T5")
     assert (cited["its epoch chosen on"], cited["p"], cited["parameters"]) == ("", "", "")
     latex = run(monkeypatch, capsys, "show", "baselines", "--format", "latex")
-    assert latex.count("\\\\\n") == 1 + len(grid)
+    assert latex.count("\\\\\n") == 1 + len(table)
     plain = list(
         csv.DictReader(io.StringIO(run(monkeypatch, capsys, "show", "baselines", "--format", "csv")))
     )
     assert {row["row"]: row["not_run"] for row in plain if row["not_run"]} == {
         row.title: row.cited for row in grid if row.cited
     }
-    assert float(plain[-1]["seconds"]) == 12.34
+    assert [float(row["seconds"]) if row["seconds"] else None for row in plain[-2:]] == [12.34, None]
+    assert plain[-1]["published"] == ""
     planned = tables.planned("baselines", 1)
     assert "baselines-unimse" not in planned
     assert "baselines-after-iterativeerc-reduction" in planned

@@ -1,8 +1,7 @@
-"""utterances.csv and labels.csv: every bad row is named, and one place decides the splits."""
+"""utterances.csv and labels.csv: every bad row is named."""
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 import pytest
 
@@ -17,7 +16,6 @@ from pipeline.tables.schema import (
     write_table,
     write_utterances,
 )
-from pipeline.tables.splits import splits
 from pipeline.tables.target import Target
 
 NAMES = ["joy", "anger"]
@@ -151,26 +149,3 @@ def test_a_missing_label_row_is_named(tmp_path, utterances):
     path = tmp_path / "labels.csv"
     write_table(labels().iloc[:-1], LABEL_COLUMNS, path)
     assert "utterance='d1_u2': has no row" in message(lambda: read_labels(utterances, Target(NAMES), path))
-
-
-def test_folds_test_on_a_session_and_keep_dialogues_whole(tmp_path):
-    path = tmp_path / "utterances.csv"
-    count = 90
-    write_table(table(count, session=[str(i // 3 % 5) for i in range(count)],
-                      dialogue=[f"d{i // 3:02}" for i in range(count)],
-                      utterance=[f"d{i // 3:02}_u{i % 3}" for i in range(count)]), UTTERANCE_COLUMNS, path)  # fmt: skip
-    rows = read_utterances(path)
-    names = labels(count)
-    part = splits(names, rows, 3, seed=1)
-    assert {u.session for u, p in zip(rows, part, strict=True) if p == "test"} == {"3"}
-    by_dialogue = {}
-    for u, p in zip(rows, part, strict=True):
-        by_dialogue.setdefault(u.dialogue, set()).add(p)
-    assert all(len(v) == 1 for v in by_dialogue.values())
-    assert sum(v == {"val"} for v in by_dialogue.values()) == 2  # 10% of 24
-    assert (splits(names, rows, 3, seed=1) == part).all()
-    assert (splits(names, rows, 3, seed=2) != part).any()
-    assert (splits(names, rows, "none", seed=1) == names["split"].to_numpy(str)).all()
-    assert isinstance(part, np.ndarray)
-    with pytest.raises(UserError, match=r"train\.fold=9: no such session; choose one of .*: 0, 1, 2, 3, 4"):
-        splits(names, rows, 9, seed=1)

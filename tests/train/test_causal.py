@@ -16,12 +16,15 @@ from train.models import MODELS
 from train.models.contract import Batch
 
 CAUSAL = [name for name in MODELS if "causal" in declared(name).params.model_fields]
+PAST_ONLY = [name for name in MODELS if declared(name).past_only and declared(name).reads == "pooled"]
 every = pytest.mark.parametrize("name", CAUSAL)
+with_past_only = pytest.mark.parametrize("name", [*CAUSAL, *PAST_ONLY])
 
 
 def model(name: str, causal: bool):
     kind = declared(name).params
-    return network(name, params=kind(**{**small_params(name).model_dump(), "causal": causal}))
+    knob = {"causal": causal} if name in CAUSAL else {}
+    return network(name, params=kind(**{**small_params(name).model_dump(), **knob}))
 
 
 def changed_after(data: Batch, turn: int) -> Batch:
@@ -46,9 +49,11 @@ def turns(data: Batch) -> torch.Tensor:
 def test_the_models_that_have_the_knob():
     assert {"multiemo", "bclstm", "dialoguernn", "dialoguegcn", "mmgcn", "m3net"} <= set(CAUSAL)
     assert all(declared(name).params.model_fields["causal"].default is False for name in CAUSAL)
+    assert {"majority", "logreg", "attention", "lmf", "qmnn", "mvn_utterance"} == set(PAST_ONLY)
+    assert set(CAUSAL) | set(PAST_ONLY) | {"foalnet"} == set(MODELS)
 
 
-@every
+@with_past_only
 @settings(max_examples=15)
 @given(
     st.lists(st.integers(1, 7), min_size=1, max_size=3), st.integers(0, 6), st.integers(0, 10_000),
@@ -61,7 +66,7 @@ def test_a_turns_answer_does_not_depend_on_later_turns(name, lengths, turn, seed
     torch.testing.assert_close(after[known], before[known], rtol=0, atol=1e-9)
 
 
-@every
+@with_past_only
 def test_an_answer_is_the_same_while_the_dialogue_goes_on(name):
     """A dialogue that is answered after each turn gets the answers of the whole dialogue."""
     net, data = model(name, causal=True), batch([6], missing=0.3)

@@ -173,10 +173,12 @@ def test_features_are_refused_where_their_weights_saw_the_test_part(monkeypatch,
         ({"fold": 2}, {}, r"tuned\.training\.fold=2, but train\.fold=none: .*make them equal"),
         ({}, {"fold": "s"}, r"tuned\.training\.fold=none, but train\.fold=s: "),
         ({"fold": 2}, {"fold": 2, "seed": 1}, r"tuned\.training\.seed=0, but train\.seed=1: .*val"),
+        ({"val": "speaker"}, {}, r"tuned\.training\.val=speaker, but train\.val=any: .*make them equal"),
+        ({"val": "speaker"}, {"val": "speaker", "seed": 1}, r"tuned\.training\.seed=0, but train\.seed=1: "),
         ({"fold": 2}, {"streams": {"text": "none", "audio": "other", "visual": "none"}}, None),
     ],
 )
-def test_other_folds_and_seeds_are_refused_before_anything_runs(project, encoder, fusion, said):
+def test_other_splits_and_seeds_are_refused_before_anything_runs(project, encoder, fusion, said):
     tuned.change(project, "extract", other={"encoder": "opensmile"})
     tuned.change(project, "finetune", **encoder)
     tuned.change(project, "train", **fusion)

@@ -132,6 +132,6 @@ def _check_weights(meta: Meta, data: Labelled, path: Path) -> None:
         return
     raise UserError(
         f"{tuned}, whose {parts} utterances differ from this run's, and may have been trained on this run's val or "
-        "test utterances; set train.fold and train.seed to the values of the fine-tuning, or fine-tune an encoder "
-        "for this run"
+        "test utterances; set train.fold, train.val and train.seed to the values of the fine-tuning, or fine-tune an "
+        "encoder for this run"
     )

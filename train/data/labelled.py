@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pipeline.params import Val
 from pipeline.tables.labels import read_labels
 from pipeline.tables.schema import LABELS, UTTERANCES, Utterance, read_utterances
 from pipeline.tables.splits import ids_hash, splits
@@ -52,17 +53,21 @@ class Labelled:
         )
 
 
-def labelled(label_names: list[str], fold: str | int, seed: int, field: str = "train.fold") -> Labelled:
+def labelled(
+    label_names: list[str], fold: str | int, seed: int, val: Val = "any", field: str = "train.fold"
+) -> Labelled:
     """Read utterances.csv and labels.csv.
 
     Args:
         label_names: the C labels of `corpus.labels`.
         fold: the session to test on, or `none` for the splits in labels.csv.
-        seed: draws val where `fold` is a session.
+        seed: draws val.
+        val: `any`, or `speaker` for a val split whose speakers are not in train.
         field: the param that holds `fold`, for messages.
 
     Raises:
-        UserError: a table is damaged, the tables have different utterances, or there is no such session.
+        UserError: a table is damaged, the tables have different utterances, there is no such session, or val cannot
+            be drawn.
     """
     utterances = read_utterances(UTTERANCES)
     table = read_labels(utterances, Target(label_names), LABELS)
@@ -71,7 +76,7 @@ def labelled(label_names: list[str], fold: str | int, seed: int, field: str = "t
         utterances=utterances,
         label_names=label_names,
         labels=torch.tensor([number.get(emotion, -1) for emotion in table["emotion"]]),
-        split=splits(table, utterances, fold, seed, field),
+        split=splits(table, utterances, fold, seed, val, field),
     )
 
 

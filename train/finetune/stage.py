@@ -47,7 +47,8 @@ def run(name: str) -> None:
 
 def _run(name: str, params: Params, accelerator: Any, inputs: Inputs) -> None:
     encoder, knobs = base_of(name, params)
-    data = labelled(params.corpus.labels, knobs.fold, knobs.seed, f"finetune.{name}.training.fold")
+    field = f"finetune.{name}.training.fold"
+    data = labelled(params.corpus.labels, knobs.fold, knobs.seed, knobs.val, field)
     labels = data.labels.numpy()
     train, val = (
         _examples(f"{name}: {part}", encoder, data.utterances, labels, (data.split == part) & (labels >= 0))

@@ -34,7 +34,7 @@ def read(params: Params) -> Corpus:
             caches[modality] = FEATURES / f"{stream}.h5"
         else:
             left_out[modality] = f"{params.model.name} reads only {' and '.join(model.modalities)}"
-    data = labelled(params.corpus.labels, train.fold, train.seed)
+    data = labelled(params.corpus.labels, train.fold, train.seed, train.val)
     return load(_batcher(model), data, caches, train, left_out)
 
 

@@ -35,6 +35,11 @@ class Fusion:
     model: ModelParams
     loss: Strict
 
+    @property
+    def causal(self) -> bool:
+        """Whether no output of the network depends on later turns."""
+        return self.declared.past_only or bool(getattr(self.model, "causal", False))
+
     def record(self) -> dict[str, dict[str, Any]]:
         """Return both sections as JSON values, for model.json."""
         return {"model": self.model.model_dump(mode="json"), "loss": self.loss.model_dump(mode="json")}

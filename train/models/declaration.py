@@ -61,12 +61,15 @@ class FusionModel(ABC):
         reads: `pooled` for whole dialogues with one vector per utterance and modality (`Batch`), or `frames` for
             single utterances with the frames of each modality (`FrameBatch`).
         modalities: the modalities that the model reads. Streams of other modalities are not used.
+        past_only: whether no output depends on later turns, whatever the params. A model that has the choice has a
+            param `causal`.
     """
 
     params: ClassVar[type[ModelParams]] = ModelParams
     loss_params: ClassVar[type[Strict]] = NoLossParams
     reads: ClassVar[Literal["pooled", "frames"]] = "pooled"
     modalities: ClassVar[tuple[str, ...]] = MODALITIES
+    past_only: ClassVar[bool] = False
 
     @abstractmethod
     def network(self, dims: Mapping[str, int], classes: int, params: Any) -> nn.Module:

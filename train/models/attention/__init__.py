@@ -30,6 +30,7 @@ class Model(FusionModel):
     """The attention model reads pooled features, one utterance at a time."""
 
     params = Params
+    past_only = True
 
     @override
     def network(self, dims: Mapping[str, int], classes: int, params: Params) -> nn.Module:

@@ -63,6 +63,7 @@ class Model(FusionModel):
     loss_params = LossParams
     reads = "frames"
     modalities = PAIR
+    past_only = True
 
     @override
     def network(self, dims: Mapping[str, int], classes: int, params: Params) -> nn.Module:

@@ -33,6 +33,7 @@ class Model(FusionModel):
     """LMF reads pooled features, one utterance at a time."""
 
     params = Params
+    past_only = True
 
     @override
     def network(self, dims: Mapping[str, int], classes: int, params: Params) -> nn.Module:

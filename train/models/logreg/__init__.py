@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 class Model(FusionModel):
     """Logistic regression reads pooled features, one utterance at a time."""
 
+    past_only = True
+
     @override
     def network(self, dims: Mapping[str, int], classes: int, params: ModelParams) -> nn.Module:
         from train.layers.logistic import LogisticRegression

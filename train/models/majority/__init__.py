@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 class Model(FusionModel):
     """The majority baseline reads no features."""
 
+    past_only = True
+
     @override
     def network(self, dims: Mapping[str, int], classes: int, params: ModelParams) -> nn.Module:
         from train.models.majority.network import Majority

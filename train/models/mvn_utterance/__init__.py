@@ -35,6 +35,7 @@ class Model(FusionModel):
     """The reduced MVN reads whole dialogues of pooled features."""
 
     params = Params
+    past_only = True
 
     @override
     def network(self, dims: Mapping[str, int], classes: int, params: Params) -> nn.Module:

@@ -32,6 +32,7 @@ class Model(FusionModel):
     """QMNN reads whole dialogues of pooled features."""
 
     params = Params
+    past_only = True
 
     @override
     def network(self, dims: Mapping[str, int], classes: int, params: Params) -> nn.Module:
