@@ -1,15 +1,19 @@
 """Compare Foal-Net and MultiEMO with logistic regression on acted clips; each fold holds out four actors.
 
-    python -m benchmarks.ravdess ravdess_au35_mfcc259.npz                  # the table of docs/results.md, some minutes
-    python -m benchmarks.ravdess FILE.npz --normalise speaker              # with each actor's own statistics
-    python -m benchmarks.ravdess FILE.npz --to FOLDER --prepare            # only the tables and caches
+    python -m benchmarks.ravdess ravdess_au35_mfcc259.npz --csv results/published/ravdess.csv   # half an hour
+    python -m benchmarks.ravdess FILE.npz --models logreg foalnet --seeds 1                     # some minutes
+    python -m benchmarks.ravdess FILE.npz --to FOLDER --prepare                # only the tables and caches
 
 The file has published features of RAVDESS's 1,440 speech clips (24 actors, 8 emotions; Livingstone and Russo 2018,
 CC BY-NC-SA 4.0): `au` `[1440, 35]`, statistics of facial action units; `mfcc` `[1440, 259]`; `label`, `actor` and
 `clip`. Each clip is a dialogue of one turn. Each of the six sessions is a group of four actors and the test split of
-one fold. The epoch is chosen on 10% of the other actors' clips. The settings were chosen on the next group of four
-actors, which was excluded from training for that purpose. That group is the test split of the next fold, so the
-scores favour these settings (docs/foalnet.md).
+one fold. The epoch is chosen on 10% of the other actors' clips (val any) or on all clips of two of them (val speaker).
+The settings were chosen on the next group of four actors, which was excluded from training for that purpose. That group
+is the test split of the next fold, so the scores favour these settings (docs/foalnet.md).
+
+Scores are percent, mean ± standard deviation over the folds of the mean over the seeds. p is from a paired bootstrap
+over the clips of all folds, for weighted F1 against: the seeds of the row above for an ensemble, `val: any` of the same
+model for `val: speaker`, otherwise logistic regression.
 """
 
 from __future__ import annotations
@@ -23,21 +27,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import torch
 
+from evaluate.experiments.ensemble import ensemble, named
+from evaluate.experiments.paired import is_seed, paired_bootstrap
 from evaluate.inference import probabilities
 from evaluate.run.metrics import scores
 from pipeline.command import parser
 from pipeline.params import Params
 from pipeline.strict import validate
+from train.calibration import temperature
+from train.fusion import loop
 from train.fusion.build import build, read
-from train.fusion.loop import fit
 from train.fusion.params import fusion
 
 ROOT = Path(__file__).parents[1]
 EMOTIONS = ["neutral", "calm", "happiness", "sadness", "anger", "fear", "disgust", "surprise"]
 ACTORS_A_FOLD = 4
 STREAMS = {"audio": "mfcc", "visual": "au"}
+SETUPS = (("global", "any"), ("global", "speaker"), ("speaker", "any"))  # train.normalise, train.val
+NAMES = {"logreg": "logistic regression", "multiemo": "MultiEMO", "foalnet": "Foal-Net"}
 # Chosen on the next fold's test actors, which were excluded from training. The val clips show actors of the train
 # split. That suffices for choosing an epoch, but it favours settings that memorise the actors.
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -70,17 +80,20 @@ def main() -> None:
         default=list(SETTINGS),
         help="the models to train; default: all",
     )
-    options.add_argument("--seeds", type=int, default=1, help="seeds per fold; default: 1")
-    options.add_argument(
-        "--normalise", choices=("global", "speaker"), default="global", help="the value of train.normalise"
-    )
+    options.add_argument("--seeds", type=int, default=5, help="seeds per fold; default: 5")
+    options.add_argument("--csv", type=Path, help="also write the table to this file")
     words = options.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = words.to or Path(scratch)
         prepare(words.file.resolve(), folder)
-        if not words.prepare:
-            os.chdir(folder)
-            table(words.models, words.seeds, words.normalise)
+        if words.prepare:
+            return
+        csv_file = words.csv and words.csv.resolve()
+        os.chdir(folder)
+        found = table(words.models, words.seeds)
+    print(found.to_string(index=False))
+    if csv_file:
+        found.to_csv(csv_file, index=False, lineterminator="\n")
 
 
 def prepare(file: Path, folder: Path) -> None:
@@ -126,7 +139,9 @@ def _python(folder: Path, *words: str) -> None:
         sys.exit(done.stdout + done.stderr)
 
 
-def settings(model: str, fold: str | int = "none", normalise: str = "global") -> dict[str, Any]:
+def settings(
+    model: str, fold: str | int = "none", normalise: str = "global", val: str = "any"
+) -> dict[str, Any]:
     """Return the content of a params file."""
     chosen = SETTINGS[model]
     return {
@@ -134,7 +149,7 @@ def settings(model: str, fold: str | int = "none", normalise: str = "global") ->
         "extract": {name: {"encoder": "imported", "frames": "f4"} for name in STREAMS.values()},
         "train": {
             "streams": {"text": "none", **STREAMS}, "fold": fold, "frames": "f4", "normalise": normalise,
-            **chosen.get("train", {}),
+            "val": val, **chosen.get("train", {}),
         },
         "model": {"name": model, **chosen.get("model", {})},
         "loss": chosen.get("loss", {}),
@@ -142,37 +157,76 @@ def settings(model: str, fold: str | int = "none", normalise: str = "global") ->
     }  # fmt: skip
 
 
-def table(models: list[str], seeds: int, normalise: str) -> None:
-    """Print one row per model: mean and standard deviation over the folds of the mean over the seeds."""
-    print(f"{'':12}{'WA':>14}{'UA':>14}{'val F1':>14}")
-    for model in models:
-        found = np.array(
-            [fold_scores(model, fold, 1 if model == "logreg" else seeds, normalise) for fold in range(1, 7)]
-        )
-        cells = [
-            f"{100 * m:.1f} ± {100 * sd:.1f}"
-            for m, sd in zip(found.mean(0), found.std(0, ddof=1), strict=True)
+def table(models: list[str], seeds: int) -> pd.DataFrame:
+    """Return a row per setup and model, and one for the ensemble of its seeds, all cells as text."""
+    rows, done = [], {}
+    for normalise, val in SETUPS:
+        for model in models:
+            count = 1 if model == "logreg" else seeds
+            folds = [fold_answers(model, fold, count, normalise, val) for fold in range(1, 7)]
+            answers = [answers for answers, _ in folds]
+            done[model, normalise, val] = answers
+            other = done.get((model, normalise, "any") if val == "speaker" else ("logreg", normalise, val))
+            head = {"model": NAMES[model], "normalise": normalise, "val": val}
+            rows.append(head | _cells(answers, other) | {"val F1": _mean([score for _, score in folds])})
+            together = [both[1] for frame in answers if (both := ensemble(frame)) is not None]
+            if len(together) == len(answers):
+                title = named(NAMES[model], answers[0])
+                rows.append(head | {"model": title} | _cells(together, answers) | {"val F1": ""})
+    return pd.DataFrame(rows)
+
+
+def _cells(folds: list[pd.DataFrame], other: list[pd.DataFrame] | None) -> dict[str, str]:
+    """Return WA, UA and weighted F1 of the answers of all folds, and p against those of `other`."""
+
+    def numbers(frame: pd.DataFrame, column: str) -> np.ndarray:
+        return frame[column].map(EMOTIONS.index).to_numpy()
+
+    found = [
+        [
+            scores(numbers(frame, "emotion"), numbers(frame, column), len(EMOTIONS))
+            for column in filter(is_seed, frame)
         ]
-        print(f"{model:12}" + "".join(f"{cell:>14}" for cell in cells), flush=True)
+        for frame in folds
+    ]
+    cells = {
+        head: _mean([float(np.mean([one[metric] for one in seeds])) for seeds in found])
+        for metric, head in (
+            ("accuracy", "WA"),
+            ("unweighted_accuracy", "UA"),
+            ("weighted_f1", "weighted F1"),
+        )
+    }
+    same = other is None or other is folds
+    return cells | {"p": "" if same else f"{paired_bootstrap(pd.concat(folds), pd.concat(other or [])):.4f}"}
 
 
-def fold_scores(model: str, fold: int, seeds: int, normalise: str) -> np.ndarray:
-    """Return the means over the seeds `[3]`: WA and UA on the held-out actors, and weighted F1 on val."""
-    params = validate(Params, settings(model, fold, normalise), ROOT)
+def _mean(values: list[float]) -> str:
+    return f"{100 * np.mean(values):.1f} ± {100 * np.std(values, ddof=1):.1f}"
+
+
+def fold_answers(
+    model: str, fold: int, seeds: int, normalise: str = "global", val: str = "any"
+) -> tuple[pd.DataFrame, float]:
+    """Return the answers on the held-out actors, as predictions.csv has them, and the mean weighted F1 on val."""
+    params = validate(Params, settings(model, fold, normalise, val), ROOT)
     data, cpu = read(params), torch.device("cpu")
     test = np.flatnonzero(data.split == "test")
-    rows = []
+    found, val_scores = [], []
     for seed in range(seeds):
         with tempfile.TemporaryDirectory() as state:
-            *_, done = fit(data, params, seed, cpu, Path(state) / "state")
+            *_, done = loop.fit(data, params, seed, cpu, Path(state) / "state")
         network, _ = build(fusion(params), data.dims, data.class_counts())
         network.load_state_dict(done.weights)
-        guess = probabilities(network, data, cpu)[test].argmax(1)
-        found = scores(data.labels[test].numpy(), guess, len(EMOTIONS))
-        val = done.history[done.best_epoch - 1]["val_weighted_f1"]
-        rows.append([found["accuracy"], found["unweighted_accuracy"], val])
-    mean: np.ndarray = np.mean(rows, axis=0)
-    return mean
+        heat = temperature(*loop.answers(network, data, data.labelled_units("val"), cpu))
+        found.append(probabilities(network, data, cpu, temperature=heat)[test])
+        val_scores.append(done.best["val_weighted_f1"])
+    names = np.array(EMOTIONS)
+    clips = [data.utterances[i].utterance for i in test]
+    frame = {"utterance": clips, "split": "test", "dialogue": clips, "emotion": names[data.labels[test]]}
+    frame |= {"predicted": names[np.mean(found, axis=0).argmax(1)]}
+    frame |= {f"seed{seed}": names[one.argmax(1)] for seed, one in enumerate(found)}
+    return pd.DataFrame(frame), float(np.mean(val_scores))
 
 
 if __name__ == "__main__":
