@@ -73,7 +73,12 @@ def test_an_answer_is_the_same_while_the_dialogue_goes_on(name):
     whole = net(data).logits
     for count in range(1, 7):
         so_far = taken(data, [0], count, [6])
-        so_far = dataclasses.replace(so_far, lengths=torch.tensor([count]))
+        so_far = dataclasses.replace(
+            so_far,
+            lengths=torch.tensor([count]),
+            labels=data.labels[:count],
+            indices=data.indices[:count],
+        )
         assert whole.shape == (6, CLASSES)
         torch.testing.assert_close(net(so_far).logits, whole[:count], rtol=0, atol=1e-9)
 
