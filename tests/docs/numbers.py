@@ -20,9 +20,7 @@ from evaluate.experiments.render import render
 from pipeline.closure import ROOT
 from tests.docs.pages import PAGES
 
-TABLE = re.compile(
-    r"(<!-- (results/published/\S+\.(?:csv|md))(?:: (.+))? -->\n).*?(<!-- end -->)", re.DOTALL
-)
+TABLE = re.compile(r"(<!-- (results/published/\S+\.(?:csv|md))(?:: (.+))? -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def filled(text: str) -> str:
