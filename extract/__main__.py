@@ -50,9 +50,11 @@ def status(stream: str | None) -> None:
         python -m extract status face | grep corrupt
 
     Each line has utterance, status and reason. With STREAM the list is complete; otherwise it has the first 20
-    utterances per stream.
+    utterances per stream. For a stream of faces the examined frames with several faces are counted, from the boxes in
+    .cache/kept, and with `faces: speaker` the utterances in which no face in view speaks.
     """
-    from extract.streams import stage_of, unknown
+    from extract.engine.status import report
+    from extract.streams import unknown
     from pipeline.params import load
 
     params = load()
@@ -60,7 +62,8 @@ def status(stream: str | None) -> None:
     if stream and stream not in names:
         raise unknown(stream, params)
     for name in [stream] if stream else names:
-        _report(name, stage_of(name, params), None if stream else LISTED)
+        for line in report(name, params, None if stream else LISTED):
+            print(line)
 
 
 def retry(stream: str) -> None:
@@ -154,23 +157,6 @@ def _fingerprints_in_file(name: str) -> set[str]:
         return set()
     with FeatureCache(path) as cache:
         return {cache.meta.fingerprint}
-
-
-def _report(name: str, stage: str, limit: int | None) -> None:
-    from pipeline.features import STATUSES, FeatureCache
-    from pipeline.params import FEATURES
-
-    path = FEATURES / f"{name}.h5"
-    if not path.exists():
-        print(f"{name}: not extracted yet; run `dvc repro {stage}`")
-        return
-    with FeatureCache(path) as cache:
-        print(f"{name}: {len(cache)} utterances: " + ", ".join(f"{n} {s}" for s, n in cache.counts().items()))
-        failed = [i for i, code in enumerate(cache.status) if code]
-        for i in failed[:limit]:
-            print(f"  {cache.utterances[i]}  {STATUSES[cache.status[i]]}  {cache.errors[i]}")
-        if limit and len(failed) > limit:
-            print(f"  and {len(failed) - limit} more; run `python -m extract status {name}` for all")
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -79,11 +79,13 @@ class Features:
         pooled: [P] f4.
         frames: [T, D] f4, or None if the encoder has no frames.
         times: [T] f4, seconds; None if `frames` is.
+        note: a remark to keep in the utterance's row, such as that no face in view speaks.
     """
 
     pooled: np.ndarray
     frames: np.ndarray | None = None
     times: np.ndarray | None = None
+    note: str = ""
 
 
 class Encoder(ABC, Generic[P]):
@@ -163,6 +165,15 @@ class Encoder(ABC, Generic[P]):
         read = [self.read(item) for item in items]
         encoded = iter(self.encode([r for r in read if not isinstance(r, Failure)]))
         return [r if isinstance(r, Failure) else next(encoded) for r in read]
+
+    def counts(self, items: Iterable[Item], remarks: Sequence[str]) -> list[str]:
+        """Return lines that `extract status` shows for this kind of encoder. Must not read media.
+
+        Args:
+            items: the items of the stream's utterances, made as they are iterated.
+            remarks: the reason or remark of every row of the stream's file; empty strings for rows without one.
+        """
+        return []
 
     def sources(self) -> frozenset[str]:
         """Return the modules of this project that compute the feature. The fingerprint hashes their source."""

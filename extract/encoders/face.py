@@ -30,13 +30,11 @@ from extract.contract import Failure, Features, Item
 from extract.networks.encoder import PretrainedEncoder
 from extract.networks.pretrained import Precision
 from extract.networks.weights import Weights, resolve
-from extract.reading import faces
-from extract.reading.detections import Detections, Finder
-from extract.reading.encoder import MediaEncoder
-from extract.reading.media import MediaError, MediaParams, Span, media_item
+from extract.reading import faces, speaker
+from extract.reading.detections import Detections, Finder, several, way
+from extract.reading.encoder import MediaEncoder, without_sound
+from extract.reading.media import MediaParams, Span, media_item
 from extract.reading.pictures import EvenFrames, iter_frames
-from extract.reading.sound import read_audio
-from extract.reading.speaker import Scorer, by_motion, by_network, cast, likeliest, speaking
 from extract.reading.tracks import RATE, Grid, link, on_grid, spread
 from pipeline.closure import source_hash
 from pipeline.env import device
@@ -69,7 +67,7 @@ class FaceParams(MediaParams):
         faces: which faces of a frame to take; `track` takes the face that appears in most frames, `speaker` the face
             that speaks (extract/reading/speaker.py), in `count` frames of those that show it, whatever `sampling` is.
         speaker_weights: for `faces: speaker` the file of LR-ASD's weights; empty compares mouths with the sound.
-        fallback: for `faces: speaker`, what to do if nobody in view speaks: `track` takes the likeliest face, `none`
+        fallback: for `faces: speaker`, what to do if no face in view speaks: `track` takes the likeliest face, `none`
             leaves the utterance without features (`no_face`).
         min_face: the smallest side of a face in pixels, in the frame that the detector sees.
         detect_size: the longer side in pixels to which larger frames are shrunk for detection; 0 disables shrinking.
@@ -148,10 +146,19 @@ class FaceEncoder(MediaEncoder[FaceParams], PretrainedEncoder[FaceParams]):
 
     def look(self, span: Span) -> tuple[list[faces.Seen] | Failure, dict[float, np.ndarray]]:
         """Return what `decode` does, and the boxes [F, 5] of every frame in which faces were looked for, by seconds."""
-        known = Detections(self.kept, {"span": span.key, "code": self._code, **self._finder.way})
+        known = self._known(span.key)
         seen = self._speaker(span, known) if self.params.faces == "speaker" else self._faces(span, known)
         known.keep()
         return seen, known.boxes
+
+    @override
+    def counts(self, items: Iterable[Item], remarks: Sequence[str]) -> list[str]:
+        found = [self._known(without_sound(item).key).boxes for item in items]
+        return [several(found), *([speaker.silent(remarks)] if self.params.faces == "speaker" else [])]
+
+    def _known(self, pictures: str) -> Detections:
+        decides = way(self.params.min_face, self.params.threshold, self.params.detect_size)
+        return Detections(self.kept, {"span": pictures, "code": self._code, **decides})
 
     def _faces(self, span: Span, known: Detections) -> list[faces.Seen] | Failure:
         params = self.params
@@ -172,12 +179,16 @@ class FaceEncoder(MediaEncoder[FaceParams], PretrainedEncoder[FaceParams]):
         looked = ((number / RATE, picture) for number, picture in grid.looks(pictures()))
         looks = [(round(seconds * RATE), boxes) for seconds, _, boxes in self._finder.find(looked, known)]
         shots = [link(looks, *shot) for shot in grid.shots()]
-        casts = cast(shots, pictures, lambda: self._sound(span), lambda: self._scorer)
-        taken = speaking(casts) or (likeliest(casts) if self.params.fallback == "track" else [])
+        casts = speaker.cast(
+            shots, pictures, lambda: speaker.read_sound(span, self.params.max_seconds), lambda: self._scorer
+        )
+        taken = speaker.speaking(casts) or (
+            speaker.likeliest(casts) if self.params.fallback == "track" else []
+        )
         if not any(shots):
             return self._nothing
         if not taken:
-            return Failure("no_face", "no face in view speaks, and fallback is none")
+            return Failure("no_face", speaker.LEFT_OUT)
         wanted = spread([track for track, _ in taken], self.params.count)
         seen = []
         for number, picture in on_grid(pictures()):
@@ -186,16 +197,6 @@ class FaceEncoder(MediaEncoder[FaceParams], PretrainedEncoder[FaceParams]):
                 box = track.box(number)
                 seen.append(faces.Seen(number / RATE, box[None], [self._cut(picture, box)], why))
         return seen
-
-    def _sound(self, span: Span) -> np.ndarray | None:
-        if span.sound:  # the table names this sound, so it must be there
-            return read_audio(*span.sound[:3], max_seconds=self.params.max_seconds)
-        try:
-            return read_audio(*span[:3], max_seconds=self.params.max_seconds)
-        except MediaError as error:
-            if error.failure.status in ("no_audio", "too_short"):
-                return None
-            raise
 
     @property
     def _nothing(self) -> Failure:
@@ -210,7 +211,9 @@ class FaceEncoder(MediaEncoder[FaceParams], PretrainedEncoder[FaceParams]):
         vectors = np.concatenate([self._network(crops[i : i + CHUNK]) for i in range(0, len(crops), CHUNK)])
         counts = np.array([len(frame.crops) for frame in seen])
         frames = np.add.reduceat(vectors, np.cumsum(counts) - counts) / counts[:, None].astype(np.float32)
-        return Features(vectors.mean(0), frames, np.array([frame.seconds for frame in seen], np.float32))
+        times = np.array([frame.seconds for frame in seen], np.float32)
+        note = next((frame.why for frame in seen if frame.why.startswith(speaker.SILENT)), "")
+        return Features(vectors.mean(0), frames, times, note)
 
     def _look_evenly(self, frames: EvenFrames, known: Detections) -> list[faces.Seen]:
         """Return the frame nearest to the middle of each part that shows a face, for `count` equal parts.
@@ -263,12 +266,12 @@ class FaceEncoder(MediaEncoder[FaceParams], PretrainedEncoder[FaceParams]):
         return resolve(self.params.speaker_weights, "", "speaker_weights")
 
     @cached_property
-    def _scorer(self) -> Scorer:
+    def _scorer(self) -> speaker.Scorer:
         if not self.params.speaker_weights:
-            return by_motion()
+            return speaker.by_motion()
         from extract.networks.lr_asd import speaking_network
 
-        return by_network(speaking_network(self._speaker_weights, self._device))
+        return speaker.by_network(speaking_network(self._speaker_weights, self._device))
 
     @cached_property
     def _device(self) -> torch.device:
@@ -276,8 +279,7 @@ class FaceEncoder(MediaEncoder[FaceParams], PretrainedEncoder[FaceParams]):
 
     @cached_property
     def _finder(self) -> Finder:
-        params = self.params
-        return Finder(params.min_face, params.threshold, params.detect_size, self._device)
+        return Finder(self.params.min_face, self.params.threshold, self.params.detect_size, self._device)
 
     @cached_property
     def _prepare(self) -> Callable[[np.ndarray], np.ndarray]:

@@ -29,7 +29,7 @@ class Entry(NamedTuple):
     Attributes:
         key: sha256 of the item's content, hex (`Item.key`).
         status: one of `pipeline.features.STATUSES`.
-        error: why there are no features; empty for `ok`.
+        error: why there are no features, or a remark on the features of `ok`; may be empty.
         payload: the features as safetensors bytes; empty unless the status is `ok`.
     """
 

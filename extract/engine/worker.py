@@ -101,10 +101,12 @@ def entry(item: Item, outcome: Features | Failure, encoder: Encoder[Any]) -> Ent
 
     Checks that features have the expected shapes and are finite. Stores frames as the param `frames` says.
     """
-    packed = _pack(outcome, encoder) if isinstance(outcome, Features) else outcome
-    if isinstance(packed, Failure):
-        return Entry(item.key, packed.status, one_line(packed.reason), b"")
-    return Entry(item.key, "ok", "", packed)
+    if isinstance(outcome, Features):
+        packed = _pack(outcome, encoder)
+        if isinstance(packed, bytes):
+            return Entry(item.key, "ok", one_line(outcome.note), packed)
+        outcome = packed
+    return Entry(item.key, outcome.status, one_line(outcome.reason), b"")
 
 
 def explain(error: BaseException, encoder: Encoder[Any]) -> str:

@@ -54,6 +54,16 @@ class Detections:
         write_text(self._path, json.dumps({"boxes": boxes}))
 
 
+def way(min_face: int, threshold: float, longest: int) -> dict[str, Any]:
+    """Return all that determines the boxes of a picture except the project's code; arguments as for `Finder`."""
+    return {
+        "min_face": min_face,
+        "threshold": threshold,
+        "detect_size": longest,
+        "packages": {name: metadata.version(name) for name in PACKAGES},
+    }
+
+
 class Finder:
     """A way to detect faces, in each picture once.
 
@@ -64,20 +74,13 @@ class Finder:
         device: where the networks compute.
 
     Attributes:
-        at_once: pictures that are detected in together.
-        way: all that decides the boxes of a picture, but for the project's code.
+        at_once: the number of pictures in which faces are detected together.
     """
 
     def __init__(self, min_face: int, threshold: float, longest: int, device: torch.device) -> None:
         self._settings = (min_face, threshold, device)
         self._longest = longest
         self.at_once = GPU_PICTURES if device.type == "cuda" else 1
-        self.way = {
-            "min_face": min_face,
-            "threshold": threshold,
-            "detect_size": longest,
-            "packages": {name: metadata.version(name) for name in PACKAGES},
-        }
 
     def find(
         self, pictures: Iterable[tuple[float, np.ndarray]], known: Detections
@@ -96,6 +99,15 @@ class Finder:
         from extract.reading.mtcnn import Detector
 
         return Detector(*self._settings)
+
+
+def several(clips: Iterable[dict[float, np.ndarray]]) -> str:
+    """Return how many of the kept frames of some clips show several faces, in words."""
+    found = [[len(boxes) > 1 for boxes in frames.values()] for frames in clips if frames]
+    return (
+        f"several faces: {sum(map(sum, found)):,} of {sum(map(len, found)):,} examined frames, in "
+        f"{sum(map(any, found)):,} of {len(found):,} utterances whose boxes are kept"
+    )
 
 
 def _read(path: Path) -> dict[float, np.ndarray]:

@@ -13,6 +13,11 @@ from extract.reading.media import MediaError, MediaParams, Span, checked_span
 P = TypeVar("P", bound=MediaParams)
 
 
+def without_sound(item: Item) -> Item:
+    """Return an item without the sound of another place, so that all streams of the same pictures have the same key."""
+    return Item({name: value for name, value in item.content.items() if name != "sound"}, item.source)
+
+
 class MediaEncoder(Encoder[P]):
     """An encoder whose items are spans of media files."""
 
@@ -29,9 +34,7 @@ class MediaEncoder(Encoder[P]):
         Raises:
             MediaError: `missing_file`, if a file cannot be read or has changed since the tables were prepared.
         """
-        # Without the sound, so that all streams that see the same pictures share what was detected in them.
-        content = {name: value for name, value in item.content.items() if name != "sound"}
-        span = checked_span(self.media, item.source, content)
+        span = checked_span(self.media, item.source, without_sound(item).content)
         if "sound" not in item.content:
             return span
         return span._replace(sound=checked_span(self.media, item.sound, item.content["sound"]))

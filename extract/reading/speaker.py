@@ -13,7 +13,9 @@ from functools import cached_property
 import cv2
 import numpy as np
 
+from extract.reading.media import MediaError, Span
 from extract.reading.mfcc import mfcc
+from extract.reading.sound import read_audio
 from extract.reading.tracks import RATE, Track, on_grid
 
 Picture = tuple[float, np.ndarray]
@@ -26,7 +28,8 @@ LONGEST = 20 * RATE  # pictures scored at once
 WINDOWS = (2 * RATE, 4 * RATE)  # pictures; the network's logits are averaged over these cuts
 MOUTH, EYES = np.s_[:, 44:92, 28:84], np.s_[:, 0:28, 16:96]
 DARK = 8  # percent of the mouth's pixels that are darker than its darkness
-FELL_BACK = "nobody in view speaks, likeliest face, "
+SILENT = "no face in view speaks"  # begins the remark on an utterance whose speaker is not in view
+LEFT_OUT = f"{SILENT}, and fallback is none"
 LAGS = range(-2, 3)  # pictures between mouth and sound
 
 
@@ -83,6 +86,22 @@ def cast(
     return found
 
 
+def read_sound(span: Span, max_seconds: float) -> np.ndarray | None:
+    """Return the sound of a clip, [S] f4 at 16 kHz; None if the clip has none.
+
+    Raises:
+        MediaError: the sound cannot be read, or it is absent although the table names a file or a channel for it.
+    """
+    if span.sound:
+        return read_audio(*span.sound[:3], max_seconds=max_seconds)
+    try:
+        return read_audio(*span[:3], max_seconds=max_seconds)
+    except MediaError as error:
+        if error.failure.status in ("no_audio", "too_short"):
+            return None
+        raise
+
+
 def speaking(casts: Sequence[Cast]) -> list[tuple[Track, str]]:
     """Return the track that speaks, of each shot in which somebody in view does, and why it was selected."""
     found = []
@@ -101,7 +120,17 @@ def likeliest(casts: Sequence[Cast]) -> list[tuple[Track, str]]:
     if not tracks:
         return []
     score, track = max(tracks, key=lambda pair: (-np.inf if pair[0] is None else pair[0], len(pair[1].at)))
-    return [(track, FELL_BACK + ("no score" if score is None else f"score {score:.2f}"))]
+    return [(track, f"{SILENT}, likeliest face, " + ("no score" if score is None else f"score {score:.2f}"))]
+
+
+def silent(remarks: Sequence[str]) -> str:
+    """Return how many of a stream's rows have a remark that no face in view speaks, in words."""
+    found = [remark for remark in remarks if remark.startswith(SILENT)]
+    without = found.count(LEFT_OUT)
+    return (
+        f"{SILENT}: {len(found):,} of {len(remarks):,} utterances; {len(found) - without:,} have the likeliest face, "
+        f"{without:,} have no features"
+    )
 
 
 def by_network(logits: Callable[[np.ndarray, np.ndarray, Sequence[int]], np.ndarray]) -> Scorer:

@@ -99,6 +99,7 @@ def test_nobody_who_speaks_is_no_face_or_the_likeliest(tmp_path: Path) -> None:
             assert found == Failure("no_face", "no face in view speaks, and fallback is none")
         else:
             assert not isinstance(found, Failure)
+            assert found.note == "no face in view speaks, likeliest face, no score"
 
 
 def test_a_track_ends_at_a_cut(tmp_path: Path) -> None:
