@@ -36,7 +36,16 @@ def run() -> None:
     with alone("evaluate"):
         caches = [FEATURES / f"{name}.h5" for name in load().train.streams.in_use().values()]
         inputs = Inputs(
-            ["corpus.labels", "corpus.licence", "corpus.name", "evaluate", "loss", "model", "train"],
+            [
+                "corpus.labels",
+                "corpus.licence",
+                "corpus.name",
+                "corpus.title",
+                "evaluate",
+                "loss",
+                "model",
+                "train",
+            ],
             [UTTERANCES, LABELS, *caches, MODELS],
         )
         scored = load_run(load())

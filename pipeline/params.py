@@ -44,8 +44,10 @@ class CorpusParams(Strict):
         labels: the emotions, in the order of the model's outputs; at least two, unless `target` is `values`.
         target: what a model learns: `single` label, `soft` labels (votes), `multi` for several labels, or `values`.
         values: the columns of numbers in labels.csv, in the order of the model's outputs if `target` is `values`.
+        title: the corpus's name on the report; empty: `name`.
         licence: the terms of use, stored in feature caches.
         keep_tags: whether transcribers' tags such as [LAUGHTER] stay in the text.
+        split_seed: of the random split of a csv file that names none.
     """
 
     name: FileName
@@ -56,8 +58,10 @@ class CorpusParams(Strict):
     # These defaults only serve commands outside DVC: stages depend on the keys, so DVC requires them in the file.
     target: TargetKind = "single"
     values: list[Column] = Field(default_factory=list)
+    title: str = ""
     licence: str = ""
     keep_tags: bool = False
+    split_seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
     @model_validator(mode="after")
     def _names_fit(self) -> CorpusParams:

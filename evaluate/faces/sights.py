@@ -11,7 +11,6 @@ from typing import TypeVar
 import numpy as np
 
 from evaluate.faces.drawings import Picture, drawn
-from evaluate.page import page
 from extract.contract import Failure, Item
 from extract.encoders.face import FaceEncoder
 from extract.reading.media import MediaError
@@ -20,6 +19,7 @@ from extract.reading.speaker import SILENT
 from extract.streams import encoder_of, load_checked
 from pipeline.disk import write_text
 from pipeline.errors import UserError
+from pipeline.pages.page import page
 from pipeline.params import PARAMS
 from pipeline.tables.labels import read_labels
 from pipeline.tables.schema import Utterance, dialogues, read_utterances

@@ -54,7 +54,7 @@ def main() -> None:
             print(f"warning: {note}", file=sys.stderr)
         nothing_lost(recordings, words.to, source)
         answers = answer(model, recordings, folder, words.at_least)
-        write(answers, model, words.to)
+        write(answers, model, words.to, words.stills)
     for modality, status in answers.missing.items():
         counts = {name: status.count(name) for name in sorted(set(status), key=lambda s: s != "ok")}
         print(f"{modality}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
@@ -125,8 +125,14 @@ def nothing_lost(recordings: Recordings, to: Path, source: Path) -> None:
             raise UserError(f"--to {to}: {name} would overwrite {source}; name another folder")
 
 
-def write(answers: Answers, model: Trained, to: Path) -> None:
-    """Write the table, the subtitles and the page into `to`.
+def write(answers: Answers, model: Trained, to: Path, as_stills: bool) -> None:
+    """Write the table, the subtitles, the page, and copies of media that browsers cannot play into `to`.
+
+    Args:
+        answers: the predictions.
+        model: the model that made them.
+        to: the folder.
+        as_stills: whether the page shows a still of each turn instead of such copies.
 
     Raises:
         UserError: the folder is not writable.
@@ -134,12 +140,15 @@ def write(answers: Answers, model: Trained, to: Path) -> None:
     from evaluate.predict.answers import subtitle_names, subtitles, table
     from evaluate.predict.timeline import render
     from pipeline import spreadsheet
+    from pipeline.pages.playable import shown
 
     names = subtitle_names(answers.recordings)
     texts = {names[media]: text for media, text in subtitles(answers).items()}
     rows = table(answers)
     texts[CSV] = rows.to_csv(index=False, lineterminator="\n")
-    texts[PAGE] = render(answers, model, to)
+    found = answers.recordings
+    files = [name for name, file in found.files.items() if not file.error]
+    texts[PAGE] = render(answers, model, to, shown(found.utterances, files, found.media, to, as_stills))
     for name, text in texts.items():
         write_text(to / name, text)
     spreadsheet.warn([*rows.columns, *rows.to_numpy(dtype=object).ravel()], to / CSV)
@@ -175,6 +184,9 @@ def _arguments() -> argparse.Namespace:
         default=0.0,
         metavar="P",
         help="leave turns open whose probability is below P",
+    )
+    line.add_argument(
+        "--stills", action="store_true", help="show a picture instead of copying unplayable media"
     )
     words = line.parse_args()
     if not 0 <= words.at_least <= 1:

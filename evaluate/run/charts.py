@@ -8,9 +8,9 @@ from typing import Any
 
 from matplotlib.ticker import MaxNLocator
 
-from evaluate.palette import OKABE_ITO
 from evaluate.run.plots import curves
 from evaluate.run.results import Run
+from pipeline.pages.palette import OKABE_ITO
 
 WIDTH, HEIGHT = 420, 250
 LEFT, RIGHT, TOP, BOTTOM = 38, 10, 10, 30

@@ -13,11 +13,11 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from evaluate.palette import OKABE_ITO, colours
 from evaluate.run import shown
 from evaluate.run.plots import attention_by_offset, curves
 from evaluate.run.results import Run
 from pipeline.disk import replacing
+from pipeline.pages.palette import OKABE_ITO, colours
 
 ACCENT = OKABE_ITO[0]
 # Label names are plain text, so `$` must not start a formula. The salt makes the ids inside the SVG reproducible.

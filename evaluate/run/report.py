@@ -1,6 +1,6 @@
 """Build results/report.html: one offline file that shows a run on screens, phones and paper.
 
-The template has the text, evaluate/page.css the style, report.js the filters and heatmaps.
+The template has the text, pipeline/pages/page.css the style, report.js the filters and heatmaps.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from evaluate.page import TOP, bar, page, top
-from evaluate.palette import colours
+from evaluate.bars import TOP, bar, top
 from evaluate.run import charts, shown
 from evaluate.run.metrics import METRICS
 from evaluate.run.results import Run, leaders
+from pipeline.pages.page import page
+from pipeline.pages.palette import colours
 from pipeline.tables.schema import SPLITS
 
 HERE = Path(__file__).parent

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 from markupsafe import escape
 
-from evaluate.page import TOP
+from evaluate.bars import TOP
 from evaluate.run.metrics import MATRIX
 from evaluate.run.results import Run
 

@@ -11,7 +11,10 @@
     c2,call,1,,,call.wav,1.5,4,test,
     c3,call,2,Anna,Ben?,call.wav,4,4.6,test,surprise
 
-`utterance`, `dialogue`, `turn` and `split` are required; the other columns and `session` are optional.
+`utterance`, `dialogue` and `turn` are required; the other columns and `session` are optional. Without `split`, whole
+dialogues are split at random by `corpus.split_seed` (pipeline/corpora/split.py). Other columns, such as notes, are
+ignored and named; one that resembles a missing column is an error.
+
 `media` is relative to corpus.root. `start` and `end` are seconds in that file; empty means the whole file. `audio` is
 needed only if the sound is in another file than the pictures, such as that of a lapel microphone. Both cells may name a
 part of their file (pipeline/fragments.py). An empty `emotion` means unlabelled; pipeline/tables/target.py describes
@@ -27,14 +30,16 @@ from pathlib import Path
 
 from pipeline import folders
 from pipeline.corpora import raw
+from pipeline.corpora.split import drawn
+from pipeline.env import media_root
 from pipeline.errors import UserError
 from pipeline.messages import Problems
 from pipeline.params import CorpusParams
 from pipeline.tables.labels import rating
-from pipeline.tables.schema import decimal, whole
+from pipeline.tables.schema import Utterance, decimal, whole
 
-NEEDED = ("utterance", "dialogue", "turn", "split")
-COLUMNS = (*NEEDED, "speaker", "session", "text", "media", "audio", "start", "end", "emotion")
+NEEDED = ("utterance", "dialogue", "turn")
+COLUMNS = (*NEEDED, "speaker", "session", "text", "media", "audio", "start", "end", "split", "emotion")
 
 
 def read(root: Path, corpus: CorpusParams) -> raw.Tables:
@@ -43,14 +48,49 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
     Raises:
         UserError: if there is no csv file or more than one, a column is unknown, or a row is invalid.
     """
-    files = folders.files(root, ".csv", below=False)
-    if not files:
-        raise raw.NoAnnotation(f"{root}: no .csv file here")
-    if len(files) > 1:
-        raise UserError(f"{root}: {', '.join(path.name for path in files)}: more than one csv file; keep one")
-    problems = Problems()
-    needed = (*NEEDED, *corpus.values)
-    return raw.tables(rows(files[0], needed, corpus.values, problems), corpus, problems)
+    path, problems = _file(root), Problems()
+    found = rows(path, (*NEEDED, *corpus.values), corpus.values, problems)
+    if found and not any(row.split for row in found):
+        found = drawn(found, corpus.split_seed, str(path))
+    return raw.tables(found, corpus, problems)
+
+
+def notes(corpus: CorpusParams) -> list[str]:
+    """Return notes on ignored columns and on a random split; empty if there are none."""
+    for root in (Path(corpus.root), media_root(corpus.root)):
+        if folders.files(root, ".csv", below=False):
+            path = _file(root)
+            found = ignored(path, corpus.values)
+            if not any(row.split for row in rows(path, (*NEEDED, *corpus.values), (), Problems())):
+                found.append(
+                    f"{path}: no split is given, so whole dialogues were split at random by corpus.split_seed="
+                    f"{corpus.split_seed}, stratified by emotion; a column `split` (train, val, test) overrides this"
+                )
+            return found
+    return []
+
+
+def ignored(path: Path, values: Sequence[str] = ()) -> list[str]:
+    """Return a note on the columns of a csv file other than COLUMNS and `values`; empty if there are none."""
+    _, row = next(raw.csv_rows(path, NEEDED), ("", {}))
+    names = [name or "(no name)" for name in row if name not in (*COLUMNS, *values)]
+    return [f"{path}: ignored columns: {', '.join(names)}"] * bool(names)
+
+
+def cells(utterance: Utterance) -> dict[str, str]:
+    """Return an utterance's cells of a csv file that this module reads: all columns but `split` and `emotion`."""
+    return {
+        "utterance": utterance.utterance,
+        "dialogue": utterance.dialogue,
+        "turn": str(utterance.turn),
+        "speaker": utterance.speaker,
+        "session": utterance.session,
+        "text": utterance.text,
+        "media": utterance.media,
+        "audio": utterance.audio,
+        "start": "" if utterance.start is None else repr(utterance.start),
+        "end": "" if utterance.end is None else repr(utterance.end),
+    }
 
 
 def rows(path: Path, needed: Sequence[str], values: Sequence[str], problems: Problems) -> list[raw.Row]:
@@ -63,7 +103,8 @@ def rows(path: Path, needed: Sequence[str], values: Sequence[str], problems: Pro
         problems: receives the invalid values.
 
     Raises:
-        UserError: if a needed column is missing, a column is unknown, or a row has too few or too many values.
+        UserError: if a needed column is missing, an unknown column resembles a missing one, or a row has too few or too
+            many values.
     """
     found: list[raw.Row] = []
     turns: dict[tuple[str, int], str] = {}
@@ -100,6 +141,15 @@ def rows(path: Path, needed: Sequence[str], values: Sequence[str], problems: Pro
             )
         )
     return found
+
+
+def _file(root: Path) -> Path:
+    files = folders.files(root, ".csv", below=False)
+    if not files:
+        raise raw.NoAnnotation(f"{root}: no .csv file here")
+    if len(files) > 1:
+        raise UserError(f"{root}: {', '.join(path.name for path in files)}: more than one csv file; keep one")
+    return files[0]
 
 
 def _seconds(value: str, field: str, place: str, problems: Problems) -> float | None:

@@ -16,6 +16,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -29,6 +30,7 @@ from pipeline.tables.schema import LABEL_COLUMNS, SPLITS
 from pipeline.tables.target import Target, target_of
 
 MAX_TEXT, MAX_NAME, MAX_FILE_NAME = 20_000, 200, 255
+ALIKE = 0.82  # similarity of two columns' names above which one is taken for a misspelling of the other
 # Names of the splits in file and folder names.
 SPLIT_WORDS = {
     "train": "train", "val": "val", "valid": "val", "dev": "val", "test": "test", "eval": "test",
@@ -143,7 +145,7 @@ def text_lines(path: Path) -> Iterator[tuple[str, str]]:
         yield f"{path}:{number}", line
 
 
-def csv_rows(path: Path, needed: Sequence[str], optional: Sequence[str] | None = None) -> Iterator[CsvRow]:
+def csv_rows(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) -> Iterator[CsvRow]:
     """Yield (place, row) of a csv file with a header, in any form that spreadsheets write.
 
     Values may be separated by commas, semicolons or tabs. A line `sep=;` may precede the header. Empty rows, and empty
@@ -152,11 +154,11 @@ def csv_rows(path: Path, needed: Sequence[str], optional: Sequence[str] | None =
     Args:
         path: the csv file.
         needed: the columns that it must have.
-        optional: columns that are empty if the file lacks them; any other column is an error. None: ignore other
-            columns.
+        optional: columns that are empty if the file lacks them. An unknown column that resembles one of these is then
+            an error; other unknown columns are ignored.
 
     Raises:
-        UserError: if a column is missing, unknown or duplicated, or a row is badly quoted or has more or fewer values
+        UserError: if a column is missing, misspelt or duplicated, or a row is badly quoted or has more or fewer values
             than the header.
     """
     csv.field_size_limit(sys.maxsize)
@@ -169,7 +171,7 @@ def csv_rows(path: Path, needed: Sequence[str], optional: Sequence[str] | None =
     above = line = 1 if said else 0
     try:
         header = _header(next(reader, []), needed, optional, f"{path}:{line + 1}")
-        defaults = dict.fromkeys(optional or (), "")
+        defaults = dict.fromkeys(optional, "")
         line = above + reader.line_num
         for values in reader:
             place = f"{path}:{line + 1}"
@@ -188,8 +190,9 @@ def csv_rows(path: Path, needed: Sequence[str], optional: Sequence[str] | None =
         raise UserError(f"{path}:{line + 1}: not a well-formed csv row: {error}; correct it") from None
 
 
-def _header(names: list[str], needed: Sequence[str], optional: Sequence[str] | None, place: str) -> list[str]:
-    spelt = {name.casefold(): name for name in (*needed, *(optional or ()))}
+def _header(names: list[str], needed: Sequence[str], optional: Sequence[str], place: str) -> list[str]:
+    known = (*needed, *optional)
+    spelt = {name.casefold(): name for name in known}
     header = [spelt.get(name.strip().casefold(), name.strip()) for name in names]
     while header and not header[-1]:
         header.pop()
@@ -197,12 +200,15 @@ def _header(names: list[str], needed: Sequence[str], optional: Sequence[str] | N
         raise UserError(
             f"{place}: missing column {', '.join(missing)}; found {', '.join(header)[:200] or 'none'}; add it"
         )
-    known = {*needed, *(header if optional is None else optional)}
-    if unknown := [name or "(no name)" for name in header if name not in known]:
-        named = ", ".join(unknown)[:200]
-        raise UserError(f"{place}: unknown columns {named}; use {', '.join(sorted(known))}")
-    if len(set(header)) < len(header):
-        raise UserError(f"{place}: duplicate column in {', '.join(header)[:200]}; remove one")
+    absent = [name for name in optional if name not in header]
+    for name in header:
+        if name not in known and (close := get_close_matches(name.casefold(), absent, n=1, cutoff=ALIKE)):
+            raise UserError(
+                f"{place}: the column `{name[:60]}` is unknown and resembles `{close[0]}`, which is missing; correct "
+                "its name, or give a column of your own another name"
+            )
+    if twice := [name for name in known if header.count(name) > 1]:
+        raise UserError(f"{place}: duplicate column {', '.join(twice)}; remove one")
     return header
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from evaluate.palette import colours
 from evaluate.run import details, figures, plots
+from pipeline.pages.palette import colours
 from pipeline.settings import read_yaml
 
 ROOT = Path(__file__).parents[2]

@@ -46,10 +46,10 @@ def test_the_page_plays_the_video_beside_it_and_asks_for_nothing_else(talk, monk
     run(monkeypatch, "a b #1/talk.mp4", "--subtitles", "talk.srt", "--to", "deep/out")
     page = Page((talk / "deep/out/timeline.html").read_text())
     assert page.all("video")[0]["src"] == "../../a%20b%20%231/talk.mp4"
-    turns = [e for e in page.all("button") if "data-utterance" in e]
+    turns = page.all("li", class_="turn")
     assert [(t["data-start"], t["data-end"]) for t in turns] == [("0.1", "0.9"), ("1.0", "1.8")]
     assert 'Morning, "Anna" <3 & so on.' in turns[1]["text"]
-    assert len(page.all("script")) == 1
+    assert len(page.all("script")) == 2
     policy = page.all("meta", **{"http-equiv": "Content-Security-Policy"})[0]["content"]
     assert policy.startswith("default-src 'none';")
     for element in page.elements:
@@ -75,7 +75,7 @@ def test_a_csv_of_spans_over_two_files(talk, monkeypatch):
     [cue] = read_cues(talk / "out/more.emotion.srt", Problems())
     assert cue.lines == (f"[{found[1]['emotion']}] Ben:",)
     page = Page((talk / "out/timeline.html").read_text())
-    assert len(page.all("section")) == 2
+    assert [e["id"] for e in page.all("section")] == ["speakers", "dialogue-1", "dialogue-2"]
     assert "gone.mp4: not found under ." in "".join(e["text"] for e in page.all("p"))
 
 
@@ -105,7 +105,7 @@ def test_a_csv_with_sound_beside_the_pictures(talk, monkeypatch, capsys):
     assert [(r["start"], r["end"]) for r in (d, e)] == [("1.0", "2.0"), ("0.0", "1.0")]  # where it is played
     assert {p.name for p in (talk / "out").glob("*.srt")} == {"talk.emotion.srt", "low.emotion.srt"}
     page = Page((talk / "out/timeline.html").read_text())
-    turns = [e for e in page.all("button") if "data-utterance" in e]
+    turns = page.all("li", class_="turn")
     assert {t["data-source"] for t in turns} == {"../talk.mp4", "../low.wav"}
     said = capsys.readouterr()
     warnings = said.err.splitlines()

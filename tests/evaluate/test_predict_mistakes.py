@@ -167,8 +167,8 @@ def test_a_mistake_ends_with_one_message(talk, monkeypatch):
     (talk / "talk.emotion.srt").write_text(SRT)
     with pytest.raises(UserError, match=r"would overwrite"):
         run(monkeypatch, "talk.mp4", "--subtitles", "talk.emotion.srt", "--to", ".")
-    (talk / "spans.csv").write_text("utterance,dialogue,turn,medium\na,x,0,talk.mp4\n")
-    with pytest.raises(UserError, match=r"spans.csv:1: unknown columns medium"):
+    (talk / "spans.csv").write_text("utterance,dialogue,turn,medias\na,x,0,talk.mp4\n")
+    with pytest.raises(UserError, match=r"spans.csv:1: the column `medias` is unknown and resembles `media`"):
         run(monkeypatch, "--csv", "spans.csv", "--to", "out")
     with pytest.raises(UserError, match=r"talk.mp4/out/.*: not written: Not a directory"):
         run(monkeypatch, "talk.mp4", "--subtitles", "talk.srt", "--to", "talk.mp4/out")

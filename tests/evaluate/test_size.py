@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from evaluate.page import TOP, bar, top
+from evaluate.bars import TOP, bar, top
 from evaluate.run import details, figures, load, plots, report, shown
 from evaluate.run.metrics import MATRIX
 from tests.evaluate.test_report import Page

@@ -4,6 +4,7 @@ overwritten source was noticed when all was extracted, and turns without times l
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,8 +17,11 @@ from evaluate.predict import timeline
 from evaluate.predict.answers import Answers, subtitle_names, subtitles, table
 from evaluate.predict.source import Recordings
 from pipeline.errors import UserError
+from pipeline.pages import turns
+from pipeline.pages.playable import Shown
 from pipeline.probe import Probe
 from pipeline.tables.schema import Utterance
+from tests.evaluate.test_report import Page
 
 
 def recordings(folder: Path, *media: str, end: float | None = 2.0) -> Recordings:
@@ -36,7 +40,7 @@ def test_every_recording_has_subtitles_of_its_own(tmp_path, monkeypatch):
     assert names["a/b.mp4"] == "a_b.emotion.srt"
     assert len(set(names.values())) == len(names) == 6
     monkeypatch.setattr(timeline, "render", lambda *_: "")
-    predict.write(Answers(found, ["joy"], np.ones((7, 1)), {}), None, tmp_path / "out")
+    predict.write(Answers(found, ["joy"], np.ones((7, 1)), {}), None, tmp_path / "out", as_stills=False)
     assert {p.name for p in (tmp_path / "out").glob("*.srt")} == set(names.values())
 
 
@@ -56,8 +60,11 @@ def test_nothing_is_extracted_for_answers_that_would_overwrite_their_source(tmp_
 @pytest.mark.parametrize(("end", "places"), [(None, [0, 50]), (2.0, [0, 0])])
 def test_turns_without_times_lie_in_a_row(tmp_path, end, places):
     found = recordings(tmp_path, "talk.mp4", "talk.mp4", end=end)
-    ((dialogue,),) = [timeline._dialogues(Answers(found, ["joy"], np.ones((2, 1)), {}), tmp_path)]
-    assert [turn["left"] for turn in dialogue["turns"]] == places
+    shown = Shown({"talk.mp4": tmp_path / "talk.mp4"})
+    made = timeline.turns_of(Answers(found, ["joy"], np.ones((2, 1)), {}), tmp_path, shown)
+    page = Page(turns.render("talk", "", ["joy"], made, [], step=False))
+    blocks = [e["style"] for e in page.all("button") if "data-turn" in e]
+    assert [float(re.match(r"left:([0-9.]+)%", style)[1]) for style in blocks] == places
 
 
 def test_a_turn_below_the_least_probability_is_left_open(tmp_path):
@@ -67,5 +74,8 @@ def test_a_turn_below_the_least_probability_is_left_open(tmp_path):
     (text,) = subtitles(answers).values()
     assert "[joy]" in text
     assert "[?]" in text
-    ((dialogue,),) = [timeline._dialogues(answers, tmp_path)]
-    assert [turn["open"] for turn in dialogue["turns"]] == [False, True]
+    made = timeline.turns_of(answers, tmp_path, Shown({}))
+    assert [(turn.label, turn.guess.label) for turn in made] == [("joy", 0), ("", 1)]
+    page = Page(turns.render("talk", "", ["joy", "anger"], made, [], step=False))
+    assert [e["text"] for e in page.all("span", class_="label")] == ["joy", "no label"]
+    assert [e["text"] for e in page.all("span", class_="guess")] == ["model: joy 90%", "model: anger 60%"]

@@ -24,8 +24,10 @@ CORPUS = """corpus:
   labels: [joy, anger]
   target: single
   values: []
+  title: Ours
   licence: ours
   keep_tags: false
+  split_seed: 0
 extract: {}
 finetune: {}
 """

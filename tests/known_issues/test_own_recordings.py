@@ -21,8 +21,10 @@ PARAMS = """corpus:
   labels: [joy, anger]
   target: single
   values: []
+  title: Ours
   licence: ours
   keep_tags: false
+  split_seed: 0
 
 extract:
   opensmile: {encoder: opensmile}

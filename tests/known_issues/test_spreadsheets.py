@@ -64,7 +64,7 @@ def test_every_way_of_writing_gives_the_same_rows(tmp_path, text, encoding):
         ("anna.mp4,0.4", "\\\\server\\anna.mp4,0.4", "own.csv:2: media='//server/anna.mp4': must be a relative path"),
         ("Good morning!", "Good\0morning!", "own.csv:2: contains a zero byte"),
         ("Good morning!", "Good morning, all!", "own.csv:2: 11 values, but the header has 10 columns; put quotes"),
-        ("utterance,", ",utterance,", "own.csv:1: unknown columns (no name)"),
+        ("text,media", "text,medias", "own.csv:1: the column `medias` is unknown and resembles `media`"),
     ],
 )  # fmt: skip
 def test_what_is_refused_names_the_place_and_the_cure(tmp_path, old, new, said):

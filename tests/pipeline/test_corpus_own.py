@@ -110,9 +110,13 @@ def test_the_example_of_the_documentation(tmp_path):
         ("3.0,train", "3.0,val", "own.csv:3: split='val': dialogue anna is in train at "),
         ("train,neutral", "train,calm", "own.csv:3: emotion='calm': is not in corpus.labels"),
         ('"Morning, Anna."', '"Morning, Anna.', "own.csv:3: not a well-formed csv row"),
-        (",split,", ",part,", "own.csv:1: missing column split"),
-        (",start,", ",begin,", "own.csv:1: unknown columns begin"),
-        (",start,", ",end,", "own.csv:1: duplicate column in"),
+        (",turn,", ",number,", "own.csv:1: missing column turn"),
+        (
+            ",start,",
+            ",started,",
+            "own.csv:1: the column `started` is unknown and resembles `start`, which is missing",
+        ),
+        (",start,", ",end,", "own.csv:1: duplicate column end"),
         ("a2,anna,1", "a2,anna,1,2", "own.csv:3: 11 values, but the header has 10 columns"),
     ],
 )

@@ -1,0 +1,1 @@
+"""Label utterances by hand."""

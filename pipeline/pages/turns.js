@@ -1,0 +1,313 @@
+"use strict";
+// Play turns, label them by click or key, filter them, and save a csv file. All text is set by textContent, so nothing
+// is parsed as HTML.
+const rows = JSON.parse(document.getElementById("rows").textContent);
+const player = document.querySelector("video");
+const trouble = document.querySelector(".trouble");
+const form = document.querySelector(".find");
+const choices = [...document.querySelectorAll(".choice button")];
+const labels = choices.map((button) => button.dataset.label);
+const keys = "123456789qwetyuiopasdfghlzxcvbnm"; // without j, k and r, which have another meaning
+const lanes = [...document.querySelectorAll(".lanes")];
+const dialogues = [...document.querySelectorAll("section[id^=dialogue-]")];
+const turns = [...document.querySelectorAll(".turn")].map((item) => ({
+  item,
+  ...item.dataset,
+  start: Number(item.dataset.start),
+  end: item.dataset.end === "" ? Infinity : Number(item.dataset.end),
+  first: item.dataset.label,
+  words: `${item.querySelector(".words").textContent} ${item.dataset.speaker} ${item.dataset.utterance}`.toLowerCase(),
+}));
+document.querySelectorAll(".lane button").forEach((block) => { turns[block.dataset.turn].block = block; });
+// A browser that blocks storage forgets the labels when the page is closed.
+const memory = (() => {
+  try {
+    return localStorage;
+  } catch {
+    return { getItem: () => null, setItem() {}, removeItem() {} };
+  }
+})();
+const store = `emofuse ${document.body.dataset.key}`;
+const given = new Map(); // utterance → the label that a person chose, which may be the one shown first
+let selected = turns[0];
+let source = player.getAttribute("src") ?? "";
+let saved = true;
+
+// Playback
+
+function play(turn) {
+  select(turn);
+  turn.item.scrollIntoView({ block: "nearest" });
+  if (!turn.source) return;
+  if (turn.source !== source) {
+    source = turn.source;
+    player.src = source;
+    trouble.hidden = true;
+  }
+  const begin = () => {
+    player.currentTime = turn.start;
+    player.play().catch(() => {}); // browsers may block autoplay; the position is set anyway
+  };
+  if (player.readyState > 0) begin();
+  else player.addEventListener("loadedmetadata", begin, { once: true });
+}
+
+function select(turn) {
+  selected.item.classList.remove("selected");
+  selected = turn;
+  turn.item.classList.add("selected");
+  const words = [turn.speaker, turn.item.querySelector(".words").textContent].filter(Boolean).join(": ");
+  document.querySelector(".current").textContent = words;
+  for (const button of choices) {
+    button.setAttribute("aria-pressed", String(button.dataset.label === turn.label));
+  }
+}
+
+function follow() {
+  const at = player.currentTime;
+  const now = turns.filter((turn) => turn.source === source && at >= turn.start && at < turn.end);
+  for (const turn of turns) mark(turn, now.includes(turn));
+  if (form.elements.step.checked) {
+    // A selected turn that has just ended waits for its label.
+    if (!player.paused && selected.source === source && at >= selected.end) player.pause();
+  } else if (form.elements.follow.checked && !player.paused && now.length && !now.includes(selected)) {
+    select(now.at(-1));
+    selected.item.scrollIntoView({ block: "nearest" });
+  }
+  for (const lane of lanes) {
+    const here = now.some((turn) => lane.contains(turn.block)) && "timed" in lane.dataset;
+    const share = (at - Number(lane.dataset.first)) / Number(lane.dataset.whole);
+    lane.style.setProperty("--head", here ? String(share) : "-1");
+  }
+}
+
+function mark(turn, now) {
+  if (turn.now === now) return;
+  turn.now = now;
+  turn.item.classList.toggle("now", now);
+  turn.block.classList.toggle("now", now);
+}
+
+function step(by) {
+  const shown = turns.filter((turn) => !turn.item.hidden);
+  const at = shown.indexOf(selected);
+  const next = at < 0 ? shown[0] : shown[at + by];
+  if (next) play(next);
+}
+
+// Labels
+
+function choose(label) {
+  given.set(selected.utterance, label);
+  saved = false;
+  memory.setItem(store, JSON.stringify([...given]));
+  show(selected);
+  select(selected);
+  summarise();
+  if (form.elements.step.checked) step(1);
+}
+
+function show(turn) {
+  turn.label = given.get(turn.utterance) ?? turn.first;
+  const changed = given.has(turn.utterance);
+  turn.item.classList.toggle("changed", changed);
+  if (!changed && turn.item.dataset.label === turn.label) return;
+  turn.item.dataset.label = turn.label;
+  const at = labels.indexOf(turn.label);
+  const colour = turn.label ? `var(--e${at})` : "var(--none)";
+  const place = turn.item.querySelector(".label");
+  place.replaceChildren();
+  const name = document.createElement("span");
+  name.textContent = turn.label || "no label";
+  if (turn.label) {
+    name.className = "emotion";
+    name.style.setProperty("--c", colour);
+  }
+  place.append(name);
+  turn.block.style.setProperty("--c", colour);
+  turn.block.title = `${turn.item.querySelector(".at").textContent} ${turn.speaker}: ${name.textContent}`;
+  turn.block.setAttribute("aria-label", turn.block.title);
+}
+
+// Each speaker's share of time by label; of turns, if the length of a turn is unknown.
+function summarise() {
+  const known = turns.every((turn) => turn.end < Infinity);
+  document.querySelector(".unit").textContent = known ? "time" : "turns";
+  const found = new Map();
+  for (const turn of turns) {
+    if (!found.has(turn.speaker)) found.set(turn.speaker, { count: 0, seconds: 0, parts: new Map() });
+    const one = found.get(turn.speaker);
+    const amount = known ? turn.end - turn.start : 1;
+    one.count += 1;
+    one.seconds += amount;
+    one.parts.set(turn.label, (one.parts.get(turn.label) ?? 0) + amount);
+  }
+  const body = document.querySelector(".summary tbody");
+  body.replaceChildren();
+  for (const [speaker, one] of found) {
+    const row = make("tr", body);
+    const button = make("button", make("th", row), speaker || "(no name)");
+    button.type = "button";
+    button.addEventListener("click", () => {
+      form.elements.speaker.value = form.elements.speaker.value === speaker ? "*" : speaker;
+      filter();
+    });
+    make("td", row, String(one.count), "n");
+    make("td", row, known ? clock(one.seconds) : "–", "n");
+    const chart = make("td", row, undefined, "chart");
+    const bar = make("div", chart, undefined, "bar");
+    const words = make("p", chart, undefined, "shares");
+    const whole = one.seconds || 1;
+    for (const label of labels.filter((name) => one.parts.has(name))) {
+      const share = one.parts.get(label) / whole;
+      const colour = label ? `var(--e${labels.indexOf(label)})` : "var(--none)";
+      const text = `${label || "no label"} ${Math.round(100 * share)}%`;
+      const part = make("i", bar);
+      part.style.width = `${100 * share}%`;
+      part.style.background = colour;
+      part.title = text;
+      const word = make("span", words, text, "emotion");
+      word.style.setProperty("--c", colour);
+    }
+  }
+  document.querySelector(".undo").hidden = given.size === 0;
+  document.querySelector(".count").textContent =
+    given.size === 0 ? "" : `${given.size} labelled by you${saved ? "" : ", not saved"}`;
+}
+
+function make(tag, parent, text, className) {
+  const element = document.createElement(tag);
+  if (text !== undefined) element.textContent = text;
+  if (className) element.className = className;
+  parent.append(element);
+  return element;
+}
+
+function clock(seconds) {
+  const whole = Math.round(seconds);
+  return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
+}
+
+// Filters
+
+function filter() {
+  const wanted = Object.fromEntries(new FormData(form));
+  const words = wanted.words.trim().toLowerCase();
+  let hits = 0;
+  for (const turn of turns) {
+    const state = wanted.state === "*"
+      || (wanted.state === "changed" ? given.has(turn.utterance) : "flagged" in turn.item.dataset);
+    const hit = state && turn.words.includes(words) && ["label", "speaker"].every((key) => wanted[key] === "*" || wanted[key] === turn[key]);
+    turn.item.hidden = !hit;
+    turn.block.classList.toggle("dim", !hit);
+    hits += hit;
+  }
+  for (const dialogue of dialogues) dialogue.hidden = !dialogue.querySelector(".turn:not([hidden])");
+  form.querySelector("output").textContent = `${hits} of ${turns.length} turns`;
+  document.querySelector(".none-left").hidden = hits > 0;
+}
+
+// The csv file
+
+function csv() {
+  const guessed = document.querySelector(".guess") !== null;
+  const names = [...Object.keys(rows[0]), "emotion", "labelled_by", ...(guessed ? ["model_label"] : [])];
+  const quoted = (value) => (/[",\r\n]|^\s|\s$/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
+  const lines = turns.map((turn, i) => [
+    ...Object.values(rows[i]),
+    turn.label,
+    turn.label === "" ? "" : given.has(turn.utterance) ? "person" : guessed ? "model" : "corpus",
+    ...(guessed ? [turn.first] : []),
+  ]);
+  // Excel takes a file for UTF-8 only if it begins with a byte order mark.
+  return `\ufeff${[names, ...lines].map((line) => line.map(quoted).join(",")).join("\r\n")}\r\n`;
+}
+
+function save() {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(new Blob([csv()], { type: "text/csv" }));
+  link.download = "annotations.csv";
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href));
+  saved = true;
+  summarise();
+}
+
+// Events
+
+for (const turn of turns) {
+  turn.item.querySelector(".go").addEventListener("click", () => play(turn));
+  turn.block.addEventListener("click", () => play(turn));
+}
+choices.forEach((button, i) => {
+  button.querySelector("kbd").textContent = button.dataset.label === "" ? "0" : keys[i] ?? "";
+  button.addEventListener("click", () => {
+    button.blur(); // so that the next Space plays
+    choose(button.dataset.label);
+  });
+});
+for (const event of ["timeupdate", "seeked"]) player.addEventListener(event, follow);
+// `timeupdate` comes four times a second, which would play a fifth of a second of the next turn.
+player.addEventListener("play", function tick() {
+  follow();
+  if (!player.paused) requestAnimationFrame(tick);
+});
+player.addEventListener("loadedmetadata", () => player.classList.toggle("sound", player.videoWidth === 0));
+player.addEventListener("error", () => {
+  trouble.hidden = false;
+  trouble.querySelector("code").textContent = decodeURIComponent(source);
+});
+// Typing sends `input`; a select changed by a screen reader or test driver may send only `change`.
+for (const kind of ["input", "change"]) form.addEventListener(kind, filter);
+form.addEventListener("submit", (event) => event.preventDefault());
+form.addEventListener("reset", () => setTimeout(filter));
+document.querySelector(".csv").addEventListener("click", save);
+document.querySelector(".undo").addEventListener("click", () => {
+  if (!confirm(`Remove your ${given.size} labels from this page?`)) return;
+  given.clear();
+  memory.removeItem(store);
+  saved = true;
+  turns.forEach(show);
+  select(selected);
+  summarise();
+  filter();
+});
+
+const actions = {
+  " ": () => (player.paused ? (player.currentTime >= selected.end ? play(selected) : player.play()) : player.pause()),
+  ArrowDown: () => step(1), j: () => step(1), ArrowUp: () => step(-1), k: () => step(-1),
+  Enter: () => choose(selected.label), r: () => play(selected), "/": () => form.elements.words.focus(),
+  0: () => choose(""), Backspace: () => choose(""), Delete: () => choose(""),
+};
+
+// The video and the turns' buttons have keys of their own, so the page takes its keys first. Other controls keep theirs.
+addEventListener("keydown", (event) => {
+  if (event.target.closest?.(".find, .save, .keys, .summary")) {
+    if (event.key === "Escape") event.target.blur();
+    return;
+  }
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const at = keys.indexOf(event.key);
+  const action = actions[event.key] ?? (at >= 0 && labels[at] ? () => choose(labels[at]) : undefined);
+  if (!action) return;
+  event.preventDefault();
+  event.stopPropagation();
+  action();
+}, true);
+addEventListener("keyup", (event) => {
+  if (event.key === " " && event.target.closest?.(".talk .said, .player, .choice")) event.preventDefault();
+}, true);
+// Sticky parts must not cover a turn that is scrolled into view.
+const size = new ResizeObserver(() => {
+  document.body.style.setProperty("--player", `${document.querySelector(".player").offsetHeight}px`);
+  for (const lane of lanes) lane.parentElement.style.setProperty("--lanes", `${lane.offsetHeight}px`);
+});
+[document.querySelector(".player"), ...lanes].forEach((element) => size.observe(element));
+
+for (const [utterance, label] of JSON.parse(memory.getItem(store) ?? "[]")) {
+  if (labels.includes(label)) given.set(utterance, label);
+}
+turns.forEach(show);
+select(turns[0]);
+summarise();
+filter();
