@@ -40,6 +40,7 @@ def run() -> None:
                 "corpus.labels",
                 "corpus.licence",
                 "corpus.name",
+                "corpus.root",
                 "corpus.title",
                 "evaluate",
                 "loss",

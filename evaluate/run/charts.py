@@ -8,7 +8,7 @@ from typing import Any
 
 from matplotlib.ticker import MaxNLocator
 
-from evaluate.run.plots import curves
+from evaluate.run.plots import apart, curves
 from evaluate.run.results import Run
 from pipeline.pages.palette import OKABE_ITO
 
@@ -40,11 +40,21 @@ class Chart:
 
 
 def history(run: Run) -> dict[str, Chart]:
-    """Return the charts `scores` and `loss` by epoch for every seed, with the first seed's chosen epoch marked."""
+    """Return the charts `scores`, `loss` and `correlation` by epoch, with the first seed's chosen epoch marked.
+
+    Soft-HGR has a chart of its own, because its values would flatten the curves of the other losses. A run without
+    Soft-HGR has no such chart.
+    """
     first = run.history[run.first.seed]
     loss, scores = curves(list(first.columns))
     last = max(float(frame["epoch"].max()) for frame in run.history.values())
-    return {name: _epochs(run, columns, last) for name, columns in (("scores", scores), ("loss", loss))}
+    losses, correlation = apart(loss)
+    parts = {"scores": scores, "loss": losses, "correlation": correlation}
+    return {
+        name: _epochs(run, columns, last)
+        for name, columns in parts.items()
+        if columns or name != "correlation"
+    }
 
 
 def reliability(bins: Sequence[dict[str, Any]]) -> Chart:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from evaluate.run import metrics
+from evaluate.run.baselines import majority
 from evaluate.run.metrics import METRICS
 from evaluate.run.results import Prediction, Run, leaders
 from evaluate.run.settings import settings
@@ -55,6 +56,7 @@ def details(run: Run) -> dict[str, Any]:
                 summary[metric] |= {"low": low, "high": high}
         found["splits"][split] = summary
     test = np.flatnonzero((run.splits == "test") & (truth >= 0))
+    found["majority"] = majority(run)
     found["modalities"] = _modalities(run, truth, test)
     found["wrong"] = _confidently_wrong(run, truth, test)
     found["streams"] = [

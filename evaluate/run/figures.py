@@ -14,7 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from evaluate.run import shown
-from evaluate.run.plots import attention_by_offset, curves
+from evaluate.run.plots import apart, attention_by_offset, curves
 from evaluate.run.results import Run
 from pipeline.disk import replacing
 from pipeline.pages.palette import OKABE_ITO, colours
@@ -65,7 +65,10 @@ def write(run: Run, found: dict[str, Any], folder: Path) -> list[Path]:
         if found["modalities"]:
             save("modalities", lambda ax: _lost(ax, found["modalities"]), 5.0, 2.2)
         loss, scores = curves(list(run.history[run.first.seed].columns))
-        save("loss", lambda ax: _lines(ax, run, loss, "loss"))
+        losses, correlation = apart(loss)
+        save("loss", lambda ax: _lines(ax, run, losses, "loss"))
+        if correlation:
+            save("soft_hgr", lambda ax: _lines(ax, run, correlation, "Soft-HGR"))
         save("scores", lambda ax: _lines(ax, run, scores, "score on val"))
         attention = attention_by_offset(run.first)
         if len(attention):

@@ -72,6 +72,12 @@ def curves(columns: list[str]) -> tuple[list[str], list[str]]:
     return [c for c in kept if c not in scores], scores
 
 
+def apart(losses: list[str]) -> tuple[list[str], list[str]]:
+    """Return the columns of losses without and with Soft-HGR, whose values would flatten the other curves."""
+    correlation = [column for column in losses if column.endswith("_hgr")]
+    return [column for column in losses if column not in correlation], correlation
+
+
 def attention_by_offset(prediction: Prediction) -> pd.DataFrame:
     """Return the mean attention weight at each distance up to 8 turns, one column per pair of modalities.
 

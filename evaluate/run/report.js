@@ -87,7 +87,13 @@ function showProbabilities(details) {
   const turn = details.parentElement;
   const columns = data.turns[turn.dataset.row];
   const kept = data.kept[turn.dataset.row] ?? data.labels.map((_, i) => i);
-  const table = make("table", make("div", details, undefined, "more"));
+  const more = make("div", details, undefined, "more");
+  if (turn.dataset.clip) {
+    const button = make("button", make("p", more), "▶ Play");
+    button.type = "button";
+    button.addEventListener("click", () => playClip(button, turn.dataset.clip));
+  }
+  const table = make("table", more);
   make("caption", table, `${turn.dataset.utterance}: ${kept.length < data.labels.length ? `the ${kept.length} most probable labels` : "probabilities"} in percent`);
   const head = make("tr", make("thead", table));
   make("th", head, "Label");
@@ -102,6 +108,22 @@ function showProbabilities(details) {
       make("td", row, percent(column[i]), column[i] === Math.max(...column) ? "n top" : "n");
     }
   });
+}
+
+// The recordings are requested only now, so that the page alone asks for nothing.
+function playClip(button, clip) {
+  const folder = document.querySelector(".folder input").value.trim();
+  const video = document.createElement("video");
+  video.controls = true;
+  video.src = (folder && !folder.endsWith("/") ? `${folder}/` : folder) + clip;
+  video.addEventListener("error", () => {
+    const why = `This browser cannot play ${decodeURI(video.src)}. Check the folder of the recordings above.`;
+    const place = video.parentElement;
+    place.replaceChildren(button);
+    make("span", place, why, "note");
+  });
+  button.parentElement.replaceChildren(video);
+  video.play().catch(() => {}); // the error event reports what cannot be played
 }
 
 function showAttention(details) {

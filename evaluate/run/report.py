@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 from markupsafe import Markup
@@ -17,9 +18,10 @@ from evaluate.bars import TOP, bar, top
 from evaluate.run import charts, shown
 from evaluate.run.metrics import METRICS
 from evaluate.run.results import Run, leaders
+from pipeline import fragments
 from pipeline.pages.page import page
 from pipeline.pages.palette import colours
-from pipeline.tables.schema import SPLITS
+from pipeline.tables.schema import SPLITS, Source
 
 HERE = Path(__file__).parent
 TITLES = {
@@ -43,6 +45,7 @@ def render(run: Run, found: dict[str, Any]) -> str:
         HERE / "report",
         run=run,
         params=run.params,
+        corpus=run.params.corpus.title or run.params.corpus.name,
         found=found,
         names=run.names,
         colours=colours(run.names),
@@ -55,6 +58,7 @@ def render(run: Run, found: dict[str, Any]) -> str:
         reliability=charts.reliability(test["calibration"]) if test else None,
         box=charts,
         listed=shown.labels(run),
+        media=media_folder(run.params.corpus.root),
         dialogues=_dialogues(run, groups),
         dialogue_count=len(run.test_dialogues()),
         turn_count=int((run.splits == "test").sum()),
@@ -62,6 +66,15 @@ def render(run: Run, found: dict[str, Any]) -> str:
         speakers=sorted({run.utterances[i].speaker for rows in groups for i in rows}),
         data=_data(run, groups),
     )
+
+
+def media_folder(root: str) -> str:
+    """Return the URL of the media relative to results/, for a corpus inside the project; otherwise an empty string.
+
+    Reports are shared, so they must not reveal private paths. The reader of such a page names the folder.
+    """
+    inside = not PurePath(root).is_absolute() and ".." not in PurePath(root).parts
+    return quote(f"../{PurePath(root).as_posix()}/") if inside else ""
 
 
 def _number(found: dict[str, Any], style: str, path: tuple[Any, ...]) -> Markup:
@@ -89,6 +102,7 @@ def _dialogues(run: Run, groups: list[list[int]]) -> list[dict[str, Any]]:
             {
                 "row": i,
                 "utterance": run.utterances[i],
+                "clip": _clip(run.utterances[i].played),
                 "truth": int(truth[i]),
                 "predicted": int(predicted[i]),
                 "verdict": "unlabelled" if truth[i] < 0 else "right" if truth[i] == predicted[i] else "wrong",
@@ -111,6 +125,15 @@ def _dialogues(run: Run, groups: list[list[int]]) -> list[dict[str, Any]]:
             }
         )
     return told
+
+
+def _clip(played: Source) -> str:
+    """Return the URL of an utterance relative to the folder of the media, with its seconds as a media fragment."""
+    if not played.cell:
+        return ""
+    end = "" if played.end is None else f",{played.end:g}"
+    span = "" if played.start is None and played.end is None else f"#t={played.start or 0:g}{end}"
+    return quote(fragments.split(played.cell).file) + span
 
 
 def _data(run: Run, groups: list[list[int]]) -> dict[str, Any]:

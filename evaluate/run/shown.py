@@ -5,6 +5,8 @@ details.json and predictions.csv have all of them; the page states what it leave
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import numpy as np
 from markupsafe import escape
 
@@ -46,5 +48,6 @@ def _bytes(run: Run, row: int) -> int:
     utterance = run.utterances[row]
     words = sum(len(escape(word).encode()) for word in (utterance.text, utterance.speaker, utterance.speaker))
     names = 4 * len(escape(utterance.utterance).encode()) + len(escape(utterance.dialogue).encode())
+    names += len(quote(utterance.played.cell))
     parts = min(TOP, len(run.names))
     return TURN_BYTES + words + names + parts * (SHARE_BYTES + NUMBER_BYTES * (1 + len(run.first.without)))

@@ -66,7 +66,7 @@ def test_every_plot_is_written_twice_the_same(make_run, tmp_path):
         plots.write(run, found, tmp_path / folder)
         figures.write(run, found, tmp_path / folder)
     names = sorted(path.name for path in (tmp_path / "a").iterdir())
-    stems = {"confusion", "confusion_normalised", "per_label", "reliability", "loss", "scores", "attention"}
+    stems = {"confusion", "confusion_normalised", "per_label", "reliability", "loss", "soft_hgr", "scores", "attention"}
     stems.add("modalities")
     assert {n for n in names if n.endswith(".svg")} == {f"{stem}.svg" for stem in stems}
     assert {n for n in names if n.endswith(".csv")} == {
@@ -80,7 +80,7 @@ def test_a_run_without_test_labels_or_attention_draws_the_curves_alone(make_run,
     run = make_run(modalities=["text"], unlabelled=1.0)
     found = details.details(run)
     written = {path.stem for path in figures.write(run, found, tmp_path)}
-    assert written == {"loss", "scores"}
+    assert written == {"loss", "soft_hgr", "scores"}
     tables = plots.tables(run, found)
     assert tables["confusion"].empty
     assert list(tables["reliability"]) == ["confidence", "accuracy", "count"]
