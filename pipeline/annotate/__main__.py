@@ -53,17 +53,24 @@ def annotate(corpus: CorpusParams, to: Path, as_stills: bool) -> str:
     """
     if (to / TABLE).exists():
         raise UserError(f"{to / TABLE}: exists and may hold labels; move it, or name another folder")
+    if corpus.target != "single":
+        raise UserError(
+            f"corpus.target={corpus.target}: the page gives one label to an utterance; set corpus.target to single, or "
+            "annotate with another tool"
+        )
     utterances, labels = prepare.read(corpus)
     found = [
         _utterance(row)
         for row in utterances.astype(object).where(utterances.notna(), None).to_dict("records")
     ]
     media = media_root(corpus.root)
-    files = dict.fromkeys(fragments.split(utterance.played.cell).file for utterance in found)
-    seen = shown(found, [name for name in files if (media / name).is_file()], media, to, as_stills)
-    missing = [f"{name}: not found under {media}" for name in files if name not in seen.files]
-    known = zip(found, labels["split"], labels["emotion"], strict=True)
-    pages = [_turn(utterance, split, emotion, to, seen) for utterance, split, emotion in known]
+    played = dict.fromkeys(u.played.cell for u in found if u.played.cell)
+    files = dict.fromkeys(fragments.split(cell).file for cell in played)
+    there = [name for name in files if (media / name).is_file()]
+    seen = shown(found, there, media, to, as_stills)
+    missing = [f"{name}: not found under {media}" for name in files if name not in there]
+    given = labels.astype(str).where(labels.notna(), "").drop(columns="utterance").to_dict("records")
+    pages = [_turn(utterance, label, to, seen) for utterance, label in zip(found, given, strict=True)]
     text = turns.render(
         title=corpus.title or corpus.name,
         lead="Play a turn and press the key of its label; the page then goes on to the next turn. "
@@ -73,7 +80,7 @@ def annotate(corpus: CorpusParams, to: Path, as_stills: bool) -> str:
         notes=[*seen.notes, *missing],
         step=True,
     )
-    table = pd.DataFrame([cells(u) for u in found]).assign(split=labels["split"], emotion=labels["emotion"])
+    table = pd.DataFrame([{**cells(u), **label} for u, label in zip(found, given, strict=True)])
     write_text(to / PAGE, text)
     write_text(to / TABLE, table.to_csv(index=False, lineterminator="\n"))
     spreadsheet.warn(table.to_numpy(dtype=object).ravel(), to / TABLE)
@@ -86,15 +93,15 @@ def _utterance(row: dict[str, Any]) -> Utterance:
     return Utterance(**about, media_hash="", audio=row["audio"])
 
 
-def _turn(utterance: Utterance, split: str, emotion: str, folder: Path, seen: Shown) -> turns.Turn:
+def _turn(utterance: Utterance, label: dict[str, str], folder: Path, seen: Shown) -> turns.Turn:
     played = utterance.played
     return turns.Turn(
         utterance,
         played.start or 0.0,
         played.end,
         source=link(seen.files.get(fragments.split(played.cell).file), folder),
-        label=emotion,
-        split=split,
+        label=label["emotion"],
+        more={name: cell for name, cell in label.items() if name != "emotion"},
         still=seen.stills.get(utterance.utterance, ""),
     )
 

@@ -8,8 +8,8 @@ so the folders can be moved together. The saved csv has the columns that `corpus
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -66,7 +66,7 @@ class Turn:
         end: seconds in its file; None if unknown.
         source: the file's URL relative to the page; empty if it cannot be played.
         label: the label that the page shows first; empty for none.
-        split: its split; empty if unknown.
+        more: further cells of the saved csv, such as the split; the same columns in every turn.
         guess: the model's prediction; None without a model.
         flags: what a person should know about the turn, such as a missing feature.
         still: a data address of a picture; empty for none.
@@ -77,7 +77,7 @@ class Turn:
     end: float | None
     source: str
     label: str = ""
-    split: str = ""
+    more: Mapping[str, str] = field(default_factory=dict)
     guess: Guess | None = None
     flags: tuple[str, ...] = ()
     still: str = ""
@@ -125,19 +125,13 @@ def render(
         step=step,
         # Labels that a person has given are kept in the browser under this key until they are saved.
         key=hashlib.sha256(ids.encode()).hexdigest()[:16],
-        rows=[_row(turn) for turn in turns],
+        rows=[{**cells(turn.utterance), **turn.more} for turn in turns],
     )
 
 
 def clock(seconds: float) -> str:
     """Return minutes and seconds, such as 83:07."""
     return f"{int(seconds // 60)}:{int(seconds % 60):02}"
-
-
-def _row(turn: Turn) -> dict[str, str]:
-    """Return the turn's cells of the saved csv, without the label."""
-    found = cells(turn.utterance)
-    return {**found, "split": turn.split} if turn.split else found
 
 
 def _dialogue(name: str, group: list[tuple[int, Turn]]) -> dict[str, Any]:

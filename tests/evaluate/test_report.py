@@ -7,9 +7,10 @@ import json
 import re
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
-from evaluate.run import details, report
+from evaluate.run import charts, details, report
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -213,3 +214,63 @@ def test_what_a_reader_must_know_is_said(make_run):
 def test_the_same_run_gives_the_same_page(make_run):
     pages = {report.render(run, details.details(run)) for run in (make_run(seeds=2), make_run(seeds=2))}
     assert len(pages) == 1
+
+
+def test_the_corpus_is_named_by_its_title(make_run):
+    run = make_run()
+    corpus = run.params.corpus.model_copy(update={"title": "Our <calls>"})
+    _, page = rendered(dataclasses.replace(run, params=run.params.model_copy(update={"corpus": corpus})))
+    assert page.all("h1")[0]["text"] == "multiemo on Our <calls>"
+    assert page.all("title")[0]["text"] == "multiemo on Our <calls> · Emofuse"
+    assert rendered(run)[1].all("h1")[0]["text"] == "multiemo on demo"
+
+
+def test_params_are_the_last_section(make_run):
+    _, page = rendered(make_run())
+    assert [e["id"] for e in page.all("section")][-1] == "params"
+    assert [e["section"] for e in page.all("table", class_="params")] == ["params"]
+
+
+def test_the_majority_of_train_is_scored_on_test(make_run):
+    run = make_run(skill=1.0)
+    found, page = rendered(run)
+    truth, test = run.truth, (run.splits == "test") & (run.truth >= 0)
+    label = np.bincount(truth[(run.splits == "train") & (truth >= 0)]).argmax()
+    assert found["majority"]["label"] == run.names[label]
+    assert found["majority"]["accuracy"] == pytest.approx((truth[test] == label).mean())
+    [row] = [e for e in page.all("tr") if "majority on test" in e["text"]]
+    assert f"“{run.names[label]}”" in row["text"]
+    assert "majority" not in json.dumps(details.short(found, run.params))
+    assert rendered(make_run(parts=("train", "val")))[0]["majority"] is None
+
+
+def test_soft_hgr_does_not_flatten_the_losses(make_run):
+    run = make_run()
+    for frame in run.history.values():
+        frame["train_hgr"] *= 1000
+    drawn = charts.history(run)
+    assert [line.name for line in drawn["correlation"].lines] == ["train_hgr"]
+    names = [line.name for line in drawn["loss"].lines]
+    assert names == ["train_loss", "train_swfc", "train_ce", "val_ce"]
+    heights = [y for line in drawn["loss"].lines for _, y in line.points]
+    assert max(heights) - min(heights) > 200
+    assert "Soft-HGR" in "".join(e["text"] for e in rendered(run)[1].all("figcaption"))
+    without = {seed: frame.drop(columns="train_hgr") for seed, frame in run.history.items()}
+    assert "correlation" not in charts.history(dataclasses.replace(run, history=without))
+
+
+@pytest.mark.parametrize(
+    ("root", "folder"),
+    [("data/demo", "../data/demo/"), ("/srv/people", ""), ("../calls", ""), ("a b", "../a%20b/")],
+)
+def test_a_turn_names_its_clip_and_no_private_path(make_run, root, folder):
+    run = make_run()
+    corpus = run.params.corpus.model_copy(update={"root": root})
+    said = [dataclasses.replace(u, media=f"a b/{u.media}", start=0.5, end=2.0) for u in run.utterances]
+    params = run.params.model_copy(update={"corpus": corpus})
+    _, page = rendered(dataclasses.replace(run, params=params, utterances=said))
+    [field] = [e for e in page.all("input") if e.get("type") == "text"]
+    assert field["value"] == folder
+    turns = [e for e in page.all("li") if "data-clip" in e]
+    assert turns[0]["data-clip"] == f"a%20b/{turns[0]['data-utterance']}.mp4#t=0.5,2"
+    assert "/srv" not in json.dumps(page.elements)

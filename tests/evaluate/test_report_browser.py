@@ -12,6 +12,7 @@ import shutil
 import pytest
 
 from evaluate.run import details, report
+from tests.extract.make_clips import clip
 
 selenium = pytest.importorskip("selenium", reason="pip install selenium")
 from selenium import webdriver  # noqa: E402
@@ -142,6 +143,28 @@ def test_a_turn_opens_its_probabilities_with_each_modality_hidden(run, page):
     for i, line in enumerate(table[1:]):
         assert line[0] == run.names[i]
         assert [float(v) for v in line[1:]] == pytest.approx([100 * c[i] for c in columns], abs=0.051)
+
+
+def test_an_utterance_is_played_from_the_folder_that_the_reader_names(run, page, tmp_path):
+    first = rows(run)[0]
+    clip(tmp_path / f"clips/{run.utterances[first].media}", 1.0)
+    field = page.find_element(By.CSS_SELECTOR, ".folder input")
+    assert field.get_attribute("value") == "../data/demo/"
+    field.clear()
+    field.send_keys("clips")
+    turn = page.find_element(By.CSS_SELECTOR, ".turn")
+    turn.find_element(By.TAG_NAME, "summary").click()
+    assert wait(page, lambda: turn.find_elements(By.CSS_SELECTOR, ".more button"))
+    turn.find_element(By.CSS_SELECTOR, ".more button").click()
+    assert wait(page, lambda: page.execute_script("return document.querySelector('video')?.videoWidth") == 64)
+    field.clear()
+    other = page.find_elements(By.CSS_SELECTOR, ".turn")[1]
+    page.execute_script("arguments[0].querySelector('details').open = true", other)
+    assert wait(page, lambda: other.find_elements(By.CSS_SELECTOR, ".more button"))
+    page.execute_script("arguments[0].querySelector('.more button').click()", other)
+    assert wait(page, lambda: "Check the folder of the recordings" in other.text)
+    page.get_log("browser")  # Chromium reports the missing file
+    page.get_log("performance")  # the two clips
 
 
 def test_the_attention_map_follows_the_chosen_pair(run, page):
