@@ -24,6 +24,10 @@ _NUMBER = re.compile("[0-9]{1,9}")
 _ASIDE = re.compile(r"(?:NOTE|STYLE|REGION)(?:\s|$)")
 _VOICE = re.compile(r"<v(?:\.[^\s<>]*)?\s+([^\s<>][^<>]*)>")
 _MARKUP = re.compile(r"</?[a-zA-Z][^<>]*>|</?[0-9:.]*>|\{\\[^{}]*\}")
+# Shapes that an ASS override draws; their coordinates are not words.
+_DRAWING = re.compile(
+    r"\{[^{}]{0,200}\\p[1-9][^{}]{0,200}\}.*?(?:\{[^{}]{0,200}\\p0[^{}]{0,200}\}|\Z)", re.DOTALL
+)
 _WORD = re.compile(r"<[0-9:]+\.[0-9]+>")
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,30});")
 # Marks of writing direction, and byte order marks left where files were concatenated: nobody says them.
@@ -86,12 +90,13 @@ def read_cues(path: Path, problems: Problems) -> list[Cue]:
 
 
 def clean(lines: Sequence[str]) -> tuple[str, ...]:
-    r"""Return lines without tags, ASS overrides and entities.
+    r"""Return lines without tags, ASS overrides and drawings, and entities.
 
     `\N` ends a line. WebVTT's `<v NAME>` becomes `[NAME]:`.
     """
     text = _VOICE.sub(r"\n[\1]: ", "\n".join(filter(None, lines)))
-    text = _MARKUP.sub("", text).replace("\\N", "\n").replace("\\n", "\n").replace("\\h", " ")
+    text = _MARKUP.sub("", _DRAWING.sub("", text))
+    text = text.replace("\\N", "\n").replace("\\n", "\n").replace("\\h", " ")
     text = _ENTITY.sub(lambda match: html.unescape(match[0]), text).translate(_UNSAID)
     found = (" ".join(line.split()) for line in text.split("\n"))
     return tuple(line for line in found if line)

@@ -18,7 +18,7 @@ from unicodedata import category
 
 from pipeline.corpora.cues import Cue
 
-_TAG = r"\[[^\[\]]*\]|\([^()]*\)|［[^［］]*］|（[^（）]*）"
+_TAG = r"\[[^\[\]]*\]|\([^()]*\)|［[^［］]*］|（[^（）]*）|【[^【】]*】"
 _TAGS = rf"(?:(?:{_TAG})\s*)*"
 _NOTE = "[♩-♬🎵🎶]"
 _SOUND = re.compile(rf"{_TAG}|{_NOTE}[^{_NOTE[1:-1]}]*{_NOTE}?")
@@ -26,11 +26,11 @@ _MARK = re.compile(r"(?:>>+|[-‐‑–—](?![-‐‑–—0-9]))\s*(?=\S)")
 # Two turns on one line: `- Hi. - Hello.`
 _JOINED = re.compile(r"(?<=[^\w\s,])\s+(?=>>|[-–—]\s)")
 _BRACKETED = re.compile(
-    r"(?:\[([^\[\]]{1,60})\]|\(([^()]{1,60})\)|［([^［］]{1,60})］|（([^（）]{1,60})）)\s*[:：]\s*"
+    r"(?:\[([^\[\]]{1,60})\]|\(([^()]{1,60})\)|［([^［］]{1,60})］|（([^（）]{1,60})）|【([^【】]{1,60})】)\s*[:：]\s*"
     r"|\[(speaker[ _]?[0-9]{1,4})\]\s*",
     re.IGNORECASE,
 )
-_PLAIN = re.compile(rf"({_TAGS})([^:：\[\]()［］（）]{{1,40}}?)\s*({_TAGS})(?:：|:(?=\s|$|[^\W\d_]))\s*")
+_PLAIN = re.compile(rf"({_TAGS})([^:：\[\]()［］（）【】]{{1,40}}?)\s*({_TAGS})(?:：|:(?=\s|$|[^\W\d_]))\s*")
 LONGEST, LONGEST_UNSURE = 4, 2  # words of a name
 # Unicode categories of a name's characters (letters, accents, digits of any script), and separators of its parts.
 _OF_NAMES = ("L", "M", "N")

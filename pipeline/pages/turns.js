@@ -58,9 +58,7 @@ function select(turn) {
   turn.item.classList.add("selected");
   const words = [turn.speaker, turn.item.querySelector(".words").textContent].filter(Boolean).join(": ");
   document.querySelector(".current").textContent = words;
-  for (const button of choices) {
-    button.setAttribute("aria-pressed", String(button.dataset.label === turn.label));
-  }
+  for (const button of choices) button.setAttribute("aria-pressed", String(button.dataset.label === turn.label));
 }
 
 function follow() {
@@ -90,8 +88,7 @@ function mark(turn, now) {
 
 function step(by) {
   const shown = turns.filter((turn) => !turn.item.hidden);
-  const at = shown.indexOf(selected);
-  const next = at < 0 ? shown[0] : shown[at + by];
+  const next = shown.includes(selected) ? shown[shown.indexOf(selected) + by] : shown[0];
   if (next) play(next);
 }
 
@@ -109,24 +106,18 @@ function choose(label) {
 
 function show(turn) {
   turn.label = given.get(turn.utterance) ?? turn.first;
-  const changed = given.has(turn.utterance);
-  turn.item.classList.toggle("changed", changed);
-  if (!changed && turn.item.dataset.label === turn.label) return;
+  turn.item.classList.toggle("changed", given.has(turn.utterance));
+  if (turn.item.dataset.label === turn.label) return;
   turn.item.dataset.label = turn.label;
-  const at = labels.indexOf(turn.label);
-  const colour = turn.label ? `var(--e${at})` : "var(--none)";
-  const place = turn.item.querySelector(".label");
-  place.replaceChildren();
-  const name = document.createElement("span");
-  name.textContent = turn.label || "no label";
-  if (turn.label) {
-    name.className = "emotion";
-    name.style.setProperty("--c", colour);
-  }
-  place.append(name);
-  turn.block.style.setProperty("--c", colour);
-  turn.block.title = `${turn.item.querySelector(".at").textContent} ${turn.speaker}: ${name.textContent}`;
-  turn.block.setAttribute("aria-label", turn.block.title);
+  const name = turn.label || "no label";
+  turn.item.querySelector(".label").replaceChildren();
+  make("span", turn.item.querySelector(".label"), name, turn.label && "emotion").style.setProperty("--c", colour(turn.label));
+  turn.block.style.setProperty("--c", colour(turn.label));
+  turn.block.title = `${turn.item.querySelector(".at").textContent} ${turn.speaker}: ${name}`;
+}
+
+function colour(label) {
+  return label ? `var(--e${labels.indexOf(label)})` : "var(--none)";
 }
 
 // Each speaker's share of time by label; of turns, if the length of a turn is unknown.
@@ -135,12 +126,12 @@ function summarise() {
   document.querySelector(".unit").textContent = known ? "time" : "turns";
   const found = new Map();
   for (const turn of turns) {
-    if (!found.has(turn.speaker)) found.set(turn.speaker, { count: 0, seconds: 0, parts: new Map() });
-    const one = found.get(turn.speaker);
+    const one = found.get(turn.speaker) ?? { count: 0, seconds: 0, parts: new Map() };
     const amount = known ? turn.end - turn.start : 1;
     one.count += 1;
     one.seconds += amount;
     one.parts.set(turn.label, (one.parts.get(turn.label) ?? 0) + amount);
+    found.set(turn.speaker, one);
   }
   const body = document.querySelector(".summary tbody");
   body.replaceChildren();
@@ -157,17 +148,12 @@ function summarise() {
     const chart = make("td", row, undefined, "chart");
     const bar = make("div", chart, undefined, "bar");
     const words = make("p", chart, undefined, "shares");
-    const whole = one.seconds || 1;
     for (const label of labels.filter((name) => one.parts.has(name))) {
-      const share = one.parts.get(label) / whole;
-      const colour = label ? `var(--e${labels.indexOf(label)})` : "var(--none)";
-      const text = `${label || "no label"} ${Math.round(100 * share)}%`;
+      const share = one.parts.get(label) / (one.seconds || 1);
       const part = make("i", bar);
       part.style.width = `${100 * share}%`;
-      part.style.background = colour;
-      part.title = text;
-      const word = make("span", words, text, "emotion");
-      word.style.setProperty("--c", colour);
+      part.style.background = colour(label);
+      make("span", words, `${label || "no label"} ${Math.round(100 * share)}%`, "emotion").style.setProperty("--c", colour(label));
     }
   }
   document.querySelector(".undo").hidden = given.size === 0;
@@ -224,11 +210,10 @@ function csv() {
 }
 
 function save() {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([csv()], { type: "text/csv" }));
-  link.download = "annotations.csv";
+  const href = URL.createObjectURL(new Blob([csv()], { type: "text/csv" }));
+  const link = Object.assign(document.createElement("a"), { href, download: "annotations.csv" });
   link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href));
+  setTimeout(() => URL.revokeObjectURL(href));
   saved = true;
   summarise();
 }

@@ -44,6 +44,7 @@ def cue(*lines: str) -> str:
         f"  1  \n\n  {ONE}  \n\n  ANNA:   Good\n\n  morning.  \n\n\n  2  \n\n  {TWO}  \n\nBEN: Morning.\n\n\n",
         f"1\n{ONE}\nANNA: Good morning.\n\n\ufeff2\n{TWO}\nBEN: Morning.\n",
         f"1\n{ONE}\n[ANNA]: Good morning.\n\n2\n{TWO}\n（BEN）：Morning.\n",
+        f"1\n{ONE}\n【ANNA】：Good morning.\n\n2\n{TWO}\n【BEN】: Morning.\n",
         f"1\n{ONE}\n>> ANNA: Good morning.\n\n2\n{TWO}\n- BEN : Morning.\n",
         f"1\n{ONE}\nANNA:\nGood morning.\n\n2\n{TWO}\nBEN (yawns): Morning.\n",
         f"1\n{ONE}\nANNA: Good morning.\nBEN: Morning.\n",
@@ -55,7 +56,8 @@ def cue(*lines: str) -> str:
     ],
     ids=[
         "no blank lines", "no numbers", "blank before words", "space before words", "padded", "inner byte order mark",
-        "brackets", "marks", "name on its own line", "two names in a cue", "dashes on one line", "writing direction",
+        "brackets", "lenticular brackets",
+        "marks", "name on its own line", "two names in a cue", "dashes on one line", "writing direction",
         "escaped arrow", "UTF-16", "WebVTT voices",
     ],
 )  # fmt: skip
@@ -85,6 +87,11 @@ def test_two_turns_with_their_speakers(tmp_path, text):
         (cue("Question:"), ["Question:"]),
         (cue("5 < 6 and 7 > 3"), ["5 < 6 and 7 > 3"]),
         (cue("🎵 one 🎵 Hello."), ["Hello."]),
+        (cue("【笑】"), []),
+        (cue("【音乐】早上好"), ["早上好"]),
+        (cue("{\\an7\\p1}m 0 0 l 100 0 100 100{\\p0}Hello."), ["Hello."]),
+        (cue("{\\p1}m 0 0 l 100 0", "100 100 0 100"), []),
+        (cue("{\\an8}{\\pos(192,210)}{\\fad(100,100)}Hello{\\r}."), ["Hello."]),
     ],
 )  # fmt: skip
 def test_words_are_clean(tmp_path, text, expected):
