@@ -18,7 +18,7 @@ class Params(ModelParams):
     """The section `model`.
 
     Attributes:
-        dim: the size of the states, D. Memory grows with D², time with D³.
+        dim: the size of the states, D.
         head: the inner size of the classifier.
         dropout: before the last layer of the classifier.
     """

@@ -9,6 +9,10 @@
 
 U and V are exponentials of skew-Hermitian matrices, so they stay unitary under any optimiser.
 
+The D × D matrices h_t are never computed. With U and V unitary, p_k is a sum over the past turns:
+
+    p_k = Σ_j λ (1 − λ)^j Σ_m w_m |v_k† V^j U ψ_m|² of turn t − j, plus (1 − λ)^(t+1) / D, counting turns from 0
+
 A missing feature is left out of ρ_t. If an utterance has no feature, ρ_t is the maximally mixed state I/D.
 """
 
@@ -79,19 +83,21 @@ class QMNN(nn.Module):
 
         p is about 1/D. The factor D makes it about 1, so that the classifier trains at the usual learning rates.
         """
-        d = states.shape[-1]
+        d, turns = states.shape[-1], states.shape[1]
         inward, onward, share = self.inward(), self.onward(), torch.sigmoid(self.balance)
         vectors = torch.complex(*self.measure)
         vectors = vectors / torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
-        mixed_state = torch.eye(d, dtype=states.dtype, device=states.device) / d
-        states = states @ inward.T
-        rest = (1 - weights.sum(-1))[..., None, None]
-        h, measured = mixed_state.expand(len(states), d, d), []
-        for t in range(states.shape[1]):
-            rho = (states[:, t].mT * weights[:, t, None]) @ states[:, t].conj() + rest[:, t] * mixed_state
-            h = share * rho + (1 - share) * (onward @ h @ onward.mH)
-            measured.append(((vectors.conj() @ h) * vectors).sum(-1).real)
-        return torch.stack(measured, 1) * d
+        states, rest = states @ inward.T, 1 - weights.sum(-1, keepdim=True)
+        seen = vectors.conj()  # row k is v_k† V^j
+        # What is left of I/D: a unitary matrix does not change it, and v_k measures 1/D.
+        measured = (1 - share) ** torch.arange(1, turns + 1, device=weights.device)[:, None]
+        for j in range(turns):
+            past = turns - j
+            overlap = torch.view_as_real(states[:, :past] @ seen.T).square().sum(-1)
+            mixed = d * (weights[:, :past, :, None] * overlap).sum(2) + rest[:, :past]
+            measured = measured + share * (1 - share) ** j * F.pad(mixed, (0, 0, j, 0))
+            seen = seen @ onward
+        return measured
 
 
 class Unitary(nn.Module):
