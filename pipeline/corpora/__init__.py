@@ -4,6 +4,9 @@ Each module has one function, which passes its rows through `raw.tables`:
 
     read(root, corpus) -> (utterances, labels)
 
+It may also have `published(corpus)`, the published counts as {split: {emotion: utterances}}; `notes(corpus)`, sentences
+on these counts; and, for the datasheet, the constants `LANGUAGES` and `FAULTS`.
+
 To add a corpus, add a module here and a line in REGISTRY, which maps `corpus.name` to the module.
 """
 
@@ -16,4 +19,10 @@ REGISTRY = {
     "scp": "pipeline.corpora.scp",
     "csv": "pipeline.corpora.csv",
     "subtitles": "pipeline.corpora.subtitles",
+    "emorynlp": "pipeline.corpora.emorynlp",
+    "dailydialog": "pipeline.corpora.dailydialog",
+    "ravdess": "pipeline.corpora.ravdess",
+    "emodb": "pipeline.corpora.emodb",
+    "mer": "pipeline.corpora.mer",
+    "emobox": "pipeline.corpora.emobox",
 }

@@ -28,6 +28,11 @@ from pipeline.messages import Problems
 from pipeline.params import CorpusParams
 from pipeline.tables.schema import decimal
 
+LANGUAGES = ("English",)
+FAULTS = (
+    "Utterances without a majority label, and labels outside corpus.labels, are left out of the dialogues.",
+    "Each session has two actors, so a speaker occurs in one session only.",
+)
 CODES = {
     "hap": "happiness",
     "sad": "sadness",

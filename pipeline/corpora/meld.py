@@ -21,6 +21,12 @@ from pipeline.env import media_root
 from pipeline.messages import Problems
 from pipeline.params import CorpusParams
 
+LANGUAGES = ("English",)
+FAULTS = (
+    "The clips of train_dia0125_utt03 and dev_dia0110_utt07 cannot be used: one is damaged, the other is missing.",
+    "Some clips contain another utterance or several, because they were cut by subtitles.",
+    "Copies of the csv files have punctuation in a wrong encoding, which the importer repairs.",
+)
 COLUMNS = ("Utterance", "Speaker", "Emotion", "Dialogue_ID", "Utterance_ID")
 # MELD's split → our split, and the folder of its clips.
 SPLITS = {

@@ -1,4 +1,4 @@
-"""200 generated mutations of every raw layout: handled, or an error that names file and line."""
+"""200 generated mutations of every raw layout: handled, or an error that names file and place."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pipeline.prepare import prepare
 from pipeline.tables.labels import read_labels
 from pipeline.tables.schema import read_utterances
 from pipeline.tables.target import Target
-from tests.pipeline import raw_folders
+from tests.pipeline import corpus_trees, raw_folders
 
 LAYOUTS = {
     "meld": raw_folders.meld,
@@ -24,6 +24,11 @@ LAYOUTS = {
     "scp": raw_folders.scp,
     "csv": raw_folders.csv,
     "subtitles": raw_folders.subtitles,
+    "emorynlp": corpus_trees.emorynlp,
+    "dailydialog": corpus_trees.dailydialog,
+    "dailydialog json": corpus_trees.dailydialog_json,
+    "mer": corpus_trees.mer,
+    "emobox": corpus_trees.emobox,
 }
 COUNT = 200
 SECRET = "secret.txt"
@@ -96,7 +101,7 @@ MUTATIONS: dict[str, Callable[[bytes, random.Random], bytes]] = {
     "cr": lambda data, _: data.replace(b"\r\n", b"\n").replace(b"\n", b"\r"),
     "utf-16": lambda data, _: data.decode().encode("utf-16"),
     "utf-16 without mark": lambda data, _: data.decode().encode("utf-16-le"),
-    "latin-1": lambda data, _: data.decode().replace("’", "é").encode("latin-1") + b"\xe9\n",
+    "latin-1": lambda data, _: data.decode().replace("’", "é").encode("latin-1", "replace") + b"\xe9\n",
     "truncated": lambda data, chance: data[: chance.randrange(len(data) + 1)],
     "insert": _insert,
     "replace word": _replace_word,
@@ -144,7 +149,8 @@ def _attempt(
             kind not in {"empty", "header only", "delete line", "truncated", "cr"}
             and "contain no utterance" not in message
         ):
-            assert re.search(r"\.\w+:\d+", message), message
+            # A value of a JSON file has a path in it instead of a line.
+            assert re.search(r"\.\w+:\d+|\.json: \w", message), message
     assert not [path for path in opened if SECRET in path or path.startswith("/etc/passwd")]
     return message
 

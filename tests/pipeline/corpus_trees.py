@@ -1,0 +1,145 @@
+"""Small corpora of labelled text, acted clips and lists, in the layouts in which they are distributed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.corpora import dailydialog as dailydialog_
+from pipeline.corpora import emodb as emodb_
+from pipeline.corpora import emorynlp as emorynlp_
+from pipeline.corpora import mer as mer_
+from pipeline.corpora import ravdess as ravdess_
+from pipeline.params import CorpusParams
+from tests.pipeline.raw_folders import corpus, wav
+
+SCENES = {
+    "trn": [["Monica Geller", "There's nothing to tell!", "Mad"], ["Joey Tribbiani", "C'mon, you're out.", "Neutral"]],
+    "dev": [["Rachel Green", "Coffee.", "Neutral"]],
+    "tst": [["Ross Geller", "Hi.", "Sad"], ["Phoebe Buffay", "’Til next time", "Peaceful"]],
+}  # fmt: skip
+DAILY = {
+    "train": [
+        (["The kitchen stinks .", "I'll throw out the garbage ."], [2, 0]),
+        (["So Dick ?", "Fine ."], [0, 4]),
+    ],
+    "validation": [(["Good morning , sir .", "There is one .", "Well , that’s too far ."], [0, 0, 6])],
+    "test": [(["Hey man , you wanna buy some weed ?"], [1])],
+}
+MER_ROWS = {
+    "train-label.csv": [(f"sample_{i:08}", mer_.EMOTIONS[i % 6], i / 10) for i in range(20)],
+    "test1-label.csv": [("sample_00000020", "worried", -1.5), ("sample_00000021", "happy", 3.0)],
+}
+
+
+def emorynlp(root: Path) -> CorpusParams:
+    (root / "json").mkdir(parents=True)
+    for split, turns in SCENES.items():
+        scene = f"s01_e{list(SCENES).index(split) + 1:02}_c01"
+        utterances = [
+            {
+                "utterance_id": f"{scene}_u{i:03}",
+                "speakers": [speaker],
+                "transcript": text,
+                "tokens": [text.split()],
+                "emotion": emotion,
+            }
+            for i, (speaker, text, emotion) in enumerate(turns, 1)
+        ]
+        scenes = [{"scene_id": scene, "utterances": utterances}]
+        part = {"season_id": split, "episodes": [{"episode_id": scene[:7], "scenes": scenes}]}
+        _write_json(root / f"json/emotion-detection-{split}.json", part)
+    return corpus("emorynlp", root, list(emorynlp_.EMOTIONS))
+
+
+def dailydialog(root: Path) -> CorpusParams:
+    for split, dialogues in DAILY.items():
+        texts = ["".join(f"{turn} __eou__ " for turn in turns).rstrip() for turns, _ in dialogues]
+        _write_lines(root / split / f"dialogues_{split}.txt", texts)
+        emotions = [" ".join(map(str, found)) + " " for _, found in dialogues]
+        _write_lines(root / split / f"dialogues_emotion_{split}.txt", emotions)
+    return corpus("dailydialog", root, list(dailydialog_.EMOTIONS))
+
+
+def dailydialog_json(root: Path) -> CorpusParams:
+    names = ["no_emotion", *dailydialog_.EMOTIONS[1:]]
+    for split, dialogues in DAILY.items():
+        objects = [
+            {
+                "fold": split,
+                "topic": "work",
+                "dialogue": [
+                    {"emotion": names[emotion], "act": "inform", "text": text}
+                    for text, emotion in zip(*dialogue, strict=True)
+                ],
+            }
+            for dialogue in dialogues
+        ]
+        name = "valid" if split == "validation" else split
+        _write_lines(root / f"{name}.json", [json.dumps(found, ensure_ascii=False) for found in objects])
+    return corpus("dailydialog", root, list(dailydialog_.EMOTIONS))
+
+
+def ravdess(root: Path, actors: Iterable[int] = (1, 17, 24)) -> CorpusParams:
+    for actor in actors:
+        for emotion in ("01", "05"):
+            wav(root / f"Actor_{actor:02}/03-01-{emotion}-01-02-01-{actor:02}.wav", np.zeros(1600))
+    return corpus("ravdess", root, list(ravdess_.EMOTIONS.values()))
+
+
+def emodb(root: Path) -> CorpusParams:
+    for name in ("03a01Wa", "03b10Nc", "12a02Fb", "15a04Ac", "16b09La"):
+        wav(root / f"wav/{name}.wav", np.zeros(1600))
+    return corpus("emodb", root, list(emodb_.EMOTIONS.values()))
+
+
+def mer(root: Path) -> CorpusParams:
+    for file, rows in MER_ROWS.items():
+        lines = ["name,discrete,valence", *(f"{name},{emotion},{valence}" for name, emotion, valence in rows)]
+        _write_lines(root / file, lines)
+    _write_lines(root / "subtitle_chieng.csv", ["name,chinese,english", "sample_00000001,你好。,Hello."])
+    (root / "train").mkdir()
+    (root / "train/sample_00000001.mp4").write_bytes(b"clip")
+    return corpus("mer", root, list(mer_.EMOTIONS))
+
+
+def emobox(root: Path, folds: int = 2) -> CorpusParams:
+    clips = [("03a02Wb", "anger"), ("08a04Nc", "neutral"), ("10a01Fa", "happy"), ("16b09La", "boredem")]
+    for fold in range(1, folds + 1):
+        for part in ("train", "test"):
+            chosen = [clip for i, clip in enumerate(clips) if (i % folds == fold - 1) == (part == "test")]
+            lines = [json.dumps(_clip(name, emotion)) for name, emotion in chosen]
+            _write_lines(root / f"fold_{fold}/emodb_{part}_fold_{fold}.jsonl", lines)
+    _write_json(
+        root / "label_map.json",
+        {"anger": "Angry", "boredem": "Boredom", "happy": "Happy", "Neutral": "Neutral"},
+    )
+    return corpus("emobox", root, ["angry", "boredom", "happy", "neutral"])
+
+
+def _clip(name: str, emotion: str) -> dict[str, Any]:
+    return {
+        "key": f"emodb-{name}",
+        "dataset": "emodb",
+        "wav": f"downloads/emodb/wav/{name}.wav",
+        "type": "raw",
+        "sample_rate": 16000,
+        "num_frame": 33978.0,
+        "task": "category",
+        "length": 2.123625,
+        "emo": emotion,
+        "channel": 1,
+    }
+
+
+def _write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False), encoding="utf-8")
+
+
+def _write_lines(path: Path, lines: list[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
