@@ -21,6 +21,7 @@ NEUTRAL = (
     "pipeline.check",
     "pipeline.command",
     "pipeline.closure",
+    "pipeline.datasheet",
     "pipeline.disk",
     "pipeline.env",
     "pipeline.errors",

@@ -2,6 +2,7 @@
 
     python -m pipeline.prepare           # write both tables; if a row is invalid, write neither
     python -m pipeline.prepare --check   # check the corpus before hours of extraction; write nothing
+    python -m pipeline.prepare --card FILE.md    # describe the prepared corpus: FILE.md for people, FILE.json
 
 Extraction reads only utterances.csv. Media are hashed here, so that a changed clip causes only its own item to be
 extracted again. A missing clip keeps its path and has no hash; streams that need it give the status `missing_file`.
@@ -152,12 +153,27 @@ def notes(corpus: CorpusParams) -> list[str]:
 def main() -> None:
     """Run `python -m pipeline.prepare`."""
     words = parser("pipeline.prepare", __doc__)
-    words.add_argument("--check", action="store_true", help="report on the corpus and write nothing")
-    check, params = words.parse_args().check, sections()
-    if check:
+    modes = words.add_mutually_exclusive_group()
+    modes.add_argument("--check", action="store_true", help="report on the corpus and write nothing")
+    modes.add_argument(
+        "--card",
+        type=Path,
+        metavar="FILE",
+        help="write a datasheet of the prepared tables, and FILE's .json beside it",
+    )
+    asked, params = words.parse_args(), sections()
+    if asked.check:
         from pipeline.check import report
 
         print(report(params.corpus, pictures=params.train.streams.visual != "none"))
+    elif asked.card:
+        from pipeline import datasheet
+
+        utterances = tables.read_utterances()
+        labels = tables.read_labels(utterances, params.corpus.labels)
+        print(
+            *datasheet.write(asked.card, params.corpus, module(params.corpus), utterances, labels), sep="\n"
+        )
     else:
         inputs = Inputs(
             [
