@@ -3,7 +3,7 @@
     python -m pipeline.features info FILE          # content and provenance
     python -m pipeline.features verify FILE        # structure, checksums, digest
     python -m pipeline.features diff A B           # utterances that differ, and by how much
-    python -m pipeline.features export FILE --to npz|csv
+    python -m pipeline.features export FILE --to npz|csv|parquet|csd
     python -m pipeline.features import FOLDER …    # arrays from other tools
 
 `schema` defines the file, `writer` writes it, `structure` checks it, and `cache` reads it.

@@ -19,13 +19,15 @@ from pathlib import Path
 from pipeline import names
 from pipeline.command import parser
 from pipeline.errors import UserError, entry
-from pipeline.features import export, report
+from pipeline.features import csd, export, report
 from pipeline.features.cache import FeatureCache
 from pipeline.features.fitted import fitted
 from pipeline.features.importer import About, Source, import_features
 from pipeline.params import MODALITIES, PARAMS
 from pipeline.settings import read_yaml
 from pipeline.tables import schema as tables
+
+EXPORTS = {"npz": export.to_npz, "csv": export.to_csv, "parquet": export.to_parquet, "csd": csd.write}
 
 
 def main() -> None:
@@ -58,12 +60,9 @@ def _export(args: argparse.Namespace) -> None:
     if to.exists():
         raise UserError(f"{to}: file exists; move it, or choose another file with --out")
     with FeatureCache(args.file) as cache:
-        if args.to == "npz":
-            export.to_npz(cache, to)
-        else:
-            export.to_csv(cache, to)
-            if cache.has_frames:
-                print("the csv contains no frames; use --to npz for frames")
+        EXPORTS[args.to](cache, to)
+        if args.to == "csv" and cache.has_frames:
+            print("the csv contains no frames; use --to npz, parquet or csd for frames")
     print(to)
 
 
@@ -79,7 +78,7 @@ def _import(args: argparse.Namespace) -> None:
         )
     if args.rate is not None and not 0 < args.rate < math.inf:
         raise UserError(f"--rate {args.rate:g}: must be a number of frames per second above 0")
-    utterances = [u.utterance for u in tables.read_utterances(args.utterances)]
+    utterances = tables.read_utterances(args.utterances)
     source = Source(args.source, args.array, args.ids, args.names)
     saw = None if args.saw is None else fitted(args.saw, args.utterances)
     about = About(
@@ -112,15 +111,17 @@ def _parser() -> argparse.ArgumentParser:
     diff.add_argument("b", type=Path)
     diff.set_defaults(run=_diff)
 
-    export_ = commands.add_parser("export", help="write plain arrays or a table")
+    export_ = commands.add_parser("export", help="write plain arrays, a table or a computational sequence")
     export_.add_argument("file", type=Path)
-    export_.add_argument("--to", choices=("npz", "csv"), required=True)
+    export_.add_argument("--to", choices=EXPORTS, required=True)
     export_.add_argument("--out", type=Path, help="default: FILE with the format's suffix")
     export_.set_defaults(run=_export)
 
-    import_ = commands.add_parser("import", help="make a cache from .npy or .npz files of other tools")
+    import_ = commands.add_parser("import", help="make a cache from .npy, .npz or .csd files of other tools")
     import_.add_argument(
-        "source", type=Path, help="a folder with one .npy or .npz per utterance, or one .npz with matrices"
+        "source",
+        type=Path,
+        help="a folder with one .npy or .npz per utterance, one .npz with matrices, or one .csd",
     )
     import_.add_argument("--stream", required=True, help="the name to use in train.streams")
     import_.add_argument("--modality", required=True, choices=MODALITIES)
@@ -135,7 +136,9 @@ def _parser() -> argparse.ArgumentParser:
         default="none",
         help="type to store [T, D] frames in; none: store only their mean",
     )
-    import_.add_argument("--rate", type=float, help="frames per second, if frames are stored")
+    import_.add_argument(
+        "--rate", type=float, help="frames per second, if frames are stored; a .csd has times"
+    )
     import_.add_argument("--array", default="", help="name of the array in the .npz")
     import_.add_argument("--ids", default="utterance", help="name of the array of ids in a single .npz")
     import_.add_argument(

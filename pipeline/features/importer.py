@@ -4,7 +4,8 @@
         --licence "research only" --encoder "HuBERT large, layer 24, mean over time"
 
 FOLDER contains one `.npy` or `.npz` per utterance, named by its id: `[P]`, or `[T, D]` frames, which are pooled by
-their mean. The source may also be one `.npz` with a matrix `[N, P]` and the ids of its rows.
+their mean. The source may also be one `.npz` with a matrix `[N, P]` and the ids of its rows, or a `.csd` of the CMU
+Multimodal SDK.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from unicodedata import normalize
 
 import numpy as np
@@ -25,8 +26,10 @@ from pipeline.corpora import raw
 from pipeline.errors import UserError
 from pipeline.features import schema
 from pipeline.features.arrays import ArrayError, Npz, read_npy
+from pipeline.features.entries import Arrays, Entries, Loaded, array_key
 from pipeline.features.schema import Meta, Row
 from pipeline.features.writer import write
+from pipeline.tables.schema import Utterance
 
 LISTED = 20
 LARGEST = float(np.finfo(np.float32).max)
@@ -38,7 +41,7 @@ class Source:
     """The arrays to import and how to read them.
 
     Attributes:
-        path: a folder of `.npy`/`.npz`, or one `.npz`.
+        path: a folder of `.npy`/`.npz`, one `.npz`, or one `.csd`.
         array: the array's name in each `.npz`; empty: its only array, or `pooled` in a single `.npz`.
         ids: the name of the array of ids in a single `.npz`.
         names: a csv with columns file,utterance if files are not named by their utterance; else None.
@@ -68,37 +71,31 @@ class About:
 
 
 def import_features(
-    source: Source, about: About, utterances: Sequence[str], to: Path, partial: bool
+    source: Source, about: About, table: Sequence[Utterance], to: Path, partial: bool
 ) -> list[str]:
     """Write a cache and return notes for the user: missing and extra ids, if `partial` allows them.
 
     Args:
         source: the arrays.
         about: their provenance.
-        utterances: the ids of the table's rows.
+        table: the table of utterances.
         to: the cache to write.
         partial: whether ids may be missing or unknown.
 
     Raises:
         UserError: if ids do not match, no array is readable, or shapes differ.
     """
-    arrays = _Matrix(source) if source.path.is_file() else _Folder(source, utterances)
+    utterances = [u.utterance for u in table]
+    arrays: Arrays
+    if source.path.suffix.lower() == ".csd":
+        arrays = Entries(source.path, table)
+    else:
+        arrays = _Matrix(source) if source.path.is_file() else _Folder(source, utterances)
     notes = _check_ids(arrays.found, utterances, source.path, partial)
     dim = _dim(arrays, utterances, about)
     meta = _meta(about, dim)
     write(to, meta, utterances, _rows(arrays, about, utterances))
     return notes
-
-
-class _Arrays(Protocol):
-    found: set[str]
-
-    def load(self, utterance: str) -> tuple[str, np.ndarray]:
-        """Return the item's key, a hash of its content, and the array.
-
-        Raises:
-            ArrayError: if the array cannot be read.
-        """
 
 
 class _Folder:
@@ -122,7 +119,7 @@ class _Folder:
             self.paths[utterance] = path
         self.found = set(self.paths)
 
-    def load(self, utterance: str) -> tuple[str, np.ndarray]:
+    def load(self, utterance: str) -> Loaded:
         path = self.paths[utterance]
         try:
             data = path.read_bytes()
@@ -130,14 +127,14 @@ class _Folder:
             raise ArrayError(f"{path.name}: cannot be read: {error.strerror}") from None
         key = hashlib.sha256(data).hexdigest()
         if path.suffix.lower() == ".npy":
-            return key, read_npy(data, path.name)
+            return Loaded(key, read_npy(data, path.name))
         npz = Npz(data, path.name)
         name = self.source.array or (npz.names[0] if len(npz.names) == 1 else "")
         if not name:
             raise UserError(
                 f"{path}: contains {', '.join(npz.names) or 'no arrays'}; choose one with --array"
             )
-        return key, npz[name]
+        return Loaded(key, npz[name])
 
 
 class _Matrix:
@@ -171,12 +168,12 @@ class _Matrix:
             )
         self.found = set(self.rows)
 
-    def load(self, utterance: str) -> tuple[str, np.ndarray]:
+    def load(self, utterance: str) -> Loaded:
         row = self.values[self.rows[utterance]]
-        return hashlib.sha256(row.dtype.str.encode() + row.tobytes()).hexdigest(), row
+        return Loaded(array_key(row), row)
 
 
-def _rows(arrays: _Arrays, about: About, utterances: Sequence[str]) -> Iterator[Row]:
+def _rows(arrays: Arrays, about: About, utterances: Sequence[str]) -> Iterator[Row]:
     for utterance in utterances:
         if utterance in arrays.found:
             yield _row(arrays, about, utterance)
@@ -184,9 +181,9 @@ def _rows(arrays: _Arrays, about: About, utterances: Sequence[str]) -> Iterator[
             yield Row("", "missing_file", "not in the import")
 
 
-def _row(arrays: _Arrays, about: About, utterance: str) -> Row:
+def _row(arrays: Arrays, about: About, utterance: str) -> Row:
     try:
-        key, array = arrays.load(utterance)
+        key, array, times = arrays.load(utterance)
     except ArrayError as error:
         return Row("", "corrupt", str(error))
     if array.ndim not in (1, 2) or array.dtype.kind not in "fiu":
@@ -208,12 +205,16 @@ def _row(arrays: _Arrays, about: About, utterance: str) -> Row:
         return Row(key, "failed", "values beyond what the cache's floats can hold")
     if about.frames == "none":
         return Row(key, "ok", "", pooled)
-    if len(frames) > 1 and not about.rate:
-        raise UserError(f"utterance {utterance}: {len(frames)} frames without a rate; give it with --rate HZ")
-    return Row(key, "ok", "", pooled, frames, np.arange(len(frames)) / (about.rate or 1.0))
+    if times is None:
+        if len(frames) > 1 and not about.rate:
+            raise UserError(
+                f"utterance {utterance}: {len(frames)} frames without a rate; give it with --rate HZ"
+            )
+        times = np.arange(len(frames)) / (about.rate or 1.0)
+    return Row(key, "ok", "", pooled, frames, times)
 
 
-def _dim(arrays: _Arrays, utterances: Sequence[str], about: About) -> int:
+def _dim(arrays: Arrays, utterances: Sequence[str], about: About) -> int:
     reasons = []
     for utterance in utterances:
         if utterance in arrays.found:

@@ -229,11 +229,11 @@ def test_subtitles(here):
 
 
 def test_arrays(here):
-    ids = [u.utterance for u in read_utterances()]
+    table = read_utterances()
     about = About("made", "audio", "small", "none", "made")
 
     def read() -> bytes:
-        import_features(Source(Path("made.npz")), about, ids, Path("made.h5"), partial=False)
+        import_features(Source(Path("made.npz")), about, table, Path("made.h5"), partial=False)
         with FeatureCache(Path("made.h5")) as cache:
             return cache.pooled().tobytes()
 
