@@ -1,0 +1,1 @@
+"""A trained model as a folder that other people can use: weights, record, model card, and optionally ONNX."""
