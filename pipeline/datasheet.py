@@ -8,6 +8,7 @@ importer lists. Gebru et al., "Datasheets for Datasets", Communications of the A
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +24,7 @@ from pipeline.errors import UserError
 from pipeline.params import CorpusParams
 from pipeline.probe import probe
 from pipeline.tables.schema import SPLITS, Utterance
+from pipeline.tables.target import Target, target_of
 
 SHOWN = 20  # speakers and files in the Markdown; the JSON has all
 
@@ -71,6 +73,8 @@ def facts(
             "emotion": labels["emotion"].to_numpy(),
         }
     )
+    target = target_of(corpus)
+    table = pd.concat([table, labels[list(target.values)].reset_index(drop=True)], axis=1)
     turns = table.groupby("dialogue").size()
     spoken = table[table["speaker"] != ""]
     in_splits = spoken.groupby("speaker")["split"].nunique()
@@ -81,14 +85,15 @@ def facts(
         "licence": corpus.licence,
         "languages": list(getattr(importer, "LANGUAGES", ())),
         "known_faults": list(getattr(importer, "FAULTS", ())),
-        "labels": list(corpus.labels),
+        "target": target.kind,
+        "labels": list(target.labels),
         **_counts(table),
         "turns_per_dialogue": {"median": float(turns.median()), "most": int(turns.max())},
         "without_text": int((table["text"].str.strip() == "").sum()),
         "without_emotion": int((table["emotion"] == "").sum()),
-        "splits": {split: _part(table[table["split"] == split], corpus.labels) for split in SPLITS},
+        "splits": {split: _part(table[table["split"] == split], target) for split in SPLITS},
         "speaker_labels": {
-            str(speaker): _labels(rows, corpus.labels) for speaker, rows in spoken.groupby("speaker")
+            str(speaker): _labels(rows, target) for speaker, rows in spoken.groupby("speaker")
         },
         "speakers_in_several_splits": sorted(in_splits.index[in_splits > 1]),
         "media_files": len(files),
@@ -137,13 +142,14 @@ def markdown(found: dict[str, Any]) -> str:
                 for split, part in splits.items()
             ],
         ),
-        "## Labels by split",
-        _table(
-            ["label", *splits],
-            [[label, *(_share(part, label) for part in splits.values())] for label in labels],
-        ),
     ]
-    if speakers:
+    if labels:
+        rows = [[label, *(_share(part, label) for part in splits.values())] for label in labels]
+        parts += ["## Labels by split", _table(["label", *splits], rows)]
+    if names := list(splits["train"]["values"]):
+        rows = [[name, *(_spread(part["values"][name]) for part in splits.values())] for name in names]
+        parts += ["## Values by split: mean ± sd", _table(["value", *splits], rows)]
+    if speakers and labels:
         several = found["speakers_in_several_splits"]
         parts += [
             "## Labels by speaker",
@@ -172,13 +178,28 @@ def _counts(rows: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _part(rows: pd.DataFrame, labels: Sequence[str]) -> dict[str, Any]:
-    return {**_counts(rows), "labels": _labels(rows, labels)}
+def _part(rows: pd.DataFrame, target: Target) -> dict[str, Any]:
+    return {**_counts(rows), "labels": _labels(rows, target), "values": _values(rows, target)}
 
 
-def _labels(rows: pd.DataFrame, labels: Sequence[str]) -> dict[str, int]:
-    counts = rows["emotion"].value_counts()
-    return {label: int(counts.get(label, 0)) for label in labels}
+def _labels(rows: pd.DataFrame, target: Target) -> dict[str, int]:
+    """Return the number of utterances with each label; an utterance with several labels counts for each."""
+    counts = Counter(label for cell in rows["emotion"] for label in target.shares(cell))
+    return {label: counts[label] for label in target.labels}
+
+
+def _values(rows: pd.DataFrame, target: Target) -> dict[str, dict[str, float | int | None]]:
+    """Return the number of ratings of each column of `corpus.values`, with their mean, sd, least and greatest."""
+    found = {}
+    for name in target.values:
+        rated = rows[name].dropna()
+        spread = (rated.mean(), rated.std(ddof=0), rated.min(), rated.max()) if len(rated) else (None,) * 4
+        numbers = (None if number is None else round(float(number), 4) for number in spread)
+        found[name] = {
+            "rated": len(rated),
+            **dict(zip(("mean", "sd", "least", "greatest"), numbers, strict=True)),
+        }
+    return found
 
 
 def _seconds(utterances: Sequence[Utterance], root: Path) -> list[float | None]:
@@ -210,6 +231,10 @@ def _duration(found: dict[str, Any]) -> str:
 def _share(part: dict[str, Any], label: str) -> str:
     count, total = part["labels"][label], sum(part["labels"].values())
     return f"{count:,} ({100 * count / total:.1f}%)" if total else "0"
+
+
+def _spread(found: dict[str, Any]) -> str:
+    return f"{found['mean']:.2f} ± {found['sd']:.2f} ({found['rated']:,})" if found["rated"] else "0"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -170,7 +170,7 @@ def main() -> None:
         from pipeline import datasheet
 
         utterances = tables.read_utterances()
-        labels = tables.read_labels(utterances, params.corpus.labels)
+        labels = read_labels(utterances, target_of(params.corpus))
         print(
             *datasheet.write(asked.card, params.corpus, module(params.corpus), utterances, labels), sep="\n"
         )

@@ -124,7 +124,7 @@ def _weights(stream: StreamRecord, path: Path, given: Mapping[str, str]) -> str:
         return given[name]
     if weights.startswith("package:") or stream.encoder.get("revision"):
         return weights
-    for place in _places(name, weights):
+    for place in (path.parent / "weights" / weights, *_places(name, weights)):
         if place.exists():
             return str(place)
     raise UserError(

@@ -15,7 +15,9 @@ from pipeline import datasheet
 from pipeline.corpora import emorynlp
 from pipeline.errors import UserError
 from pipeline.prepare import module, prepare
-from pipeline.tables.schema import read_labels, read_utterances
+from pipeline.tables.labels import read_labels
+from pipeline.tables.schema import read_utterances
+from pipeline.tables.target import target_of
 from tests.pipeline import corpus_trees, raw_folders
 
 ROOT = Path(__file__).parents[2]
@@ -35,7 +37,7 @@ def _no_media_elsewhere(monkeypatch):
 def prepared(corpus, folder: Path):
     prepare(corpus, folder / "u.csv", folder / "l.csv")
     utterances = read_utterances(folder / "u.csv")
-    return corpus, module(corpus), utterances, read_labels(utterances, corpus.labels, folder / "l.csv")
+    return corpus, module(corpus), utterances, read_labels(utterances, target_of(corpus), folder / "l.csv")
 
 
 @pytest.fixture
@@ -54,6 +56,7 @@ def test_facts(talk):
         "licence": "ours",
         "languages": [],
         "known_faults": [],
+        "target": "single",
         "labels": ["joy", "neutral"],
         "utterances": 4,
         "dialogues": 3,
@@ -87,6 +90,7 @@ def part(utterances, dialogues, speakers, seconds, **labels):
         "seconds": seconds,
         "utterances_of_known_duration": utterances if seconds else 0,
         "labels": labels,
+        "values": {},
     }
 
 
@@ -119,6 +123,26 @@ def test_a_corpus_without_media_or_speakers(tmp_path):
     assert "| duration | unknown |" in text
     assert "## Missing media" not in text
     assert f"- {emorynlp.FAULTS[0]}" in text
+
+
+def test_votes_and_values(tmp_path):
+    (tmp_path / "raw").mkdir()
+    header, *rows = TALK.splitlines()
+    rows = [row.replace(",joy", ",joy:2|neutral") for row in rows]
+    cells = ["valence", "-1", "2", "", "0.5"]
+    lines = [f"{row},{cell}" for row, cell in zip([header, *rows], cells, strict=True)]
+    (tmp_path / "raw/own.csv").write_text("\n".join(lines))
+    corpus = raw_folders.corpus(
+        "csv", tmp_path / "raw", ["joy", "neutral"], target="soft", values=["valence"]
+    )
+    found = datasheet.facts(*prepared(corpus, tmp_path))
+    assert found["target"] == "soft"
+    assert found["splits"]["train"]["labels"] == {"joy": 1, "neutral": 2}
+    assert found["splits"]["train"]["values"]["valence"] == {
+        "rated": 2, "mean": 0.5, "sd": 1.5, "least": -1.0, "greatest": 2.0,
+    }  # fmt: skip
+    assert found["splits"]["test"]["values"]["valence"]["mean"] is None
+    assert "| valence | 0.50 ± 1.50 (2) | 0.50 ± 0.00 (1) | 0 |" in datasheet.markdown(found)
 
 
 def test_media_that_are_not_here_have_no_duration(talk, tmp_path, monkeypatch):
