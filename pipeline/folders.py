@@ -49,6 +49,25 @@ def spelt(cells: Iterable[str], root: Path) -> dict[str, str]:
     return {cell: found(cell) for cell in cells}
 
 
+def stems(names: Iterable[str]) -> dict[str, str]:
+    """Return {file: name without suffix}, each name once: `talk.mp4` → `talk`, folders joined by `_`.
+
+    If two files give the same name, the later one keeps its suffix: `talk.wav`.
+    """
+    found: dict[str, str] = {}
+    taken: set[str] = set()
+    for file in names:
+        path = Path(file)
+        name = "_".join(path.with_suffix("").parts)
+        if name in taken:
+            name = "_".join(path.parts)
+        while name in taken:
+            name += "_"
+        taken.add(name)
+        found[file] = name
+    return found
+
+
 def _walk(
     folder: Path, below: bool, above: tuple[tuple[int, int], ...], seen: dict[tuple[int, int], Path]
 ) -> Iterator[Path]:

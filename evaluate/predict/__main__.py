@@ -1,10 +1,12 @@
 """Predict the emotions of new recordings with a trained model.
 
+    python -m evaluate.predict talk.mp4 --to out/                           # a recording, which is transcribed first
     python -m evaluate.predict talk.mp4 --subtitles talk.srt --to out/      # a recording and its subtitles
     python -m evaluate.predict --csv spans.csv --to out/                    # spans of one or more recordings
 
 The command writes only to the folder: predictions.csv (one row per utterance, one column per label), one .srt per
 recording with the emotion before each cue, and timeline.html, which plays the recording and jumps to a turn on click.
+Its folder .predict keeps what was transcribed and extracted, so an interrupted command goes on where it ended.
 
 Extractors, normalisation and label order come from models/seedN/model.json. If local weights have moved, give their
 new place by `--weights STREAM=PATH`.
@@ -14,7 +16,6 @@ new place by `--weights STREAM=PATH`.
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING
 from pipeline.command import parser
 from pipeline.disk import write_text
 from pipeline.errors import UserError, entry
+from pipeline.locks import say
 from pipeline.scratch import scratch
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     from evaluate.predict.trained import Trained
 
 MODELS = Path("models")
-CSV, PAGE = "predictions.csv", "timeline.html"
+CSV, PAGE, JOURNALS = "predictions.csv", "timeline.html", ".predict"
 
 
 def main() -> None:
@@ -38,22 +40,25 @@ def main() -> None:
     words = _arguments()
     begin = time.monotonic()
     given = dict(pair.split("=", 1) for pair in words.weights)
+    chosen = words.model or _first_model()
+    say(f"predict: loading {chosen}")
     with scratch() as folder:
-        from evaluate.predict.source import from_csv, from_video
+        from evaluate.predict.source import from_csv, from_recording, from_video
         from evaluate.predict.trained import open_model
         from pipeline.env import media_root
 
-        source = words.csv or words.subtitles
         media = words.video.parent if words.video else media_root(words.csv.parent)
-        model = open_model(words.model or _first_model(), given, media)
+        model = open_model(chosen, given, media)
         if words.csv:
             recordings = from_csv(words.csv, model.labels, folder)
-        else:
+        elif words.subtitles:
             recordings = from_video(words.video, words.subtitles, model.labels, folder)
+        else:
+            recordings = from_recording(words.video, model.labels, folder, words.to / JOURNALS)
         for note in [*model.warnings, *recordings.notes()]:
-            print(f"warning: {note}", file=sys.stderr)
-        nothing_lost(recordings, words.to, source)
-        answers = answer(model, recordings, folder, words.at_least)
+            say(f"warning: {note}")
+        nothing_lost(recordings, words.to, words.csv or words.subtitles)
+        answers = answer(model, recordings, folder, words.to / JOURNALS, words.at_least)
         write(answers, model, words.to, words.stills)
     for modality, status in answers.missing.items():
         counts = {name: status.count(name) for name in sorted(set(status), key=lambda s: s != "ok")}
@@ -64,13 +69,16 @@ def main() -> None:
     )
 
 
-def answer(model: Trained, recordings: Recordings, folder: Path, at_least: float = 0.0) -> Answers:
+def answer(
+    model: Trained, recordings: Recordings, folder: Path, journals: Path, at_least: float = 0.0
+) -> Answers:
     """Extract the features that the model needs, write them to `folder`, and return the predictions.
 
     Args:
         model: the model and its encoders.
         recordings: the utterances and their files.
         folder: where the features go.
+        journals: the folder of the journals of extraction, by which an interrupted command goes on.
         at_least: the probability below which an utterance is left open.
 
     Raises:
@@ -90,8 +98,10 @@ def answer(model: Trained, recordings: Recordings, folder: Path, at_least: float
     for modality, encoder in model.encoders.items():
         name = model.streams[modality]
         caches[modality] = folder / f"{name}.h5"
+        about = meta(name, corpus, encoder)
         plan = Plan(encoder, recordings.utterances)
-        fill(plan, meta(name, corpus, encoder), folder / f"{name}.sqlite", caches[modality])
+        say(f"predict: extracting {name} of {len(plan)} utterances")
+        fill(plan, about, journals / f"{about.fingerprint}.sqlite", caches[modality])
         with FeatureCache(caches[modality]) as cache:
             missing[modality] = [STATUSES[code] for code in cache.status]
             reasons += [f"{modality}: {why}" for why in cache.errors if why][:1]
@@ -112,8 +122,8 @@ def answer(model: Trained, recordings: Recordings, folder: Path, at_least: float
     return Answers(recordings, model.labels, found, missing, at_least)
 
 
-def nothing_lost(recordings: Recordings, to: Path, source: Path) -> None:
-    """Check that no output in `to` overwrites the input file.
+def nothing_lost(recordings: Recordings, to: Path, source: Path | None) -> None:
+    """Check that no output in `to` overwrites the csv file or the subtitles, `source`, if there are any.
 
     Raises:
         UserError: an output would overwrite `source`.
@@ -121,7 +131,7 @@ def nothing_lost(recordings: Recordings, to: Path, source: Path) -> None:
     from evaluate.predict.answers import subtitle_names
 
     for name in (CSV, PAGE, *subtitle_names(recordings).values()):
-        if (to / name).resolve() == source.resolve():
+        if source and (to / name).resolve() == source.resolve():
             raise UserError(f"--to {to}: {name} would overwrite {source}; name another folder")
 
 
@@ -166,8 +176,13 @@ def _first_model() -> Path:
 
 def _arguments() -> argparse.Namespace:
     line = parser("evaluate.predict", __doc__)
-    line.add_argument("video", type=Path, nargs="?", help="a recording; needs --subtitles")
-    line.add_argument("--subtitles", type=Path, metavar="SRT", help="the video's subtitles: times and words")
+    line.add_argument("video", type=Path, nargs="?", help="a recording")
+    line.add_argument(
+        "--subtitles",
+        type=Path,
+        metavar="SRT",
+        help="the recording's subtitles: times and words; without them it is transcribed",
+    )
     line.add_argument("--csv", type=Path, help="spans of one or more recordings, instead of a video")
     line.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="where to write the results")
     line.add_argument("--model", type=Path, help="the model's folder (default: the first in models/)")
@@ -191,8 +206,8 @@ def _arguments() -> argparse.Namespace:
     words = line.parse_args()
     if not 0 <= words.at_least <= 1:
         line.error(f"--at-least {words.at_least}: must be from 0 to 1")
-    if bool(words.csv) == bool(words.video) or bool(words.video) != bool(words.subtitles):
-        line.error("give a video and its --subtitles, or a --csv")
+    if bool(words.csv) == bool(words.video) or (words.csv and words.subtitles):
+        line.error("give a recording, with or without its --subtitles, or a --csv")
     if wrong := [pair for pair in words.weights if "=" not in pair]:
         line.error(f"--weights {wrong[0]}: must be STREAM=PATH")
     return words

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from evaluate.predict.source import Recordings, played
-from pipeline import fragments
-from pipeline.tables.schema import Utterance
+from pipeline import folders, fragments
+from pipeline.subrip import line, subrip
 
 OPEN = "?"
-SHORTEST = 0.001  # seconds; the resolution of an .srt
 
 
 @dataclass(frozen=True)
@@ -76,15 +74,9 @@ def subtitles(answers: Answers) -> dict[str, str]:
         start, end = answers.recordings.span(utterance)
         file = fragments.split(utterance.played.cell).file
         if file and np.isfinite(end):
-            words = f"[{answers.emotion(i) or OPEN}] {_words(utterance)}".strip()
-            cues.setdefault(file, []).append((start, max(end, start + SHORTEST), words))
-    return {
-        file: "\n".join(
-            f"{number}\n{_clock(start)} --> {_clock(end)}\n{words}\n"
-            for number, (start, end, words) in enumerate(sorted(found), 1)
-        )
-        for file, found in cues.items()
-    }
+            words = f"[{answers.emotion(i) or OPEN}] {line(utterance.speaker, utterance.text)}".strip()
+            cues.setdefault(file, []).append((start, end, words))
+    return {file: subrip(found) for file, found in cues.items()}
 
 
 def subtitle_names(recordings: Recordings) -> dict[str, str]:
@@ -92,24 +84,6 @@ def subtitle_names(recordings: Recordings) -> dict[str, str]:
 
     If two files give the same name, the later one keeps its suffix: `talk.wav.emotion.srt`.
     """
-    names: dict[str, str] = {}
-    for file in played(recordings.utterances):
-        path = Path(file)
-        name = "_".join(path.with_suffix("").parts)
-        if name in names.values():
-            name = "_".join(path.parts)
-        while name in names.values():
-            name += "_"
-        names[file] = name
-    return {file: f"{name}.emotion.srt" for file, name in names.items()}
-
-
-def _words(utterance: Utterance) -> str:
-    text = " ".join(utterance.text.split())
-    return f"{utterance.speaker}: {text}" if utterance.speaker else text
-
-
-def _clock(seconds: float) -> str:
-    thousandths = round(seconds * 1000)
-    minutes, rest = divmod(thousandths, 60_000)
-    return f"{minutes // 60:02}:{minutes % 60:02}:{rest // 1000:02},{rest % 1000:03}"
+    return {
+        file: f"{name}.emotion.srt" for file, name in folders.stems(played(recordings.utterances)).items()
+    }

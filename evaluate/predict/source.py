@@ -1,8 +1,8 @@
-"""Read new recordings as utterances of a corpus: a video with its subtitles, or a csv of spans.
+"""Read new recordings as utterances of a corpus: a recording with or without subtitles, or a csv of spans.
 
-A video is one dialogue, and each turn in its cues is one utterance (pipeline/corpora/turns.py). A csv has the columns
-of corpus `csv` (pipeline/corpora/csv.py); `split` and `emotion` are ignored. Its media paths are relative to the csv's
-folder, or to EMOFUSE_MEDIA.
+A recording is one dialogue. Its utterances are the turns in its cues (pipeline/corpora/turns.py), or are recognised in
+its sound (pipeline/transcribe). A csv has the columns of corpus `csv` (pipeline/corpora/csv.py); `split` and `emotion`
+are ignored. Its media paths are relative to the csv's folder, or to EMOFUSE_MEDIA.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pipeline.corpora import csv, raw, subtitles
 from pipeline.env import media_root
 from pipeline.errors import UserError
 from pipeline.messages import Problems
-from pipeline.params import CorpusParams
+from pipeline.params import CorpusParams, TranscribeParams
 from pipeline.prepare import add_hashes
 from pipeline.probe import STEP, Probe, probe
 from pipeline.tables import schema as tables
@@ -107,6 +107,23 @@ def from_video(video: Path, srt: Path, labels: list[str], scratch: Path) -> Reco
             f"{srt}: no cue has any words, so there is nothing to predict; give subtitles with text"
         )
     return _recordings(rows, srt, video.parent, labels, scratch)
+
+
+def from_recording(recording: Path, labels: list[str], scratch: Path, journals: Path) -> Recordings:
+    """Transcribe a recording; `journals` keeps what was heard.
+
+    Raises:
+        UserError: the recording, the engines or their weights are missing, or no word was recognised.
+    """
+    from pipeline.transcribe.recordings import transcribe
+
+    (found,) = transcribe(recording.parent, [recording.name], TranscribeParams(), journals)
+    if not found.turns:
+        raise UserError(
+            f"{recording}: {found.error or 'no word was recognised'}, so there is nothing to predict; give its "
+            "utterances in --subtitles or a --csv"
+        )
+    return _recordings(found.rows("test"), recording, recording.parent, labels, scratch)
 
 
 def from_csv(path: Path, labels: list[str], scratch: Path) -> Recordings:

@@ -22,7 +22,6 @@ from extract.contract import Encoder, Item
 from extract.engine import local
 from extract.engine.journal import Damaged, Entry, Journal, journal_path, set_aside
 from extract.engine.plan import Plan
-from extract.engine.progress import Progress
 from extract.streams import WEIGHTS, encoder_of, load_checked
 from pipeline.closure import ROOT, path_of
 from pipeline.env import engine, workers
@@ -30,6 +29,7 @@ from pipeline.errors import UserError
 from pipeline.features import Meta, Row, write
 from pipeline.inputs import Inputs
 from pipeline.params import FEATURES, CorpusParams
+from pipeline.progress import Progress
 from pipeline.tables.schema import UTTERANCES, read_utterances
 
 # Upper limit of repairs per run. A disk that damages the journal again and again must be replaced.

@@ -36,7 +36,7 @@ def test_a_video_gives_a_table_subtitles_and_a_page(talk, monkeypatch, capsys):
     assert cues[0].lines == (f"[{found[0]['emotion']}] Anna: Good morning!",)
     said = capsys.readouterr()
     assert said.out.startswith("audio: 2 ok\n2 utterances, 2 s of recordings in ")
-    assert said.err == ""
+    assert said.err == "predict: loading models/seed0\npredict: extracting voice of 2 utterances\n"
     assert sorted(p.name for p in talk.iterdir()) == ["models", "out", "talk.mp4", "talk.srt"]
 
 

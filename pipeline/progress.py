@@ -1,4 +1,4 @@
-"""Show the progress of an extraction: a bar on a terminal, one line a minute in a log."""
+"""Show the progress of a long command: a bar on a terminal, one line a minute in a log."""
 
 from __future__ import annotations
 
@@ -11,15 +11,21 @@ LOG_SECONDS = 60.0
 
 
 class Progress:
-    """A counter of finished items on stderr, with their rate and the time left."""
+    """A counter of finished work on stderr, with its rate and the time left.
 
-    def __init__(self, name: str, total: int) -> None:
+    Args:
+        name: what is done.
+        total: the amount of work.
+        unit: of the work, such as `utt` for utterances or `s` for seconds of recording.
+    """
+
+    def __init__(self, name: str, total: float, unit: str = "utt") -> None:
         self.name, self.begin = name, time.monotonic()
         self.logged = self.begin
         self.bar = tqdm(
-            total=total, desc=name, unit="utt", disable=not sys.stderr.isatty(), dynamic_ncols=True
+            total=total, desc=name, unit=unit, disable=not sys.stderr.isatty(), dynamic_ncols=True
         )
-        self.count, self.total = 0, total
+        self.count, self.total = 0.0, total
 
     def __enter__(self) -> Progress:
         return self
@@ -27,8 +33,8 @@ class Progress:
     def __exit__(self, kind: object, error: object, trace: object) -> None:
         self.bar.close()
 
-    def add(self, count: int) -> None:
-        """Count `count` more items as finished."""
+    def add(self, count: float) -> None:
+        """Count `count` more as finished."""
         self.count += count
         self.bar.update(count)
         now = time.monotonic()
@@ -37,7 +43,7 @@ class Progress:
             rate = self.count / (now - self.begin)
             left = f"{(self.total - self.count) / rate / 60:.0f} min left" if rate else "no rate yet"
             print(
-                f"{self.name}: {self.count} of {self.total}, {rate:.1f}/s, {left}",
+                f"{self.name}: {self.count:.0f} of {self.total:.0f}, {rate:.1f}/s, {left}",
                 file=sys.stderr,
                 flush=True,
             )

@@ -1,0 +1,1 @@
+"""Turn bare recordings into tables of utterances: who says what, and when."""

