@@ -34,8 +34,9 @@ from evaluate.predict.trained import open_model
 from pipeline.command import parser
 from pipeline.corpora.raw import Row
 from pipeline.errors import entry
-from pipeline.params import TranscribeParams, sections
-from pipeline.tables.schema import LABELS, read_labels, read_utterances
+from pipeline.params import sections
+from pipeline.tables.schema import LABELS, read_utterances
+from pipeline.transcribe.params import TranscribeParams
 from pipeline.transcribe.recordings import table, transcribe
 
 STEP = 0.01  # seconds
@@ -92,7 +93,7 @@ def _recordings(folder: Path) -> dict[str, list[Said]]:
     """Write one recording per test dialogue, and return its true utterances."""
     root = Path(sections().corpus.root)
     utterances = read_utterances()
-    labels = read_labels(utterances, sections().corpus.labels, LABELS)
+    labels = pd.read_csv(LABELS, keep_default_na=False)
     table = [(u, row) for u, row in zip(utterances, labels.itertuples(), strict=True) if row.split == "test"]
     truth: dict[str, list[Said]] = {}
     for dialogue in dict.fromkeys(utterance.dialogue for utterance, _ in table):

@@ -16,6 +16,8 @@ from pipeline.command import parser
 from pipeline.errors import UserError, entry
 from pipeline.params import PARAMS, TRACK, Params, imported_to
 from pipeline.prepare import module
+from pipeline.strict import validate
+from pipeline.transcribe.params import TranscribeParams
 from train.fusion.params import fusion, unread
 
 
@@ -23,6 +25,7 @@ def main() -> None:
     """Check params.yaml and print notes about imported streams and unused settings."""
     params = load_checked()
     module(params.corpus)
+    validate(TranscribeParams, params.corpus.transcribe, PARAMS, "corpus.transcribe")
     same_split(params)
     fusion(params)
     for note in [*strays(params), *filter(None, [unread(params)])]:

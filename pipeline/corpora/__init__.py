@@ -25,4 +25,5 @@ REGISTRY = {
     "emodb": "pipeline.corpora.emodb",
     "mer": "pipeline.corpora.mer",
     "emobox": "pipeline.corpora.emobox",
+    "recordings": "pipeline.corpora.recordings",
 }

@@ -42,8 +42,6 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
     rows = []
     dialogues: dict[str, Path] = {}
     for below, path in files.items():
-        words = [part.lower() for part in below.parts[:-1]]
-        split = next((raw.SPLIT_WORDS[word] for word in words if word in raw.SPLIT_WORDS), "test")
         dialogue = "_".join(below.with_suffix("").parts)
         if (other := dialogues.setdefault(dialogue, path)) != path:
             problems.add(
@@ -53,7 +51,7 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
                 f"duplicate of the dialogue in {other}; keep one of the two files",
             )
         recording = below.parent / _recording(below.name, beside[below.parent])
-        rows += utterances(path, dialogue, recording.as_posix(), split, corpus.keep_tags, problems)
+        rows += utterances(path, dialogue, recording.as_posix(), split_of(below), corpus.keep_tags, problems)
     return raw.tables(rows, corpus, problems)
 
 
@@ -89,6 +87,12 @@ def utterances(
         )
         for number, turn in enumerate(turns(read_cues(path, problems), keep_tags))
     ]
+
+
+def split_of(below: Path) -> str:
+    """Return the split that a folder of a file's path names, such as `train/` or `dev/`; `test` if none does."""
+    words = [part.lower() for part in below.parts[:-1]]
+    return next((raw.SPLIT_WORDS[word] for word in words if word in raw.SPLIT_WORDS), "test")
 
 
 def notes(corpus: CorpusParams) -> list[str]:

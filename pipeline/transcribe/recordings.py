@@ -14,11 +14,11 @@ from pipeline import folders
 from pipeline.corpora.raw import Row
 from pipeline.errors import UserError
 from pipeline.locks import say
-from pipeline.params import TranscribeParams
 from pipeline.progress import Progress
 from pipeline.transcribe.ears import Ears
 from pipeline.transcribe.hear import hear
 from pipeline.transcribe.journal import Block, Journal
+from pipeline.transcribe.params import TranscribeParams
 from pipeline.transcribe.sound import Unreadable, length
 from pipeline.transcribe.speakers import speakers
 from pipeline.transcribe.turns import Turn, turns
