@@ -180,7 +180,8 @@ def _cells(folds: list[pd.DataFrame], other: list[pd.DataFrame] | None) -> dict[
     """Return WA, UA and weighted F1 of the answers of all folds, and p against those of `other`."""
 
     def numbers(frame: pd.DataFrame, column: str) -> np.ndarray:
-        return frame[column].map(EMOTIONS.index).to_numpy()
+        found: np.ndarray = frame[column].map(EMOTIONS.index).to_numpy()
+        return found
 
     found = [
         [

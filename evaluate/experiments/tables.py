@@ -119,8 +119,8 @@ def collect(grid: str) -> pd.DataFrame:
         if not isinstance(run, Failed):
             for label, scores in run[0].get("labels", {}).items():
                 table.loc[title, f"F1 {label}"] = np.nan if scores["f1"] is None else 100 * scores["f1"]
-    for title, run in runs.items():
-        if not isinstance(run[title], Failed):
+    for title, both in runs.items():
+        if not isinstance(both[title], Failed):
             for key, value in cost(names[title]).items():
                 table.loc[title, key] = value
     shown = {

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 import transformers
@@ -9,8 +12,13 @@ from torch import nn
 
 from train.finetune.groups import groups
 
-TINY = {"hidden_size": 8, "num_attention_heads": 2, "intermediate_size": 8, "num_hidden_layers": 3}
-NETWORKS = {
+TINY: dict[str, Any] = {
+    "hidden_size": 8,
+    "num_attention_heads": 2,
+    "intermediate_size": 8,
+    "num_hidden_layers": 3,
+}
+NETWORKS: dict[str, Callable[[], Any]] = {
     "bert": lambda: transformers.BertModel(transformers.BertConfig(vocab_size=20, **TINY)),
     "mpnet": lambda: transformers.MPNetModel(transformers.MPNetConfig(vocab_size=20, **TINY)),
     "wav2vec2": lambda: transformers.Wav2Vec2Model(
