@@ -283,9 +283,9 @@ class FaceEncoder(MediaEncoder[FaceParams], PretrainedEncoder[FaceParams]):
 
     @cached_property
     def _prepare(self) -> Callable[[np.ndarray], np.ndarray]:
-        from extract.networks.images import preparation
+        from extract.networks.images import Preparation
 
-        return preparation(self.found_weights)
+        return Preparation(self.found_weights).fit
 
     @cached_property
     def _network(self) -> Callable[[np.ndarray], np.ndarray]:

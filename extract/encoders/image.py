@@ -21,7 +21,7 @@ from typing_extensions import override
 
 from extract.contract import Failure, Features, Item
 from extract.networks.encoder import PretrainedEncoder
-from extract.networks.images import image_dim, image_network, preparation
+from extract.networks.images import Preparation, image_dim, image_network
 from extract.networks.pretrained import Precision
 from extract.reading.encoder import MediaEncoder
 from extract.reading.media import MediaParams, Span, media_item
@@ -78,18 +78,18 @@ class ImageEncoder(MediaEncoder[ImageParams], PretrainedEncoder[ImageParams]):
 
     @override
     def decode(self, span: Span) -> tuple[np.ndarray, np.ndarray] | Failure:
-        """Return the times [T] f4 of the frames in seconds, and the network's inputs [T, 3, S, S] f4."""
+        """Return the times [T] f4 of the frames in seconds, and the fitted frames (`Preparation.fit`)."""
         return self._see(EvenFrames(*span[:3], self.params.count, self.params.max_seconds))
 
     def _see(self, frames: EvenFrames) -> tuple[np.ndarray, np.ndarray]:
         times: list[float] = []
         # One array for all inputs: small arrays allocated between large pictures fragment the heap.
-        pixels = np.empty((0,), np.float32)
+        pixels = np.empty(0)
         for seconds, frame in islice(frames, len(frames)):
             prepared = self._prepare(frame)
             del frame  # free the picture before the next one is decoded
             if not times:
-                pixels = np.empty((len(frames), *prepared.shape), np.float32)
+                pixels = np.empty((len(frames), *prepared.shape), prepared.dtype)
             pixels[len(times)] = prepared
             times.append(seconds)
         return np.array(times, np.float32), pixels[: len(times)]
@@ -105,7 +105,7 @@ class ImageEncoder(MediaEncoder[ImageParams], PretrainedEncoder[ImageParams]):
 
     @cached_property
     def _prepare(self) -> Callable[[np.ndarray], np.ndarray]:
-        return preparation(self.found_weights)
+        return Preparation(self.found_weights).fit
 
     @cached_property
     def _network(self) -> Callable[[np.ndarray], np.ndarray]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import queue
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
@@ -60,15 +61,21 @@ def serve(conn: Connection, encoder: Encoder[Any], decoders: int = 1) -> None:
         encoder: computes the features.
         decoders: number of threads that decode ahead.
     """
+    # torchvision imports torch._dynamo, which loads Triton if it is installed: 70 MB that no encoder uses.
+    sys.modules["triton"] = None  # type: ignore[assignment]
     send = _locked(conn.send)
     tasks: queue.SimpleQueue[Batch] = queue.SimpleQueue()
-    # One decoded batch waits here, and each thread decodes one more. Media of other tasks are not in memory yet.
-    ahead: queue.Queue[Decoded] = queue.Queue(maxsize=1)
+    ahead: queue.SimpleQueue[Decoded] = queue.SimpleQueue()
+    # Each thread decodes one batch and waits until it is taken, so that no more media are in memory.
+    room = threading.Semaphore(decoders)
     send(("started",))
     threading.Thread(target=_receive, args=(conn, tasks), daemon=True).start()
-    threading.Thread(target=_read, args=(send, encoder, tasks, ahead, decoders - 1), daemon=True).start()
+    threading.Thread(
+        target=_read, args=(send, encoder, tasks, ahead, room, decoders - 1), daemon=True
+    ).start()
     while True:
         number, items, inputs = ahead.get()
+        room.release()
         send(("encoding", number))
         try:
             outcomes = encode(encoder, inputs)
@@ -190,7 +197,8 @@ def _read(
     send: Send,
     encoder: Encoder[Any],
     tasks: queue.SimpleQueue[Batch],
-    ahead: queue.Queue[Decoded],
+    ahead: queue.SimpleQueue[Decoded],
+    room: threading.Semaphore,
     more: int = 0,
 ) -> None:
     """Decode the items of each task.
@@ -200,10 +208,12 @@ def _read(
         encoder: reads the items.
         tasks: tasks to decode.
         ahead: receives (task number, items, decoded items).
+        room: acquired before a task is decoded; the receiver of `ahead` releases it.
         more: number of decoding threads to start after the first task. That task loads whatever reading needs, which
             several threads must not do at once.
     """
     while True:
+        room.acquire()
         number, items = tasks.get()
         inputs: list[Any] = []
         for i, item in enumerate(items):
@@ -219,7 +229,7 @@ def _read(
                 inputs.append(Failure("failed", explain(error, encoder)))
         send(("read", number))
         for _ in range(more):
-            threading.Thread(target=_read, args=(send, encoder, tasks, ahead), daemon=True).start()
+            threading.Thread(target=_read, args=(send, encoder, tasks, ahead, room), daemon=True).start()
         more = 0
         ahead.put((number, items, inputs))
         del items, inputs

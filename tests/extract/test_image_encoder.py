@@ -10,6 +10,8 @@ import transformers
 
 from extract.contract import Failure
 from extract.encoders.image import ImageEncoder, ImageParams
+from extract.networks.images import Preparation
+from extract.networks.weights import Weights
 from extract.reading.pictures import EvenFrames
 from pipeline.errors import UserError
 from tests.extract.outcomes import extract, item_of
@@ -110,6 +112,30 @@ def test_frames_are_what_transformers_gives(media: Path, folders: dict[object, P
     np.testing.assert_allclose(features.frames, reference, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(features.pooled, reference.mean(0), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(features.times, [t for t, _ in frames])
+
+
+def efficientnet():
+    return transformers.EfficientNetImageProcessor(size=SIZE)
+
+
+def mobilevit():
+    return transformers.MobileViTImageProcessor(size={"shortest_edge": 32}, crop_size=SIZE)
+
+
+@pytest.mark.parametrize("processor", [*(build()[1] for build in MODELS), efficientnet(), mobilevit()])
+def test_preprocessing_in_two_steps_is_the_models(processor, tmp_path: Path) -> None:
+    """Fitted pictures are bytes, unless the model's preprocessing cannot be divided."""
+    processor.save_pretrained(tmp_path)
+    prepared = Preparation(Weights(tmp_path, "", "", ""))
+    picture = scene((astronaut(90), 20, 0), width=160, height=90)
+    pictures = [picture, picture[:, ::-1].copy()]
+    fitted = np.stack([prepared.fit(one) for one in pictures])
+    whole = processor(images=pictures, return_tensors="pt")["pixel_values"].numpy()
+    assert prepared.scale(fitted).tobytes() == whole.tobytes()
+    divided = not isinstance(
+        processor, transformers.EfficientNetImageProcessor | transformers.MobileViTImageProcessor
+    )
+    assert (fitted.dtype == np.uint8) == divided
 
 
 def test_up_to_count_frames_evenly(media: Path, folders: dict[object, Path]) -> None:
