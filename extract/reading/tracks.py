@@ -20,8 +20,8 @@ LIFE = 2  # looks in which a face is seen at least, where its shot has as many
 SURE = 0.9  # mean probability of a track's boxes
 SHARED = 0.3  # of two boxes' union, to be one face in two looks
 THUMBNAIL = (32, 18)
-# A cut changes the colours' histogram and the picture itself; a flash or a pan changes one of them.
-COLOURS, PIXELS = 0.35, 0.08
+# A cut moves most pixels, and changes the histogram or the layout; a pan changes them slowly (32 cuts of seven films).
+PIXELS, COLOURS, LAYOUT = 0.08, 0.2, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +137,16 @@ def spread(tracks: Sequence[Track], count: int) -> dict[int, int]:
 def _is_cut(a: np.ndarray, b: np.ndarray) -> bool:
     """Return whether a cut lies between two thumbnails [18, 32, 3] u1."""
     moved = float(np.abs(a.astype(np.int16) - b).mean()) / 255
-    return moved > PIXELS and float(np.abs(_histogram(a) - _histogram(b)).sum()) / 2 > COLOURS
+    if moved <= PIXELS:
+        return False
+    return float(np.abs(_histogram(a) - _histogram(b)).sum()) / 2 > COLOURS or _correlation(a, b) < LAYOUT
+
+
+def _correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Return the correlation of two thumbnails' values; 1 if one of them has a single colour."""
+    x, y = a.ravel() - a.mean(), b.ravel() - b.mean()
+    size = float(np.linalg.norm(x) * np.linalg.norm(y))
+    return float(x @ y) / size if size else 1.0
 
 
 def _histogram(picture: np.ndarray) -> np.ndarray:

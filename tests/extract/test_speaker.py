@@ -115,6 +115,18 @@ def test_a_track_ends_at_a_cut(tmp_path: Path) -> None:
     assert [[(t.at[0], t.at[-1]) for t in shot] for shot in tracks] == [[(0, 29)], [(30, 59)]]
 
 
+def test_a_cut_within_one_set_ends_a_shot_and_a_pan_does_not() -> None:
+    """Both halves have the same few colours, as two cameras in one room; the pan moves by ten pixels a picture."""
+    draw = np.random.default_rng(0)
+    small = draw.choice(np.array([30, 90, 150], np.uint8), (6, 40, 1)).repeat(3, 2)
+    room = cv2.resize(small, (640, 90), interpolation=cv2.INTER_LINEAR)
+    pan = [room[:, 10 * k : 10 * k + 160] for k in range(30)]
+    grid = Grid()
+    for _ in grid.looks((k / 25, picture) for k, picture in enumerate([*pan, *(p[::-1, ::-1] for p in pan)])):
+        pass
+    assert grid.shots() == [(0, 30), (30, 60)]
+
+
 def test_a_track_bridges_a_gap_and_false_faces_are_left_out() -> None:
     face, clock = [10, 10, 50, 60, 0.99], [100, 10, 130, 40, 0.75]
     looks = [(0, [face]), (5, [face, clock]), (10, [clock]), (15, [[14, 10, 54, 60, 0.99]]), (20, [face])]
