@@ -12,10 +12,11 @@ import numpy as np
 import skimage.data
 
 WIDTH, HEIGHT, RATE, FRAMES = 1280, 720, 24, 80
+HERTZ = 16_000
 
 
 def write_clip(path: Path, faces: int, seed: int) -> None:
-    """Write a clip of portraits that move over a blurred, noisy background.
+    """Write a clip of portraits that move over a blurred, noisy background, with noise as sound.
 
     Args:
         path: the mp4 file to write.
@@ -32,6 +33,7 @@ def write_clip(path: Path, faces: int, seed: int) -> None:
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=RATE, options={"preset": "veryfast"})
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
+        track = container.add_stream("aac", rate=HERTZ, layout="mono")
         for t in range(FRAMES):
             frame = ground.copy()
             for k, side in enumerate(sides):
@@ -43,3 +45,8 @@ def write_clip(path: Path, faces: int, seed: int) -> None:
             noisy = np.clip(frame + rng.normal(0, 4, frame.shape), 0, 255).astype(np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(noisy, format="rgb24")))
         container.mux(stream.encode())
+        hiss = np.random.default_rng(seed).normal(0, 0.1, (1, HERTZ * FRAMES // RATE)).astype(np.float32)
+        samples = av.AudioFrame.from_ndarray(hiss, format="fltp", layout="mono")
+        samples.sample_rate = HERTZ
+        container.mux(track.encode(samples))
+        container.mux(track.encode(None))

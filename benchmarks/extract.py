@@ -8,9 +8,9 @@ The project's side runs as in `dvc repro`: the engine starts one single-threaded
 straightforward scripts (`benchmarks/straightforward.py`) run in one process whose libraries use all cores. The times
 exclude start-up and the loading of weights. Weights are random and have the sizes of BERT-base, wav2vec2-base and
 ResNet-101. The benchmark makes the face clips: two portraits that move over a textured background, 1280 × 720 pixels,
-24 frames per second, 3.3 s, two faces in every third clip. The column `difference` is the largest difference between
-the features, relative to the largest value. Run the benchmark on an otherwise idle machine. Under load only the CPU
-seconds are meaningful.
+24 frames per second, 3.3 s, with noise as sound, two faces in every third clip. The column `difference` is the
+largest difference between the features, relative to the largest value. Run the benchmark on an otherwise idle
+machine. Under load only the CPU seconds are meaningful.
 """
 
 from __future__ import annotations
@@ -216,6 +216,8 @@ def face(count: int, folder: Path) -> Iterator[Row]:
         ("even, ResNet-101", published, FaceEncoder, whole, 3.5),
         ("even, decode + detect", published, DetectionOnly, detection, 8.0),
         ("even, built-in network", {"count": 20}, FaceEncoder, whole, 20.0),
+        ("track, built-in network", {"count": 20, "faces": "track"}, FaceEncoder, whole, None),
+        ("speaker, built-in network", {"count": 20, "faces": "speaker"}, FaceEncoder, whole, None),
     ):
         encoder = kind(build("face", {"encoder": "face", **params}, PARAMS, folder).params, folder)
         seconds, vectors = ours(encoder, [clip_item(encoder, path) for path in paths])

@@ -157,6 +157,16 @@ def test_three_settings_of_faces_cost_one_detection(tmp_path: Path, monkeypatch:
             crops[name, kept] = [crop.tobytes() for frame in seen for crop in frame.crops]
             assert len(looked) - before == (0 if kept and name != "all" else 4)
         assert crops[name, None] == crops[name, tmp_path / "kept"]
+    for settings in (
+        {},
+        {"fallback": "none"},
+        {"margin": 0.2},
+    ):  # `speaker` looks at pictures of its own, once
+        encoder = FaceEncoder(FaceParams(encoder="face", faces="speaker", count=4, **settings), tmp_path)
+        encoder.kept = tmp_path / "kept"
+        before = len(looked)
+        assert not isinstance(encoder.read(item_of(encoder, path)), Failure)
+        assert (len(looked) == before) == bool(settings)
 
 
 def test_damaged_boxes_are_found_again(tmp_path: Path) -> None:
