@@ -127,7 +127,7 @@ def train(steps: int) -> dict[str, float]:
     loaded = time.process_time() - begin
     after_loading = peak()
     torch.manual_seed(0)
-    model, criterion = build(fusion(params), data.dims, data.class_counts())
+    model, criterion = build(fusion(params), data.dims, data.goal)
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-4, fused=True)
     times: list[float] = []
     for step, group in enumerate(data.groups(data.units("train"), 16, torch.Generator().manual_seed(0))):

@@ -37,7 +37,6 @@ from evaluate.run.metrics import scores
 from pipeline.command import parser
 from pipeline.params import Params
 from pipeline.strict import validate
-from train.calibration import temperature
 from train.fusion import loop
 from train.fusion.build import build, read
 from train.fusion.params import fusion
@@ -217,9 +216,9 @@ def fold_answers(
     for seed in range(seeds):
         with tempfile.TemporaryDirectory() as state:
             *_, done = loop.fit(data, params, seed, cpu, Path(state) / "state")
-        network, _ = build(fusion(params), data.dims, data.class_counts())
+        network, _ = build(fusion(params), data.dims, data.goal)
         network.load_state_dict(done.weights)
-        heat = temperature(*loop.answers(network, data, data.labelled_units("val"), cpu))
+        heat = data.goal.calibrated(*loop.answers(network, data, data.labelled_units("val"), cpu)).temperature
         found.append(probabilities(network, data, cpu, temperature=heat)[test])
         val_scores.append(done.best["val_weighted_f1"])
     names = np.array(EMOTIONS)

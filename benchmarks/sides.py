@@ -16,6 +16,7 @@ from train.layers.layout import Layout
 from train.models.contract import MODALITIES, Batch
 from train.models.multiemo.losses import MultiEMOLoss
 from train.models.multiemo.network import MultiEMO
+from train.targets.single import Single
 
 # For MELD, the published text branch has no DialogueRNN, but the project's default has one.
 SAME_LAYERS = ", text as published"
@@ -61,7 +62,8 @@ class Ours:
         params = setting.model.model_copy(update={"compat": compat, "text_rnn": text_rnn})
         self.device, self.bf16, self.compat = device, bf16, compat
         self.net = MultiEMO(DIMS, len(setting.counts), params).to(device)
-        self.criterion = MultiEMOLoss(setting.loss, torch.tensor(setting.counts)).to(device)
+        goal = Single([f"label {i}" for i in range(len(setting.counts))], torch.tensor(setting.counts))
+        self.criterion = MultiEMOLoss(setting.loss, goal).to(device)
         self.optimiser = torch.optim.Adam(self.net.parameters(), lr=1e-4, weight_decay=1e-5, fused=True)
         self.average = AveragedModel(self.net, multi_avg_fn=get_ema_multi_avg_fn(0.9))
 

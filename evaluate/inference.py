@@ -27,7 +27,7 @@ def probabilities(
     temperature: float = 1.0,
     split: str | None = None,
 ) -> np.ndarray:
-    """Return calibrated probabilities `[N, C]`, one row per row of the dataset.
+    """Return calibrated probabilities, or predicted values, `[N, K]`, one row per row of the dataset.
 
     Args:
         model: the network.
@@ -38,16 +38,16 @@ def probabilities(
         split: the split to predict, or None for all. The rows of other splits are 0.
 
     Raises:
-        UserError: a probability is not finite.
+        UserError: an answer is not finite.
     """
-    out = torch.zeros(len(data.utterances), len(data.label_names))
+    out = torch.zeros(len(data.utterances), len(data.goal.names))
     model.eval()
     for group in data.groups(data.units(split), BATCH):
         for part in _cut(data, group):
             batch = data.batch(part, device)
             if change is not None:
                 batch = change(batch)
-            out[batch.indices] = (model(batch).logits.float() / temperature).softmax(1).cpu()
+            out[batch.indices] = data.goal.answers(model(batch).logits.float() / temperature).cpu()
     if not (finite := out.isfinite().all(1)).all():
         first = data.utterances[int((~finite).nonzero()[0])].utterance
         raise UserError(
@@ -93,4 +93,6 @@ def _cut(data: Corpus, group: Sequence[int]) -> Iterator[list[int]]:
 
 def hide(batch: B, modality: str) -> B:
     """Return the batch with `modality` marked as missing in every utterance."""
-    return without(batch, {modality: torch.ones_like(batch.labels, dtype=torch.bool)})
+    return without(
+        batch, {modality: torch.ones(len(batch.labels), dtype=torch.bool, device=batch.labels.device)}
+    )

@@ -8,7 +8,7 @@ from typing import Any
 
 from evaluate.run import details, figures, plots, report
 from evaluate.run.load import MODELS, load_run
-from evaluate.run.metrics import METRICS
+from evaluate.run.measures.measure import NAMES, PLAIN
 from pipeline.disk import write_text
 from pipeline.errors import UserError
 from pipeline.inputs import Inputs
@@ -19,12 +19,6 @@ from pipeline.tables.schema import LABELS, UTTERANCES
 RESULTS = Path("results")
 PAGE = RESULTS / "report.html"
 WRITTEN = ("details.json", "metrics.json", "plots", "predictions.csv", "report.html")
-HEADS = {
-    "weighted_f1": "weighted F1",
-    "macro_f1": "macro F1",
-    "accuracy": "accuracy",
-    "unweighted_accuracy": "unweighted acc.",
-}
 
 
 def run() -> None:
@@ -37,15 +31,11 @@ def run() -> None:
         caches = [FEATURES / f"{name}.h5" for name in load().train.streams.in_use().values()]
         inputs = Inputs(
             [
-                "corpus.labels",
-                "corpus.licence",
-                "corpus.name",
-                "corpus.root",
-                "corpus.title",
-                "evaluate",
-                "loss",
-                "model",
-                "train",
+                *(
+                    f"corpus.{key}"
+                    for key in ("labels", "licence", "name", "root", "target", "title", "values")
+                ),
+                *("evaluate", "loss", "model", "train"),
             ],
             [UTTERANCES, LABELS, *caches, MODELS],
         )
@@ -82,18 +72,34 @@ def _print(table: dict[str, Any]) -> None:
 
 
 def terminal(table: dict[str, Any]) -> str:
-    """Return metrics.json as a table of percentages, followed by the interval and sd of the test split."""
-    lines = [" " * 12 + "".join(f"{HEADS[metric]:>17}" for metric in METRICS)]
-    for name, row in table.items():
-        if isinstance(row, dict):
-            lines.append(f"{name:<12}" + "".join(f"{100 * row[metric]:>17.1f}" for metric in METRICS))
+    """Return metrics.json as a table, followed by the interval and sd of the test split's main score.
+
+    Shares are in percent; the other scores are in their own unit.
+    """
+    rows = {name: row for name, row in table.items() if isinstance(row, dict)}
+    metrics = [name for name in NAMES if any(name in row for row in rows.values())]
+    if rows and not metrics:
+        raise KeyError("no score")
+    lines = [" " * 12 + "".join(f"{NAMES[metric]:>17}" for metric in metrics)]
+    for name, row in rows.items():
+        lines.append(f"{name:<12}" + "".join(f"{shown(metric, row[metric]):>17}" for metric in metrics))
     test = table.get("test", {})
+    main = next(
+        (key.removesuffix("_low") for key in test if key.endswith("_low")), metrics[0] if metrics else ""
+    )
     spread = []
-    if "weighted_f1_low" in test:
-        low, high = 100 * test["weighted_f1_low"], 100 * test["weighted_f1_high"]
-        spread.append(f"95% interval over dialogues {low:.1f} to {high:.1f}")
-    if "weighted_f1_sd" in test:
-        spread.append(f"sd over seeds {100 * test['weighted_f1_sd']:.1f}")
+    if f"{main}_low" in test:
+        low, high = (shown(main, test[f"{main}_{end}"]) for end in ("low", "high"))
+        spread.append(f"95% interval over dialogues {low} to {high}")
+    if f"{main}_sd" in test:
+        spread.append(f"sd over seeds {shown(main, test[f'{main}_sd'])}")
     if spread:
-        lines.append(f"test weighted F1: {'; '.join(spread)}")
+        lines.append(f"test {NAMES[main]}: {'; '.join(spread)}")
     return "\n".join(lines)
+
+
+def shown(metric: str, value: float | None) -> str:
+    """Return a score for people: in percent, or with three decimals in its own unit."""
+    if value is None:
+        return "none"
+    return f"{value:.3f}" if metric in PLAIN else f"{100 * value:.1f}"

@@ -161,7 +161,7 @@ class Plateau(Strict):
     """`train.plateau`: when to reduce the learning rate.
 
     Attributes:
-        factor: multiplies the learning rate when val's cross-entropy stops improving.
+        factor: multiplies the learning rate when val's loss stops improving.
         patience: epochs without improvement before that.
         threshold: the smallest improvement, as a share of the best value.
     """
@@ -183,8 +183,9 @@ class TrainParams(Strict):
         seed: the first seed; it also draws val.
         seeds: the number of models, trained with consecutive seeds.
         epochs: the largest number of epochs.
-        patience: epochs without a better weighted F1 on val before training stops, counted only after an epoch has
-            beaten the majority class on val.
+        regression: the loss of `corpus.target: values`: 1 - CCC, or the mean squared error.
+        patience: epochs without a better score on val before training stops, counted only after an epoch has beaten
+            the best constant answer on val. The score is weighted F1, macro F1 for `multi` and CCC for `values`.
         batch_size: dialogues per step; utterances for models of single utterances.
         optimiser: Adam, with L2 regularisation or with decoupled weight decay.
         lr: the initial learning rate.
@@ -208,6 +209,7 @@ class TrainParams(Strict):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     seeds: Count = 1
     epochs: Count = 50
+    regression: Literal["ccc", "mse"] = "ccc"
     patience: Count = 15
     batch_size: Count = 16
     optimiser: Literal["adam", "adamw"] = "adam"
@@ -258,6 +260,11 @@ class Params(Strict):
     def _oracle_has_epochs(self) -> Params:
         if self.evaluate.oracle_test and not self.train.keep_epochs:
             raise ValueError("evaluate.oracle_test=true: also set train.keep_epochs=true, which it requires")
+        if self.evaluate.oracle_test and self.corpus.target in ("multi", "values"):
+            raise ValueError(
+                f"evaluate.oracle_test=true: compares with papers that predict one label, but "
+                f"corpus.target={self.corpus.target}; set it to false"
+            )
         return self
 
 

@@ -10,7 +10,7 @@ from pydantic import Field, JsonValue, model_validator
 
 from pipeline import names
 from pipeline.names import Label, StreamName
-from pipeline.params import MODALITIES, Count, ModelSection, TrainParams
+from pipeline.params import MODALITIES, Count, ModelSection, TargetKind, TrainParams
 from pipeline.strict import Strict
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ Modality = Annotated[str, Field(pattern=rf"^({'|'.join(MODALITIES)})$")]
 Mean = Annotated[float, Field(ge=-_LARGEST, le=_LARGEST)]
 Spread = Annotated[float, Field(ge=0, le=_LARGEST)]
 Natural = Annotated[int, Field(ge=0, lt=2**31)]
-Classes = Annotated[list[Natural], Field(min_length=2)]
+Classes = Annotated[list[Natural], Field(min_length=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class WeightsRecord(Strict):
@@ -69,6 +70,13 @@ class StatisticsRecord(Strict):
     sd: list[Spread]
 
 
+class ScaleRecord(Strict):
+    """Mean and standard deviation of a value on the train split."""
+
+    mean: Mean
+    sd: Annotated[float, Field(gt=0, le=_LARGEST)]
+
+
 class Settings(Strict):
     """The sections of params.yaml that determine a model.
 
@@ -86,28 +94,34 @@ class Record(Strict):
     Attributes:
         seed: the seed of the run.
         params: the params that determine the model.
-        labels: the C labels in the order of the logits.
-        class_counts: [C] number of labelled train utterances per label.
+        target: what the model learned, `corpus.target`.
+        labels: the names of the C outputs, labels or values, in the order of the logits.
+        class_counts: [C] number of labelled train utterances per label, or of rated ones per value.
+        scale: [C] the scale of each value; empty for labels.
         dims: modality in use → feature size.
         statistics: modality in use → the statistics that normalise its features.
         streams: modality in use → the origin of its features.
         dropped: modality → why it was not used.
         best_epoch: the epoch that was chosen on val, from 1.
         temperature: divides the logits, so that probabilities are calibrated (train/calibration.py).
+        thresholds: [C] the probability from which each label applies, for several labels per utterance; else empty.
         packages: package → version.
         code: sha256 of the source of the network.
     """
 
     seed: Natural
     params: Settings
+    target: TargetKind = "single"
     labels: list[Label]
     class_counts: Classes
+    scale: list[ScaleRecord] = Field(default_factory=list)
     dims: Annotated[dict[Modality, Count], Field(min_length=1)]
     statistics: dict[Modality, StatisticsRecord]
     streams: dict[Modality, StreamRecord]
     dropped: dict[Modality, str]
     best_epoch: Count
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
+    thresholds: list[Probability] = Field(default_factory=list)
     packages: dict[str, str]
     code: str
 
@@ -117,6 +131,16 @@ class Record(Strict):
             raise ValueError(
                 f"labels: {len(self.labels)} labels for {len(self.class_counts)} counts, or a duplicate label"
             )
+        if self.target != "values" and len(self.labels) < 2:
+            raise ValueError(
+                f"labels: {len(self.labels)} label for target={self.target}, which has at least 2"
+            )
+        for name, kind in (("scale", "values"), ("thresholds", "multi")):
+            wanted = len(self.labels) if self.target == kind else 0
+            if len(getattr(self, name)) != wanted:
+                raise ValueError(
+                    f"{name}: {len(getattr(self, name))} entries instead of {wanted} for target={self.target}"
+                )
         for part, found in (("statistics", self.statistics), ("streams", self.streams)):
             if set(found) != set(self.dims):
                 raise ValueError(

@@ -1,7 +1,8 @@
-"""Select the epoch with the best weighted F1 on val, for fusion models and for fine-tuned encoders."""
+"""Select the epoch with the best score on val, for fusion models and for fine-tuned encoders."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -29,10 +30,17 @@ class Trained:
         return self.history[self.best_epoch - 1]
 
 
-def added(done: Trained, model: nn.Module, row: dict[str, float]) -> Trained:
-    """Return `done` with one more epoch, and with the weights of `model` if it has the best weighted F1 so far."""
-    best = max((r["val_weighted_f1"] for r in done.history), default=-1.0)
-    if row["val_weighted_f1"] > best:
+def added(done: Trained, model: nn.Module, row: dict[str, float], main: str) -> Trained:
+    """Return `done` with one more epoch, and with the weights of `model` if the epoch has the best score so far.
+
+    Args:
+        done: the epochs before.
+        model: the model after the epoch.
+        row: losses and scores of the epoch.
+        main: the score that selects, a key of `row`.
+    """
+    best = max((r[main] for r in done.history), default=-math.inf)
+    if row[main] > best:
         return Trained(weights_of(model), int(row["epoch"]), [*done.history, row])
     return Trained(done.weights, done.best_epoch, [*done.history, row])
 

@@ -18,7 +18,7 @@ from pipeline.locks import alone
 from pipeline.params import FEATURES, Params, load
 from pipeline.strict import validate
 from pipeline.tables.schema import LABELS, UTTERANCES
-from train.calibration import temperature
+from train.calibration import Calibration
 from train.checkpoint import model_code, state_folder, write_model
 from train.data.admit import check_params
 from train.data.corpus import Corpus
@@ -41,7 +41,10 @@ def run() -> None:
     """
     with alone("train"):
         caches = [FEATURES / f"{name}.h5" for name in load().train.streams.in_use().values()]
-        inputs = Inputs(["corpus.labels", "loss", "model", "train"], [UTTERANCES, LABELS, *caches])
+        inputs = Inputs(
+            ["corpus.labels", "corpus.target", "corpus.values", "loss", "model", "train"],
+            [UTTERANCES, LABELS, *caches],
+        )
         _run(load(), caches)
         inputs.check([MODELS, LIVE])
 
@@ -58,7 +61,10 @@ def _run(params: Params, caches: list[Path]) -> None:
     device = pick_device()
     settings = [params.train.model_dump_json(), json.dumps(chosen.record())]
     states = state_folder(
-        "train.__main__", [*settings, *params.corpus.labels], [UTTERANCES, LABELS, *caches], device
+        "train.__main__",
+        [*settings, params.corpus.target, *data.goal.names],
+        [UTTERANCES, LABELS, *caches],
+        device,
     )
     for meta in (stream.meta for stream in data.streams.values()):
         # Fail now instead of after hours of training.
@@ -76,14 +82,14 @@ def _run(params: Params, caches: list[Path]) -> None:
             # Copied and not moved: if the run is killed after this, DVC deletes models/ before the run resumes.
             with replacing_folder(folder / "epochs") as copies:
                 shutil.copytree(epochs, copies, dirs_exist_ok=True)
-        network = restored(folder, done.weights, chosen, data.dims, data.class_counts()).to(device)
-        heat = temperature(*answers(network, data, labelled(data, "val"), device))
-        write_model(folder, done.weights, _record(params, chosen, data, seed, done, heat))
+        network = restored(folder, done.weights, chosen, data.dims, data.goal).to(device)
+        calibration = data.goal.calibrated(*answers(network, data, labelled(data, "val"), device))
+        write_model(folder, done.weights, _record(params, chosen, data, seed, done, calibration))
         history = pd.DataFrame(done.history)
         write_text(folder / "history.csv", history.to_csv(index=False, lineterminator="\n"))
         print(
             f"train: seed {seed}: epoch {done.best_epoch} of {len(done.history)} chosen on val, "
-            f"weighted F1 {done.best['val_weighted_f1']:.4f}"
+            f"{data.goal.title} {done.best[f'val_{data.goal.main}']:.4f}"
         )
         rows[seed] = done.history
     for hint in hints(data, params, rows):
@@ -110,18 +116,20 @@ def _follow(epochs: Iterator[Trained], folder: Path) -> Trained:
     return done
 
 
-def _record(params: Params, chosen: Fusion, data: Corpus, seed: int, done: Trained, heat: float) -> Record:
+def _record(
+    params: Params, chosen: Fusion, data: Corpus, seed: int, done: Trained, calibration: Calibration
+) -> Record:
     fields = {
         "seed": seed,
         "params": {"train": params.train.model_dump(mode="json"), **chosen.record()},
-        "labels": data.label_names,
-        "class_counts": data.class_counts().tolist(),
+        **data.goal.record(),
         "dims": data.dims,
         "statistics": {m: {"mean": s.mean.tolist(), "sd": s.sd.tolist()} for m, s in data.statistics.items()},
         "streams": {m: stream_record(stream.meta) for m, stream in data.streams.items()},
         "dropped": data.dropped,
         "best_epoch": done.best_epoch,
-        "temperature": heat,
+        "temperature": calibration.temperature,
+        "thresholds": calibration.thresholds,
         "packages": {"torch": torch.__version__},
         "code": model_code(chosen.model.name),
     }

@@ -1,4 +1,4 @@
-"""Predict the emotions of new recordings with a trained model.
+"""Predict the emotions of new recordings, or values such as valence, with a trained model.
 
     python -m evaluate.predict talk.mp4 --to out/                           # a recording, which is transcribed first
     python -m evaluate.predict talk.mp4 --subtitles talk.srt --to out/      # a recording and its subtitles
@@ -49,12 +49,17 @@ def main() -> None:
 
         media = words.video.parent if words.video else media_root(words.csv.parent)
         model = open_model(chosen, given, media)
+        if words.at_least and model.goal.kind == "values":
+            raise UserError(
+                f"--at-least {words.at_least}: the model predicts {', '.join(model.labels)}, not probabilities; "
+                "leave the option out"
+            )
         if words.csv:
-            recordings = from_csv(words.csv, model.labels, folder)
+            recordings = from_csv(words.csv, model.goal.target(), folder)
         elif words.subtitles:
-            recordings = from_video(words.video, words.subtitles, model.labels, folder)
+            recordings = from_video(words.video, words.subtitles, model.goal.target(), folder)
         else:
-            recordings = from_recording(words.video, model.labels, folder, words.to / JOURNALS)
+            recordings = from_recording(words.video, model.goal.target(), folder, words.to / JOURNALS)
         for note in [*model.warnings, *recordings.notes()]:
             say(f"warning: {note}")
         nothing_lost(recordings, words.to, words.csv or words.subtitles)
@@ -86,14 +91,14 @@ def answer(
     """
     from evaluate.inference import probabilities
     from evaluate.predict.answers import Answers
+    from evaluate.predict.source import corpus_of
     from extract.engine.plan import Plan
     from extract.engine.run import fill, meta
     from pipeline.env import device
     from pipeline.features import STATUSES, FeatureCache
-    from pipeline.params import CorpusParams
     from train.fusion.build import read_unlabelled
 
-    corpus = CorpusParams(name="csv", watch=".", root=str(recordings.media), labels=model.labels)
+    corpus = corpus_of(model.goal.target(), Path(), recordings.media)
     caches, missing, reasons = {}, {}, []
     for modality, encoder in model.encoders.items():
         name = model.streams[modality]
@@ -110,7 +115,7 @@ def answer(
             f"no utterance has features for the model ({'; '.join(reasons)}); check the recordings"
         )
     data = read_unlabelled(
-        model.fusion.declared, model.train, recordings.utterances, model.labels, caches, model.statistics
+        model.fusion.declared, model.train, recordings.utterances, model.goal, caches, model.statistics
     )
     if data.dims != model.dims:
         raise UserError(
@@ -119,7 +124,7 @@ def answer(
         )
     where = device()
     found = probabilities(model.network.to(where), data, where, temperature=model.temperature)
-    return Answers(recordings, model.labels, found, missing, at_least)
+    return Answers(recordings, model.labels, found, missing, at_least, model.goal.kind, model.thresholds)
 
 
 def nothing_lost(recordings: Recordings, to: Path, source: Path | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,9 @@ import pandas as pd
 
 from evaluate.predict.source import Recordings, played
 from pipeline import folders, fragments
+from pipeline.params import TargetKind
 from pipeline.subrip import line, subrip
+from pipeline.tables.target import BETWEEN
 
 OPEN = "?"
 
@@ -20,10 +23,12 @@ class Answers:
 
     Attributes:
         recordings: N utterances and their files.
-        labels: the C label names.
-        probabilities: `[N, C]`, rows sum to 1.
+        labels: the names of the C outputs.
+        probabilities: `[N, C]`, rows sum to 1, except for several labels; the values if `kind` is `values`.
         missing: modality → `[N]` status, `ok` where the feature exists.
         at_least: the probability below which an utterance is left open.
+        kind: `corpus.target` of the model.
+        thresholds: the probability from which each label applies, for several labels.
     """
 
     recordings: Recordings
@@ -31,16 +36,27 @@ class Answers:
     probabilities: np.ndarray
     missing: dict[str, list[str]]
     at_least: float = 0.0
+    kind: TargetKind = "single"
+    thresholds: Sequence[float] = ()
 
     def is_open(self, i: int) -> bool:
         """Return whether no label of row `i` is as probable as `at_least`."""
-        return bool(self.probabilities[i].max() < self.at_least)
+        return self.kind != "values" and bool(self.probabilities[i].max() < self.at_least)
 
     def emotion(self, i: int) -> str:
-        """Return the most probable label of row `i`; empty if the row is left open."""
+        """Return the answer for row `i`: the most probable label, the labels that apply, or the values.
+
+        It is empty if the row is left open, or if no label applies.
+        """
         if self.is_open(i):
             return ""
-        return self.labels[int(self.probabilities[i].argmax())]
+        row = self.probabilities[i]
+        if self.kind == "values":
+            return ", ".join(f"{name} {value:.2f}" for name, value in zip(self.labels, row, strict=True))
+        if self.kind == "multi":
+            there = zip(self.labels, row >= np.array(self.thresholds), strict=True)
+            return BETWEEN.join(name for name, applies in there if applies)
+        return self.labels[int(row.argmax())]
 
     def gaps(self, i: int) -> list[tuple[str, str]]:
         """Return (modality, status) of each feature that row `i` lacks."""
@@ -60,9 +76,10 @@ def table(answers: Answers) -> pd.DataFrame:
             "speaker": [u.speaker for u in utterances],
             "text": [u.text for u in utterances],
             "missing": [" ".join(f"{m}:{status}" for m, status in answers.gaps(i)) for i in rows],
-            "emotion": [answers.emotion(i) for i in rows],
         }
     )
+    if answers.kind != "values":
+        columns["emotion"] = [answers.emotion(i) for i in rows]
     # A label may have the name of a column, so the label columns are concatenated instead of assigned by name.
     return pd.concat([columns, pd.DataFrame(answers.probabilities, columns=answers.labels)], axis=1)
 

@@ -23,6 +23,7 @@ from pipeline.prepare import add_hashes
 from pipeline.probe import STEP, Probe, probe
 from pipeline.tables import schema as tables
 from pipeline.tables.schema import Source, Utterance
+from pipeline.tables.target import Target
 from pipeline.transcribe.params import TranscribeParams
 
 NEEDED = ("utterance", "dialogue", "turn")
@@ -91,7 +92,7 @@ class Recordings:
         return found
 
 
-def from_video(video: Path, srt: Path, labels: list[str], scratch: Path) -> Recordings:
+def from_video(video: Path, srt: Path, target: Target, scratch: Path) -> Recordings:
     """Read a video and its subtitles.
 
     Raises:
@@ -107,10 +108,10 @@ def from_video(video: Path, srt: Path, labels: list[str], scratch: Path) -> Reco
         raise UserError(
             f"{srt}: no cue has any words, so there is nothing to predict; give subtitles with text"
         )
-    return _recordings(rows, srt, video.parent, labels, scratch)
+    return _recordings(rows, srt, video.parent, target, scratch)
 
 
-def from_recording(recording: Path, labels: list[str], scratch: Path, journals: Path) -> Recordings:
+def from_recording(recording: Path, target: Target, scratch: Path, journals: Path) -> Recordings:
     """Transcribe a recording; `journals` keeps what was heard.
 
     Raises:
@@ -124,35 +125,47 @@ def from_recording(recording: Path, labels: list[str], scratch: Path, journals: 
             f"{recording}: {found.error or 'no word was recognised'}, so there is nothing to predict; give its "
             "utterances in --subtitles or a --csv"
         )
-    return _recordings(found.rows("test"), recording, recording.parent, labels, scratch)
+    return _recordings(found.rows("test"), recording, recording.parent, target, scratch)
 
 
-def from_csv(path: Path, labels: list[str], scratch: Path) -> Recordings:
+def from_csv(path: Path, target: Target, scratch: Path) -> Recordings:
     """Read a csv of spans.
 
     Raises:
         UserError: columns or values are invalid; one message lists them all.
     """
     problems = Problems()
-    rows = csv.rows(path, NEEDED, (), problems)
+    rows = csv.rows(path, NEEDED, target.values, problems)
     problems.stop()
     if not rows:
         raise UserError(f"{path}: no rows, so there is nothing to predict; add one row per utterance")
-    return _recordings(rows, path, media_root(path.parent), labels, scratch)
+    return _recordings(rows, path, media_root(path.parent), target, scratch)
 
 
-def _recordings(
-    rows: list[raw.Row], source: Path, media: Path, labels: list[str], scratch: Path
-) -> Recordings:
-    corpus = CorpusParams(name="csv", watch=str(source), root=str(media), labels=labels)
-    rows = [dataclasses.replace(row, split="test", emotion="") for row in rows]
-    frame, _ = raw.tables(rows, corpus, Problems())
+def _recordings(rows: list[raw.Row], source: Path, media: Path, target: Target, scratch: Path) -> Recordings:
+    unknown = dict.fromkeys(target.values)
+    rows = [dataclasses.replace(row, split="test", emotion="", values=unknown) for row in rows]
+    frame, _ = raw.tables(rows, corpus_of(target, source, media), Problems())
     add_hashes(frame, media)
     # Written and read back as in the pipeline, because the reader validates the table.
     tables.write_utterances(frame, scratch / "utterances.csv")
     utterances = tables.read_utterances(scratch / "utterances.csv")
     found = {fragments.split(s.cell).file for u in utterances for s in (u.seen, u.heard) if s.sha256}
     return Recordings(utterances, media, {name: probe(media / name) for name in sorted(found)})
+
+
+def corpus_of(target: Target, watch: Path, media: Path) -> CorpusParams:
+    """Return the section `corpus` of new recordings.
+
+    Args:
+        target: what the model learned.
+        watch: the file that names the recordings.
+        media: their folder.
+    """
+    return CorpusParams(
+        name="csv", watch=str(watch), root=str(media),
+        labels=list(target.labels), target=target.kind, values=list(target.values),
+    )  # fmt: skip
 
 
 def played(utterances: Iterable[Utterance]) -> list[str]:

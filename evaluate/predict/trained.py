@@ -25,6 +25,8 @@ from train.data.corpus import Statistics
 from train.fusion.build import restored
 from train.fusion.params import Fusion, recorded
 from train.record import StreamRecord
+from train.targets import recorded_goal
+from train.targets.goal import Goal
 
 
 @dataclass(frozen=True)
@@ -32,14 +34,15 @@ class Trained:
     """A model and the encoders of its inputs.
 
     Attributes:
+        goal: what the model learned.
         encoders: modality → the stream's encoder, equal to the encoder of training.
         streams: modality → the stream's name.
         warnings: harmless differences from training.
-        temperature: divides the logits (train/calibration.py).
+        temperature, thresholds: of the calibration (train/calibration.py).
     """
 
     network: nn.Module
-    labels: list[str]
+    goal: Goal
     dims: dict[str, int]
     encoders: dict[str, Encoder[Any]]
     streams: dict[str, str]
@@ -49,11 +52,17 @@ class Trained:
     corpus: str
     warnings: list[str]
     temperature: float
+    thresholds: list[float]
 
     @property
     def name(self) -> str:
         """The model's name."""
         return self.fusion.model.name
+
+    @property
+    def labels(self) -> list[str]:
+        """The names of the model's outputs."""
+        return self.goal.names
 
 
 def open_model(folder: Path, weights: Mapping[str, str], media: Path) -> Trained:
@@ -84,8 +93,8 @@ def open_model(folder: Path, weights: Mapping[str, str], media: Path) -> Trained
     if record.code != model_code(fusion.model.name):
         warnings.append(f"the source code of the model {fusion.model.name} has changed since training")
     return Trained(
-        network=restored(folder, state, fusion, record.dims, torch.tensor(record.class_counts)),
-        labels=record.labels,
+        network=restored(folder, state, fusion, record.dims, recorded_goal(record)),
+        goal=recorded_goal(record),
         dims=dict(record.dims),
         encoders=found,
         streams=streams,
@@ -95,6 +104,7 @@ def open_model(folder: Path, weights: Mapping[str, str], media: Path) -> Trained
         corpus=next(iter(record.streams.values())).corpus,
         warnings=warnings,
         temperature=record.temperature,
+        thresholds=record.thresholds,
     )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from evaluate.run import shown
+from evaluate.run.measures.measure import NAMES
 from evaluate.run.plots import apart, attention_by_offset, curves
 from evaluate.run.results import Run
 from pipeline.disk import replacing
@@ -42,10 +43,12 @@ def write(run: Run, found: dict[str, Any], folder: Path) -> list[Path]:
     """Draw each plot that has data into `folder` as .svg and .png, and return the paths."""
     paths: list[Path] = []
 
-    def save(stem: str, draw: Callable[[Axes], None], width: float = 5.0, height: float = 3.6) -> None:
+    def save(
+        stem: str, draw: Callable[[Any], None], width: float = 5.0, height: float = 3.6, panels: int = 1
+    ) -> None:
         figure = Figure(figsize=(width, height), layout="constrained")
         FigureCanvasAgg(figure)
-        draw(figure.subplots())
+        draw(figure.subplots(1, panels))
         for suffix, metadata in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
             paths.append(folder / f"{stem}.{suffix}")
             with replacing(paths[-1]) as part:
@@ -53,15 +56,18 @@ def write(run: Run, found: dict[str, Any], folder: Path) -> list[Path]:
 
     with matplotlib.rc_context(STYLE):
         first = found["seeds"][0]["splits"].get("test")
-        if first and first["confusion"]:
+        if first and first.get("confusion"):
             side = 2.0 + 0.5 * len(run.names)
             counts, shares = np.array(first["confusion"]), np.array(first["confusion_normalised"])
             save("confusion", lambda ax: _matrix(ax, shares, counts, run.names, "d"), side, side)
             save("confusion_normalised", lambda ax: _matrix(ax, shares, shares, run.names, ".2f"), side, side)
-        if first:
+        if first and "labels" in first:
             labels, listed = found["splits"]["test"]["labels"], shown.labels(run)
             save("per_label", lambda ax: _bars(ax, run.names, listed, labels), 5.0, 1.0 + 0.34 * len(listed))
+        if first and "calibration" in first:
             save("reliability", lambda ax: _reliability(ax, first["calibration"]), 3.6, 3.6)
+        if first and "values" in first:
+            save("values", lambda axes: _scatter(axes, run), 3.4 * len(run.names), 3.4, len(run.names))
         if found["modalities"]:
             save("modalities", lambda ax: _lost(ax, found["modalities"]), 5.0, 2.2)
         loss, scores = curves(list(run.history[run.first.seed].columns))
@@ -86,6 +92,17 @@ def _matrix(ax: Axes, shade: np.ndarray, values: np.ndarray, names: list[str], s
         ax.text(j, i, format(value, style), ha="center", va="center", color=colour, fontsize=8)
 
 
+def _scatter(axes: Any, run: Run) -> None:
+    """Draw the first seed's predicted values of the test split over the annotated ones, one panel per value."""
+    rows = run.splits == "test"
+    for k, (name, ax) in enumerate(zip(run.names, np.atleast_1d(axes), strict=True)):
+        truth, found = run.truth[rows, k], run.first.probabilities[rows, k]
+        ax.scatter(truth, found, s=10, color=ACCENT, alpha=0.6, linewidths=0)
+        ends = [np.nanmin([truth, found]), np.nanmax([truth, found])]
+        ax.plot(ends, ends, color="#888888", linestyle=":", linewidth=1)
+        ax.set(xlabel=f"annotated {name}", ylabel=f"predicted {name}")
+
+
 def _bars(ax: Axes, all_names: list[str], listed: list[int], labels: dict[str, Any]) -> None:
     names = [all_names[i] for i in listed]
     fill = colours(all_names)
@@ -105,12 +122,13 @@ def _bars(ax: Axes, all_names: list[str], listed: list[int], labels: dict[str, A
 
 
 def _lost(ax: Axes, modalities: dict[str, Any]) -> None:
-    lost = [row["cost"]["weighted_f1"] for row in modalities.values()]
+    main = next(iter(next(iter(modalities.values()))["cost"]))
+    lost = [row["cost"][main] for row in modalities.values()]
     ax.barh(range(len(lost)), lost, color=ACCENT, height=0.6)
     ax.set_yticks(range(len(lost)), list(modalities))
     ax.invert_yaxis()
     ax.axvline(0, color="#888888", linewidth=1)
-    ax.set(xlabel="weighted F1 lost on test without it")
+    ax.set(xlabel=f"{NAMES[main]} lost on test without it")
     ax.grid(axis="x", color="#dddddd")
 
 

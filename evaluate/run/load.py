@@ -17,13 +17,15 @@ from evaluate.run.results import Attention, Prediction, Run, Stream
 from pipeline.env import device as pick_device
 from pipeline.errors import UserError
 from pipeline.features import STATUSES, FeatureCache
-from pipeline.params import FEATURES, Params
+from pipeline.params import FEATURES, PARAMS, Params
+from pipeline.tables.target import target_of
 from train.checkpoint import read_model, read_weights
 from train.data.corpus import Corpus
 from train.fusion.build import read, restored, take
 from train.fusion.hints import hints
 from train.fusion.params import Fusion, fusion
 from train.record import Record
+from train.truth import majority, one_label
 
 MODELS = Path("models")
 LONGEST = 200  # turns; attention of longer dialogues is left out
@@ -41,14 +43,16 @@ def load_run(params: Params, models: Path = MODELS) -> Run:
     for seed, record, model in trained(params, data, models):
         folder = models / f"seed{seed}"
         predictions.append(_predict(model, data, record, seed == params.train.seed))
-        history[seed] = _history(folder / "history.csv", record.best_epoch)
+        history[seed] = _history(folder / "history.csv", record.best_epoch, f"val_{data.goal.main}")
         best[seed] = record.best_epoch
         if params.evaluate.oracle_test:
             oracle.append(_oracle(model, data, seed, folder))
+    soft = params.corpus.target == "soft"
     return Run(
         params=params,
         utterances=data.utterances,
-        truth=data.labels.numpy(),
+        truth=(majority(data.labels) if soft else data.labels).numpy(),
+        shares=data.labels.numpy() if soft else None,
         splits=data.split,
         predictions=predictions,
         streams=[_stream(modality, name) for modality, name in params.train.streams.in_use().items()],
@@ -76,19 +80,19 @@ def trained(params: Params, data: Corpus, models: Path = MODELS) -> Iterator[tup
                 f"{folder}/model.json: trained on features of sizes {_sizes(record.dims)}, but the feature "
                 f"files have {_sizes(data.dims)}; run `dvc repro train`"
             )
-        yield seed, record, restored(folder, weights, chosen, data.dims, data.class_counts())
+        yield seed, record, restored(folder, weights, chosen, data.dims, data.goal)
 
 
 def _sizes(dims: Mapping[str, int]) -> str:
     return ", ".join(f"{modality} {size}" for modality, size in dims.items())
 
 
-def _history(path: Path, best_epoch: int) -> pd.DataFrame:
+def _history(path: Path, best_epoch: int, main: str) -> pd.DataFrame:
     try:
         found = pd.read_csv(path)
         numbers = found.select_dtypes("number").columns
-        if not {"epoch", "val_weighted_f1"} <= set(numbers) or len(numbers) < len(found.columns):
-            raise ValueError("a column is not numeric, or epoch or val_weighted_f1 is missing")
+        if not {"epoch", main} <= set(numbers) or len(numbers) < len(found.columns):
+            raise ValueError(f"a column is not numeric, or epoch or {main} is missing")
         if len(found) < best_epoch:
             raise ValueError(f"{len(found)} epochs, but epoch {best_epoch} was chosen")
         return found
@@ -135,6 +139,7 @@ def _predict(model: nn.Module, data: Corpus, record: Record, shown: bool) -> Pre
             for m in hidden
         },
         temperature=heat,
+        thresholds=record.thresholds,
         attention=_attention(model, data, device) if shown else None,
     )
 
@@ -142,7 +147,7 @@ def _predict(model: nn.Module, data: Corpus, record: Record, shown: bool) -> Pre
 def _oracle(model: nn.Module, data: Corpus, seed: int, folder: Path) -> Prediction:
     """Return predictions of the epoch with the best weighted F1 on test, as the published code chooses it."""
     device = pick_device()
-    labels = data.labels.numpy()
+    labels = one_label(data.labels, data.goal.kind, "evaluate.oracle_test compares labels").numpy()
     rows = np.flatnonzero((data.split == "test") & (labels >= 0))
     best: tuple[float, np.ndarray] = (-1.0, np.empty(0))
     epochs = [path for path in (folder / "epochs").glob("*.safetensors") if path.stem.isdecimal()]
@@ -150,7 +155,7 @@ def _oracle(model: nn.Module, data: Corpus, seed: int, folder: Path) -> Predicti
         take(model, read_weights(path), path)
         answer = predict.probabilities(model, data, device)
         guess = answer[rows].argmax(axis=1)
-        score = scores(labels[rows], guess, len(data.label_names))["weighted_f1"] if len(rows) else 0.0
+        score = scores(labels[rows], guess, len(data.goal.names))["weighted_f1"] if len(rows) else 0.0
         if score > best[0]:
             best = (score, answer)
     if best[0] < 0:
@@ -176,8 +181,15 @@ def _same_params(params: Params, chosen: Fusion, record: Record, folder: Path) -
                     f"{folder}/model.json: trained with {section}.{name}={trained!r}, but params.yaml has {value!r}; "
                     "run `dvc repro train`"
                 )
-    if record.labels != params.corpus.labels:
+    target = target_of(params.corpus)
+    if record.target != target.kind:
         raise UserError(
-            f"{folder}/model.json: trained for the labels {', '.join(record.labels)}, but corpus.labels has "
-            f"{', '.join(params.corpus.labels)}; run `dvc repro train`"
+            f"{folder}/model.json: trained for corpus.target={record.target}, but {PARAMS} has {target.kind}; "
+            "run `dvc repro train`"
+        )
+    if record.labels != target.names:
+        field = "values" if target.kind == "values" else "labels"
+        raise UserError(
+            f"{folder}/model.json: trained for the {field} {', '.join(record.labels)}, but corpus.{field} has "
+            f"{', '.join(target.names)}; run `dvc repro train`"
         )

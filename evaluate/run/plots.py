@@ -5,7 +5,8 @@
     reliability.csv  confidence, accuracy, count: one row per bin
     loss.csv         epoch, total loss and its parts on train, cross-entropy on val
     scores.csv       epoch, weighted F1, macro F1, accuracy on val
-    modalities.csv   modality, lost: weighted F1 on test lost when its features are hidden
+    modalities.csv   modality, lost: main score on test lost when its features are hidden
+    values.csv       value, annotated, predicted: one row per rated value of a test utterance (`corpus.target: values`)
     attention.csv    offset (key turn minus query turn), mean attention per pair of modalities
     attention_by_pair.csv    pair of modalities (query, key) and its share of attention on the query's own turn,
                      on earlier turns and on later turns; the shares of a pair sum to 1
@@ -30,30 +31,49 @@ REACH = 8
 
 def tables(run: Run, found: dict[str, Any]) -> dict[str, pd.DataFrame]:
     """Return {file stem: table}; a table without data has only its header."""
-    truth = run.truth
-    rows = np.flatnonzero((run.splits == "test") & (truth >= 0))
-    names = np.array(run.names, dtype=object)
-    predicted = run.first.probabilities.argmax(axis=1)
     labels = found["splits"]["test"].get("labels", {})
-    test = found["seeds"][0]["splits"].get("test", {"calibration": []})
+    test = found["seeds"][0]["splits"].get("test", {})
     history = run.history[run.first.seed]
     loss, scores = curves(list(history.columns))
     return {
-        "confusion": pd.DataFrame({"actual": names[truth[rows]], "predicted": names[predicted[rows]]}),
+        "confusion": _pairs(run),
         "per_label": pd.DataFrame(
             [{"label": name, **values} for name, values in labels.items()],
             columns=["label", "f1", "precision", "recall", "support"],
         ),
-        "reliability": pd.DataFrame(test["calibration"], columns=["confidence", "accuracy", "count"]),
+        "reliability": pd.DataFrame(test.get("calibration", []), columns=["confidence", "accuracy", "count"]),
         "loss": history[["epoch", *loss]],
         "scores": history[["epoch", *scores]],
         "modalities": pd.DataFrame(
-            [(m, row["cost"]["weighted_f1"]) for m, row in found["modalities"].items()],
+            [(m, next(iter(row["cost"].values()))) for m, row in found["modalities"].items()],
             columns=["modality", "lost"],
         ),
+        "values": _values(run),
         "attention": attention_by_offset(run.first),
         "attention_by_pair": attention_by_pair(run.first),
     }
+
+
+def _pairs(run: Run) -> pd.DataFrame:
+    """Return the true and the predicted label of every scored test utterance; empty without a single label."""
+    if run.params.corpus.target in ("multi", "values"):
+        return pd.DataFrame(columns=["actual", "predicted"])
+    rows = np.flatnonzero((run.splits == "test") & (run.truth >= 0))
+    names = np.array(run.names, dtype=object)
+    predicted = run.first.probabilities.argmax(axis=1)
+    return pd.DataFrame({"actual": names[run.truth[rows]], "predicted": names[predicted[rows]]})
+
+
+def _values(run: Run) -> pd.DataFrame:
+    """Return the annotated and the predicted number of every rated value on test; empty for labels."""
+    columns = ["value", "annotated", "predicted"]
+    if run.params.corpus.target != "values":
+        return pd.DataFrame(columns=columns)
+    rows, k = np.nonzero((run.splits == "test")[:, None] & ~np.isnan(run.truth))
+    names = np.array(run.names, dtype=object)
+    return pd.DataFrame(
+        dict(zip(columns, (names[k], run.truth[rows, k], run.first.probabilities[rows, k]), strict=True))
+    )
 
 
 def write(run: Run, found: dict[str, Any], folder: Path) -> list[Path]:
@@ -68,7 +88,7 @@ def write(run: Run, found: dict[str, Any], folder: Path) -> list[Path]:
 def curves(columns: list[str]) -> tuple[list[str], list[str]]:
     """Return a history's columns as (losses, scores), without epoch and learning rate."""
     kept = [c for c in columns if c.startswith(("train_", "val_"))]
-    scores = [c for c in kept if c.endswith(("_f1", "accuracy"))]
+    scores = [c for c in kept if c.endswith(("_f1", "accuracy", "_map", "_ccc"))]
     return [c for c in kept if c not in scores], scores
 
 

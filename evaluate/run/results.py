@@ -15,6 +15,7 @@ import pandas as pd
 
 from pipeline.params import Params
 from pipeline.tables.schema import Utterance, dialogues
+from pipeline.tables.target import target_of
 
 Attention = dict[tuple[str, str], list[np.ndarray | None]]
 
@@ -25,8 +26,10 @@ class Prediction:
 
     Attributes:
         seed: the seed.
-        probabilities: `[N, C]`, calibrated; rows sum to 1.
+        probabilities: `[N, C]`, calibrated; rows sum to 1, except for several labels. The predicted values if
+            `corpus.target` is `values`.
         temperature: the temperature of the calibration.
+        thresholds: the probability from which each label applies, for several labels per utterance; else empty.
         without: {modality: `[N, C]`} with that modality hidden; empty if only one modality is in use.
         attention: {(query modality, key modality): `[T, T]` per test dialogue, in row order}, the mean over the
             heads of the last layer, row = query turn; None for a dialogue that is left out (`load.looked_at`).
@@ -38,6 +41,7 @@ class Prediction:
     without: dict[str, np.ndarray] = field(default_factory=dict)
     attention: Attention | None = None
     temperature: float = 1.0
+    thresholds: Sequence[float] = ()
 
     def __post_init__(self) -> None:
         for name, values in {"probabilities": self.probabilities, **self.without}.items():
@@ -63,7 +67,8 @@ class Run:
     Attributes:
         params: the params of the run.
         utterances: the N rows of utterances.csv.
-        truth: `[N]` label numbers, -1 for an unlabelled utterance.
+        truth: `[N]` label numbers, -1 for an unlabelled utterance or tied votes. For several labels and for values
+            `[N, C]`, NaN where unlabelled (train/truth.py).
         splits: `[N]` of train, val, test, after applying the fold.
         predictions: one per seed, at least one.
         streams: the streams in use.
@@ -71,8 +76,9 @@ class Run:
         best_epoch: {seed: the epoch chosen on val}.
         dropped: {modality: why it is not used although params.yaml names a stream for it}.
         hints: sentences about properties of training that make the scores low or uncertain (train/fusion/hints.py).
-        oracle: one per seed, from the epoch with the best *test* weighted F1; empty without
+        oracle: one per seed, from the epoch with the best main score on *test*; empty without
             `evaluate.oracle_test`.
+        shares: `[N, C]` shares of the votes, NaN where unlabelled; None unless `corpus.target` is `soft`.
     """
 
     params: Params
@@ -86,11 +92,17 @@ class Run:
     dropped: dict[str, str] = field(default_factory=dict)
     hints: Sequence[str] = ()
     oracle: Sequence[Prediction] = ()
+    shares: np.ndarray | None = None
 
     @property
     def names(self) -> list[str]:
-        """The label names, in order."""
-        return self.params.corpus.labels
+        """The names of the outputs, labels or values, in order."""
+        return target_of(self.params.corpus).names
+
+    @property
+    def dialogues(self) -> np.ndarray:
+        """`[N]` identifiers of the utterances' dialogues."""
+        return np.array([u.dialogue for u in self.utterances])
 
     @property
     def first(self) -> Prediction:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.corpora import raw
+from pipeline.demo.annotators import annotation, ratings
 from pipeline.messages import Problems
 from pipeline.params import CorpusParams
 
@@ -34,9 +35,10 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
                 speaker=row["speaker"],
                 text=row["text"],
                 split=row["split"],
-                emotion=row["emotion"],
+                emotion=annotation(corpus.target, row["utterance"], row["emotion"]),
                 media=row["media"],
                 session=row["session"],
+                values=ratings(row["utterance"], row["emotion"]),
             )
         )
     return raw.tables(rows, corpus, problems)

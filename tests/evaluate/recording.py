@@ -13,6 +13,7 @@ import torch
 from evaluate.predict import __main__ as predict
 from extract import encoders
 from pipeline.strict import validate
+from tests.train.goals import single
 from tests.train.models_on_disk import seal
 from train.checkpoint import model_code, write_model
 from train.fusion.build import build
@@ -56,7 +57,7 @@ def make_model(
     )
     params = {"train": train, **chosen.record()}
     torch.manual_seed(seed)
-    network, _ = build(chosen, dims, torch.tensor([3, 2, 1]))
+    network, _ = build(chosen, dims, single([3, 2, 1]))
     streams = {}
     for m, encoder in built.items():
         made = encoder.provenance()

@@ -15,6 +15,7 @@ from tests.evaluate.recording import LABELS, SRT, STREAMS, make_model, rows, run
 from tests.evaluate.test_report import Page
 from tests.extract.make_clips import clip, item, tone
 from tests.pipeline import raw_folders
+from tests.train.goals import single
 from train.checkpoint import read_model
 from train.fusion.build import build
 from train.fusion.params import recorded
@@ -128,7 +129,7 @@ def test_it_answers_as_training_did(here, monkeypatch):
     # One turn each of Anna and of nobody: own mean x, own sd 0, shrunk by (1 · own + 10 · global) / 11.
     mean, sd = (x + 10 * 0.5) / 11, (0 + 10 * 2.0) / 11
     state, record = read_model(folder)
-    network, _ = build(recorded(record.params, folder), record.dims, torch.ones(3))
+    network, _ = build(recorded(record.params, folder), record.dims, single([1, 1, 1]))
     network.load_state_dict(state)
     from train.models.contract import Batch
 
@@ -149,7 +150,7 @@ def test_a_model_of_frames_answers_too(here, monkeypatch):
     video(monkeypatch)
     encoder = encoders.build("voice", {"encoder": "opensmile", "frames": "f4"}, Path("params.yaml"), here)
     state, record = read_model(folder)
-    network, _ = build(recorded(record.params, folder), record.dims, torch.ones(3))
+    network, _ = build(recorded(record.params, folder), record.dims, single([1, 1, 1]))
     network.load_state_dict(state)
     from train.models.contract import FrameBatch
 

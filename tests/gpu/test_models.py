@@ -47,7 +47,7 @@ def params(name: str, dropout: float = 0.0, **train: Any) -> Params:
 def step(data: Corpus, params: Params, where: torch.device, bf16: bool = False) -> dict[str, np.ndarray]:
     """Return logits, terms of the loss, and gradients of the whole train split as one batch."""
     torch.manual_seed(0)
-    model, criterion = build(fusion(params), data.dims, data.class_counts())
+    model, criterion = build(fusion(params), data.dims, data.goal)
     model.to(where).train()
     batch = data.batch(data.units("train"), where)
     with torch.autocast(where.type, torch.bfloat16, enabled=bf16):

@@ -16,6 +16,7 @@ from evaluate.stage import show
 from pipeline.errors import UserError
 from pipeline.params import load
 from tests.train import small
+from tests.train.goals import single
 from tests.train.models_on_disk import seal
 from train.checkpoint import read_model, read_weights
 from train.fusion.params import recorded
@@ -166,7 +167,9 @@ def test_a_network_larger_than_its_weights_is_never_built(here, monkeypatch):
 
     weights, record = read_model(FOLDER)
     with pytest.raises(UserError, match=r"not the weights of the network that model.json describes"):
-        restored(FOLDER, weights, recorded(record.params, FOLDER / "model.json"), record.dims, torch.ones(3))
+        restored(
+            FOLDER, weights, recorded(record.params, FOLDER / "model.json"), record.dims, single([1, 1, 1])
+        )
 
 
 @pytest.mark.parametrize(

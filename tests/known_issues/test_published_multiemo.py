@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tests.train.dialogues import CLASSES, alone, batch, loss_params, model, params
+from tests.train.goals import single
 from train.models.contract import Batch
 from train.models.multiemo.losses import MultiEMOLoss, class_weights, soft_hgr, swfc
 
@@ -24,7 +25,7 @@ def test_weights_that_never_received_a_gradient():
     """Published: 39% of the parameters on MELD, text DialogueRNN and reverse directions."""
     for changes in {}, {"bidirectional": False}, {"text_rnn": False, "bidirectional": False}:
         net, data = model(params(**changes)), batch([4, 3, 5], missing=0.4)
-        MultiEMOLoss(loss_params(), COUNTS).double()(net(data), data.labels)["total"].backward()
+        MultiEMOLoss(loss_params(), single(COUNTS)).double()(net(data), data.labels)["total"].backward()
         for name, weight in net.named_parameters():
             assert weight.grad is not None, name
             if name.startswith("rnn."):
@@ -52,7 +53,7 @@ def test_no_positive_pair_in_the_batch_crashed():
 
 def test_batch_of_one_utterance_crashed():
     net, data = model(params()), batch([1])
-    terms = MultiEMOLoss(loss_params(), COUNTS).double()(net(data), data.labels)
+    terms = MultiEMOLoss(loss_params(), single(COUNTS)).double()(net(data), data.labels)
     terms["total"].backward()
     assert torch.isfinite(terms["total"])
     assert all(torch.isfinite(x.grad).all() for x in net.parameters())

@@ -11,6 +11,7 @@ import pytest
 from pipeline.errors import UserError
 from pipeline.features import FeatureCache
 from pipeline.features.__main__ import main
+from pipeline.tables.target import Target
 from tests.train import small
 from train.data.labelled import labelled
 from train.fusion.build import read
@@ -34,7 +35,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     small.make(tmp_path)
     Path("params.yaml").write_text(json.dumps(small.params().model_dump(mode="json")))
-    ids = [u.utterance for u in labelled(small.LABELS, "none", 0).utterances]
+    ids = [u.utterance for u in labelled(Target(small.LABELS), "none", 0).utterances]
     np.savez("given.npz", utterance=np.array(ids), pooled=np.ones((len(ids), 4), np.float32))
 
 
@@ -64,14 +65,14 @@ def test_a_split_or_fold_is_admitted_and_others_are_refused(
     imported(monkeypatch, "--saw", part)
     with FeatureCache(Path("data/features/given.h5")) as cache:
         saw = cache.meta.weights_saw
-    assert saw == {"fold": fold, "ids": {"train": labelled(small.LABELS, fold, 0).ids()["train"]}}
+    assert saw == {"fold": fold, "ids": {"train": labelled(Target(small.LABELS), fold, 0).ids()["train"]}}
     assert admits(fold=fold)
     with pytest.raises(UserError, match=r"given\.h5: .*whose train utterances differ from this run's"):
         admits(fold="3")
 
 
 def test_a_list_of_ids_is_admitted_where_it_is_the_train_split(monkeypatch: pytest.MonkeyPatch) -> None:
-    data = labelled(small.LABELS, "none", 0)
+    data = labelled(Target(small.LABELS), "none", 0)
     ids = [u.utterance for u, split in zip(data.utterances, data.split, strict=True) if split == "train"]
     Path("seen.txt").write_text("\n".join(reversed(ids)))
     imported(monkeypatch, "--saw", "seen.txt")

@@ -14,6 +14,7 @@ import pytest
 from pipeline.errors import UserError
 from pipeline.features import FeatureCache, Row, write
 from pipeline.params import load
+from pipeline.tables.target import Target
 from tests.pipeline.feature_files import meta
 from tests.train import tuned
 from train.data.labelled import Labelled, labelled
@@ -31,7 +32,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def features(fold: str | int, seed: int, path: Path = PATH) -> Labelled:
     """Write features of weights that were fitted with that fold and seed."""
-    data = labelled(tuned.LABELS, fold, seed)
+    data = labelled(Target(tuned.LABELS), fold, seed)
     about = meta(
         stream="tuned", modality="text", weights_saw={"fold": str(fold), "ids": data.ids()},
         pooled_dim=4, frames_dim=0, frames="none", pooled_names=(), frames_names=(),
@@ -61,7 +62,7 @@ def refused(said: str) -> AbstractContextManager[object]:
 def test_another_fold_or_seed_is_refused(project: Path, encoder: tuple, fusion: tuple, parts: str) -> None:
     saw = features(*encoder)
     tuned.change(project, "train", fold=fusion[0], seed=fusion[1])
-    here = labelled(tuned.LABELS, *fusion)
+    here = labelled(Target(tuned.LABELS), *fusion)
     assert ((saw.split == "train") & (here.split != "train")).any() == bool(parts)
     with refused(f"whose {parts} utterances differ from this run's.*train.seed") if parts else nullcontext():
         assert read(load()).dims == {"text": 4}

@@ -52,6 +52,27 @@ def make(root: Path, dialogues: int = 20, seed: int = 0, missing: float = 0.1) -
         cache(root, modality, names, x, here)
 
 
+def annotate(root: Path, kind: str) -> dict[str, Any]:
+    """Write labels.csv for another target, and return the section `corpus` for it.
+
+    Votes are three for the label and one for the next; several labels are the label, and joy beside anger; the values
+    are the label's number and its negative.
+    """
+    path = root / "data/labels.csv"
+    labels = pd.read_csv(path, keep_default_na=False)
+    number = [LABELS.index(name) for name in labels["emotion"]]
+    values = []
+    if kind == "soft":
+        labels["emotion"] = [f"{LABELS[i]}:3|{LABELS[(i + 1) % 3]}" for i in number]
+    elif kind == "multi":
+        labels["emotion"] = ["joy|anger" if name == "anger" else name for name in labels["emotion"]]
+    elif kind == "values":
+        labels["up"], labels["down"] = [float(i) for i in number], [-10.0 * i for i in number]
+        values = ["up", "down"]
+    write_table(labels, (*LABEL_COLUMNS, *values), path)
+    return {"target": kind, "values": values}
+
+
 def cache(
     root: Path,
     modality: str,

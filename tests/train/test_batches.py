@@ -78,7 +78,7 @@ def test_every_dialogue_is_in_one_batch():
 def test_class_counts_are_the_train_splits():
     data = load(small.params())
     train = data.labels[torch.from_numpy(data.split == "train")]
-    assert data.class_counts().tolist() == [int((train == c).sum()) for c in range(3)]
+    assert data.goal.counts.tolist() == [int((train == c).sum()) for c in range(3)]
 
 
 def test_a_modality_without_features_is_dropped_and_said_so():

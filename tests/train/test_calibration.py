@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch.nn.functional import cross_entropy
 
 from evaluate.run import metrics
 from train.calibration import HIGHEST, LOWEST, temperature
@@ -21,12 +22,12 @@ def overconfident(n: int = 4000, by: float = 3.0) -> tuple[torch.Tensor, torch.T
 @pytest.mark.parametrize("by", [0.5, 1.0, 3.0])
 def test_the_temperature_is_found(by: float) -> None:
     logits, labels = overconfident(by=by)
-    assert temperature(logits, labels) == pytest.approx(by, rel=0.08)
+    assert temperature(logits, labels, cross_entropy) == pytest.approx(by, rel=0.08)
 
 
 def test_the_calibration_error_falls() -> None:
     logits, labels = overconfident()
-    found = temperature(logits, labels)
+    found = temperature(logits, labels, cross_entropy)
     before, after = (
         metrics.calibration(labels.numpy(), (logits / t).softmax(1).numpy())["error"] for t in (1.0, found)
     )
@@ -38,9 +39,9 @@ def test_the_temperature_is_bounded() -> None:
     """All right, all wrong, one utterance: no temperature is best."""
     logits = 5 * torch.eye(4)
     right, wrong = torch.arange(4), torch.tensor([1, 2, 3, 0])
-    assert LOWEST <= temperature(logits, right) < 2 * LOWEST
-    assert HIGHEST / 2 < temperature(logits, wrong) <= HIGHEST
-    assert LOWEST <= temperature(logits[:1], right[:1]) <= HIGHEST
+    assert LOWEST <= temperature(logits, right, cross_entropy) < 2 * LOWEST
+    assert HIGHEST / 2 < temperature(logits, wrong, cross_entropy) <= HIGHEST
+    assert LOWEST <= temperature(logits[:1], right[:1], cross_entropy) <= HIGHEST
 
 
 def test_the_probabilities_before_are_found_again() -> None:

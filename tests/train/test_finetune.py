@@ -49,7 +49,7 @@ def part_of(fold="none", seed=0) -> np.ndarray:
 
 
 def ids_hash(utterances: list[Utterance], split: np.ndarray) -> dict[str, str]:
-    return Labelled(utterances, [], torch.zeros(0), split).ids()
+    return Labelled(utterances, Target(tuned.LABELS), torch.zeros(0), split).ids()
 
 
 def test_it_learns_and_leaves_a_folder_that_transformers_reads(monkeypatch, bert):

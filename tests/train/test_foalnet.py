@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from evaluate.inference import hide
 from pipeline.errors import UserError
 from tests.train.foalnet_reference import Reference
+from tests.train.goals import single
 from train.models.contract import FrameBatch
 from train.models.foalnet import LossParams, Params
 from train.models.foalnet.losses import FoalNetLoss, avel, mem, negatives
@@ -60,7 +61,7 @@ def batch(rows: list[dict[str, list[torch.Tensor]]], labels: list[int], pad: int
 
 
 def loss(avel: float = 1.0, mem: float = 0.1) -> FoalNetLoss:
-    return FoalNetLoss(LossParams(avel=avel, mem=mem), COUNTS)
+    return FoalNetLoss(LossParams(avel=avel, mem=mem), single(COUNTS))
 
 
 lengths_of = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 3)), min_size=1, max_size=7)

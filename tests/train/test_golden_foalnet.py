@@ -9,14 +9,15 @@ import pytest
 import torch
 
 from evaluate.run.metrics import scores
+from tests.train.goals import single
 from tests.train.test_golden_multiemo import close, finder, gradients_agree, load, recordings
 from train.data.frames import kept
-from train.data.utterances import balanced
 from train.models.contract import FrameBatch
 from train.models.foalnet import Params
 from train.models.foalnet.losses import FoalNetLoss, avel, mem, negatives
 from train.models.foalnet.network import FoalNet, Projection, Stack
 from train.models.foalnet.published import foalnet, foalnet_block, foalnet_projection
+from train.targets.single import balanced
 
 
 def fill(net: torch.nn.Module, pairs) -> None:
@@ -87,7 +88,7 @@ def test_whole_heads_and_losses(file, dtype):
     out, rows = net(batch), torch.arange(len(data.labels))
     close(out.logits, data.cls_output, 1e-5)
     terms = {
-        "ce": FoalNetLoss(SimpleNamespace(avel=0, mem=0), torch.ones(4))(out, data.labels)["ce"],
+        "ce": FoalNetLoss(SimpleNamespace(avel=0, mem=0), single([1] * 4))(out, data.labels)["ce"],
         "avel": avel(out.aligned["audio"], out.aligned["visual"], data.labels, out.scale),
         "mem": mem(out, rows, recorded_partners(data)),
     }

@@ -12,6 +12,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from tests.train.goals import single
 from train.layers.dialogue_rnn import DialogueRNN
 from train.layers.layout import Layout
 from train.models.contract import MODALITIES, Batch
@@ -216,7 +217,7 @@ def test_whole_model_and_ten_adam_steps(file, dtype):
         mu1=float(data.mix_swfc), mu2=float(data.mix_hgr), temperature=float(data.hyp_temp),
         focus=float(data.hyp_focus), alpha=float(data.hyp_sw), soft_hgr="scaled", swfc_weights="normalised",
     )  # fmt: skip
-    criterion = MultiEMOLoss(loss_params, data.class_counts).to(dtype)
+    criterion = MultiEMOLoss(loss_params, single(data.class_counts)).to(dtype)
 
     def published(what):
         return to_published({name: getattr(x, what) for name, x in net.named_parameters()}, heads)

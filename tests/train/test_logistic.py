@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression as Solver
 
 from tests.train import small
 from tests.train.dialogues import CLASSES, DIMS, alone, batch
+from tests.train.goals import single
 from train.fusion.build import read
 from train.fusion.loop import fit
 from train.fusion.params import declared
@@ -50,7 +51,7 @@ def test_the_solver_fits_the_labelled_windows_of_all_batches(sizes):
     data.features = {m: x.float() for m, x in data.features.items()}
     net = LogisticRegression(DIMS, CLASSES, *sizes)
     strengths = []
-    for strength in net.solutions(alone(data, b) for b in range(12)):
+    for strength in net.solutions((alone(data, b) for b in range(12)), single([1] * CLASSES)):
         strengths.append(strength)
         known = (data.labels >= 0).numpy()
         solver = Solver(C=strength, max_iter=2000).fit(

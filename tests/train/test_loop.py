@@ -56,7 +56,7 @@ def test_it_learns_and_keeps_the_best_epoch(tmp_path):
     scores = [row["val_weighted_f1"] for row in done.history]
     assert max(scores) > 0.8
     assert done.best_epoch == 1 + int(np.argmax(scores))
-    model, _ = loop.build(fusion(params), data.dims, data.class_counts())
+    model, _ = loop.build(fusion(params), data.dims, data.goal)
     model.load_state_dict(done.weights)
     again = loop.score(model, data, data.units("val"), CPU)
     assert again["val_weighted_f1"] == pytest.approx(max(scores), abs=1e-9)
@@ -96,7 +96,7 @@ def test_what_is_kept_is_an_average_of_the_steps_weights(tmp_path, span):
     average = steps[0]
     for step in steps[1 : done.best_epoch * epoch]:
         average = [fade * a + (1 - fade) * p for a, p in zip(average, step, strict=True)]
-    model, _ = loop.build(fusion(params), data.dims, data.class_counts())
+    model, _ = loop.build(fusion(params), data.dims, data.goal)
     names = [name for name, _ in model.named_parameters()]
     for name, expected in zip(names, average, strict=True):
         torch.testing.assert_close(done.weights[name], expected, atol=1e-6, rtol=1e-5)

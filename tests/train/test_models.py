@@ -17,7 +17,7 @@ from torch import nn
 
 from evaluate.inference import hide
 from pipeline.strict import Strict
-from tests.train import dialogues, small
+from tests.train import dialogues, goals, small
 from tests.train.dialogues import CLASSES, DIMS
 from train.fusion import loop
 from train.fusion.build import read
@@ -26,6 +26,7 @@ from train.fusion.params import declared
 from train.models import MODELS
 from train.models.contract import Batch, FrameBatch, Output
 from train.models.declaration import FusionModel
+from train.targets.goal import Goal
 
 CPU = torch.device("cpu")
 SUBSETS = [("text",), ("audio", "visual"), ("text", "audio", "visual")]
@@ -62,9 +63,9 @@ def network(name: str, modalities=tuple(DIMS), params=None) -> nn.Module:
     return net
 
 
-def criterion(name: str, params=None) -> nn.Module:
-    counts = torch.arange(1, CLASSES + 1)
-    return declared(name).loss(params or declared(name).loss_params(), counts).double()
+def criterion(name: str, params=None, goal: Goal | None = None) -> nn.Module:
+    goal = goal or goals.single(range(1, CLASSES + 1))
+    return declared(name).loss(params or declared(name).loss_params(), goal).double()
 
 
 def batch(name: str, lengths: list[int], modalities=tuple(DIMS), missing: float = 0.0, seed: int = 0):
@@ -182,6 +183,23 @@ def test_loss_and_gradients_are_finite(name, lengths, labels, missing):
 
 
 @every
+@pytest.mark.parametrize("kind", goals.KINDS)
+@pytest.mark.parametrize("known", [1.0, 0.5])
+def test_every_target_has_a_finite_loss_and_gradients(name, kind, known):
+    net, data = network(name).train(), batch(name, [1, 4, 3], missing=0.3)
+    data.labels[torch.rand(len(data.labels), generator=torch.Generator().manual_seed(0)) > known] = -1
+    goal = goals.goal(kind, data.labels, CLASSES)
+    data.labels = goals.truth(kind, data.labels, CLASSES)
+    terms = criterion(name, goal=goal)(net(data), data.labels)
+    assert {"total", goal.term} <= set(terms)
+    assert all(torch.isfinite(term) for term in terms.values())
+    terms["total"].backward()
+    grads = [weight.grad for weight in net.parameters() if weight.grad is not None]
+    assert grads
+    assert all(torch.isfinite(grad).all() for grad in grads)
+
+
+@every
 def test_an_output_holds_what_the_loss_reads(name):
     out = network(name)(batch(name, [3, 2]))
     assert isinstance(out, Output)
@@ -236,3 +254,19 @@ def test_it_learns_and_its_best_epoch_is_kept(name, corpus):
     assert len(list((corpus / "epochs").iterdir())) == len(done.history)
     # The columns that `dvc plots` draws; it drops a plot that lacks one.
     assert {"train_loss", "train_ce", "val_ce", "val_weighted_f1"} <= set(done.history[0])
+
+
+@every
+@pytest.mark.parametrize("kind", ["soft", "multi", "values"])
+def test_it_learns_every_target(name, kind, corpus):
+    params = small.params(
+        corpus=small.annotate(corpus, kind),
+        model={"name": name},
+        train={"epochs": 12, "lr": 1e-2},
+        loss={"mu1": 0.0, "mu2": 0.1, "avel": 0.0, "mem": 0.0},
+    )
+    data = read(params)
+    *_, done = fit(data, params, 0, CPU, corpus / "state")
+    truth = data.labels[data.split == "val"]
+    baseline, best = data.goal.baseline(truth), done.best[f"val_{data.goal.main}"]
+    assert best > baseline + 0.15 or (name == "majority" and best >= baseline - 1e-6)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from tests.train.dialogues import DIMS, alone, batch, loss_params, model, params
+from tests.train.goals import single
 from train.layers.layout import Layout
 from train.models.multiemo import reference
 from train.models.multiemo.losses import MultiEMOLoss
@@ -107,7 +108,7 @@ def test_prediction_does_not_depend_on_batch_mates(lengths, seed, missing, modal
 @pytest.mark.parametrize("compat", ["default", "published"])
 def test_one_utterance_trains(compat):
     net, data = model(params(compat=compat)), batch([1])
-    loss = MultiEMOLoss(loss_params(), torch.tensor([3, 1, 0, 2])).double()(net(data), data.labels)
+    loss = MultiEMOLoss(loss_params(), single([3, 1, 0, 2])).double()(net(data), data.labels)
     loss["total"].backward()
     assert all(torch.isfinite(value) for value in loss.values())
     assert all(torch.isfinite(x.grad).all() for x in net.parameters() if x.grad is not None)
@@ -146,7 +147,7 @@ def test_single_precision_and_bf16_follow_double():
     data.features = {m: x.float() for m, x in data.features.items()}
     net.float()
     torch.testing.assert_close(net(data).logits.double(), exact, rtol=0, atol=2e-5)
-    criterion = MultiEMOLoss(loss_params(), torch.tensor([3, 1, 4, 2]))
+    criterion = MultiEMOLoss(loss_params(), single([3, 1, 4, 2]))
     with torch.autocast("cpu", torch.bfloat16):
         out = net(data)
         total = criterion(out, data.labels)["total"]
@@ -180,7 +181,7 @@ def test_same_gradient_every_time_with_deterministic_algorithms():
     try:
         for _ in range(2):
             net = model(params())
-            criterion = MultiEMOLoss(loss_params(), torch.tensor([3, 1, 4, 2])).double()
+            criterion = MultiEMOLoss(loss_params(), single([3, 1, 4, 2])).double()
             criterion(net(data), data.labels)["total"].backward()
             grads.append([x.grad for x in net.parameters()])
     finally:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.train.dialogues import loss_params
+from tests.train.goals import single
 from train.models.multiemo import losses, reference
 from train.models.multiemo.losses import MultiEMOLoss, class_weights, soft_hgr, swfc
 from train.models.multiemo.network import Fused
@@ -74,7 +75,7 @@ def test_total_is_equation_22_and_leaves_out_unlabelled_utterances():
     known = labels >= 0
     fused = {m: normal(7, 6, seed=i) for i, m in enumerate(("text", "audio", "visual"))}
     out = output(normal(7, 6, seed=5), fused)
-    terms = MultiEMOLoss(p, torch.tensor(COUNTS)).double()(out, labels)
+    terms = MultiEMOLoss(p, single(COUNTS)).double()(out, labels)
     weights = reference.class_weights(COUNTS, p.alpha, "normalised")
     contrast = reference.swfc(out.z[known], labels[known].tolist(), weights, p.temperature, p.focus)
     agreement = reference.soft_hgr_scaled(
@@ -91,7 +92,7 @@ def test_total_is_equation_22_and_leaves_out_unlabelled_utterances():
 
 def test_one_modality_has_no_soft_hgr():
     out, labels = output(normal(6, 4), {"text": normal(6, 4)}), torch.tensor([0, 1, 2, 0, 1, 2])
-    terms = MultiEMOLoss(loss_params(mu1=0.2, mu2=0.5), torch.tensor(COUNTS)).double()(out, labels)
+    terms = MultiEMOLoss(loss_params(mu1=0.2, mu2=0.5), single(COUNTS)).double()(out, labels)
     assert set(terms) == {"total", "swfc", "ce"}
     torch.testing.assert_close(terms["total"], 0.2 * terms["swfc"] + 0.8 * terms["ce"])
 
@@ -102,9 +103,7 @@ def test_tiny_batches_are_finite(labels, kind):
     fused = {m: normal(2, 4, seed=i).requires_grad_() for i, m in enumerate(("text", "audio"))}
     z, logits = normal(2, 4).requires_grad_(), normal(2, 4).requires_grad_()
     p = loss_params(soft_hgr=kind)
-    terms = MultiEMOLoss(p, torch.tensor(COUNTS)).double()(
-        output(z, fused, None, logits), torch.tensor(labels)
-    )
+    terms = MultiEMOLoss(p, single(COUNTS)).double()(output(z, fused, None, logits), torch.tensor(labels))
     terms["total"].backward()
     assert all(torch.isfinite(term) for term in terms.values())
     assert all(torch.isfinite(x.grad).all() for x in (z, logits, *fused.values()))

@@ -26,7 +26,7 @@ def trained(tmp_path, monkeypatch):
     params = small.params()
     data = load(params)
     torch.manual_seed(0)
-    model, _ = build(fusion(params), data.dims, data.class_counts())
+    model, _ = build(fusion(params), data.dims, data.goal)
     return model, data
 
 
@@ -102,7 +102,7 @@ def test_attention_is_what_the_forward_pass_used(trained):
     """The mean over heads alone says little; with one head it must rebuild the sublayer's output."""
     _, data = trained
     params = small.params(model={"heads": 1})
-    model, _ = build(fusion(params), data.dims, data.class_counts())
+    model, _ = build(fusion(params), data.dims, data.goal)
     model.eval()
     used = {}
     pair, sublayer = next(iter(model.multiattn.last().items()))
@@ -117,5 +117,5 @@ def test_a_model_without_cross_attention_has_no_maps(trained):
     _, data = trained
     for changed in ({"multiattn": False}, {"name": "logreg"}):
         params = small.params(model=changed)
-        model, _ = build(fusion(params), data.dims, data.class_counts())
+        model, _ = build(fusion(params), data.dims, data.goal)
         assert attention(model, data, CPU, [0]) is None

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from tests.train.dialogues import DIMS, batch
+from tests.train.goals import single
 from tests.train.test_models import network
 from train.fusion.params import declared
 from train.models.iterative.losses import EveryRound
@@ -99,7 +100,7 @@ def test_the_loss_is_the_mean_over_the_rounds():
     data.labels[::3] = -1
     out, known = model("iterative")(data), data.labels >= 0
     each = [nn.functional.cross_entropy(x[known], data.labels[known]) for x in out.rounds]
-    terms = EveryRound()(out, data.labels)
+    terms = EveryRound(single([1] * 4))(out, data.labels)
     torch.testing.assert_close(terms["total"], sum(each) / 4)
     torch.testing.assert_close(terms["ce"], each[-1])
 
@@ -133,7 +134,7 @@ def test_bf16_follows_double(name):
     net = net.float()
     with torch.autocast("cpu", torch.bfloat16):
         out = net(data)
-        total = declared(name).loss(declared(name).loss_params(), torch.ones(4))(out, data.labels)["total"]
+        total = declared(name).loss(declared(name).loss_params(), single([1] * 4))(out, data.labels)["total"]
     total.backward()
     torch.testing.assert_close(out.logits.double(), exact, rtol=0.1, atol=0.1)
     assert all(torch.isfinite(x.grad).all() for x in net.parameters())

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from pipeline.errors import UserError
 from tests.train import small
 from tests.train.dialogues import CLASSES, DIMS, batch
+from tests.train.goals import single
 from tests.train.test_models import network
 from train.fusion.params import fusion
 from train.layers.codes import sinusoid
@@ -145,7 +146,7 @@ def test_the_loss_is_its_three_terms():
             kl((out.logits[u] / 2).softmax(0), (logits[u] / 2).softmax(0)) for u in own
         ) / len(own)
     expected["total"] = expected["ce"] + 0.7 * expected["unimodal"] + 0.3 * expected["distil"]
-    terms = SDTLoss(params)(out, data.labels)
+    terms = SDTLoss(params, single([1] * 4))(out, data.labels)
     assert terms.keys() == expected.keys()
     for name, value in terms.items():
         torch.testing.assert_close(value, expected[name], msg=name)
@@ -154,7 +155,9 @@ def test_the_loss_is_its_three_terms():
 def test_the_teacher_learns_from_its_students():
     data = batch(LENGTHS)
     out = model()(data)
-    grad = torch.autograd.grad(SDTLoss(LossParams())(out, data.labels)["distil"], out.logits)[0]
+    grad = torch.autograd.grad(
+        SDTLoss(LossParams(), single([1] * 4))(out, data.labels)["distil"], out.logits
+    )[0]
     assert grad.abs().max() > 0
 
 
@@ -171,7 +174,7 @@ def test_bf16_follows_double():
     data.features = {m: x.float() for m, x in data.features.items()}
     with torch.autocast("cpu", torch.bfloat16):
         out = net.float()(data)
-        total = SDTLoss(LossParams())(out, data.labels)["total"]
+        total = SDTLoss(LossParams(), single([1] * 4))(out, data.labels)["total"]
     total.backward()
     torch.testing.assert_close(out.logits.double(), exact, rtol=0.1, atol=0.1)
     assert all(torch.isfinite(x.grad).all() for x in net.parameters() if x.grad is not None)

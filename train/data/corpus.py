@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 
 from train.data.labelled import Labelled
+from train.targets.goal import Goal
+from train.truth import known
 
 if TYPE_CHECKING:
     from pipeline.features import FeatureCache, Meta
@@ -63,12 +65,14 @@ class Corpus(ABC):
         labelled: the utterances with their labels and splits.
         streams: modality → its stream.
         dropped: modality → why its stream in params.yaml is not used.
+        goal: what a model learns of them.
         kind: the plural name of the units, for messages.
     """
 
     labelled: Labelled
     streams: Mapping[str, Stream]
     dropped: dict[str, str]
+    goal: Goal
 
     kind: ClassVar[str]
 
@@ -96,13 +100,8 @@ class Corpus(ABC):
         return self.labelled.utterances
 
     @property
-    def label_names(self) -> list[str]:
-        """The C labels, in the order of `corpus.labels`."""
-        return self.labelled.label_names
-
-    @property
     def labels(self) -> Tensor:
-        """[N] long: the index in `label_names`, -1 where unlabelled."""
+        """The truth of the N utterances, [N] long or [N, K] float (train/truth.py)."""
         return self.labelled.labels
 
     @property
@@ -126,7 +125,7 @@ class Corpus(ABC):
 
     def labelled_units(self, split: str) -> list[int]:
         """Return the units of a split that have a labelled utterance."""
-        return [unit for unit in self.units(split) if (self.labels[self.rows(unit)] >= 0).any()]
+        return [unit for unit in self.units(split) if known(self.labels[self.rows(unit)]).any()]
 
     @abstractmethod
     def rows(self, unit: int) -> slice:
@@ -151,7 +150,3 @@ class Corpus(ABC):
     @abstractmethod
     def batch(self, chosen: Sequence[int], device: torch.device | str = "cpu") -> Any:
         """Return the given units as a batch for the model's `forward`."""
-
-    def class_counts(self) -> Tensor:
-        """Return [C], the number of labelled train utterances per emotion (n_y of MultiEMO's equation 19)."""
-        return self.labelled.class_counts()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
-import torch
+import pandas as pd
 from torch import Tensor
 
 from pipeline.params import Val
@@ -13,6 +14,7 @@ from pipeline.tables.labels import read_labels
 from pipeline.tables.schema import LABELS, UTTERANCES, Utterance, read_utterances
 from pipeline.tables.splits import ids_hash, splits
 from pipeline.tables.target import Target
+from train.truth import truth_of
 
 
 @dataclass(frozen=True)
@@ -21,20 +23,15 @@ class Labelled:
 
     Attributes:
         utterances: the N utterances.
-        label_names: the C labels, in the order of `corpus.labels`.
-        labels: [N] long, the index in `label_names`, -1 where unlabelled.
+        target: what a model learns; `target.names` has the names of the K outputs.
+        labels: the truth of the N utterances, [N] long or [N, K] float (train/truth.py).
         split: [N] strings, `train`, `val` or `test`.
     """
 
     utterances: list[Utterance]
-    label_names: list[str]
+    target: Target
     labels: Tensor
     split: np.ndarray
-
-    def class_counts(self) -> Tensor:
-        """Return [C], the number of labelled train utterances per emotion (n_y of MultiEMO's equation 19)."""
-        train = torch.from_numpy(self.split == "train") & (self.labels >= 0)
-        return torch.bincount(self.labels[train], minlength=len(self.label_names))
 
     def speakers(self) -> list[tuple[str, str] | None]:
         """Return (session, speaker) of the N utterances, None where the speaker is unnamed.
@@ -54,12 +51,12 @@ class Labelled:
 
 
 def labelled(
-    label_names: list[str], fold: str | int, seed: int, val: Val = "any", field: str = "train.fold"
+    target: Target, fold: str | int, seed: int, val: Val = "any", field: str = "train.fold"
 ) -> Labelled:
     """Read utterances.csv and labels.csv.
 
     Args:
-        label_names: the C labels of `corpus.labels`.
+        target: what a model learns.
         fold: the session to test on, or `none` for the splits in labels.csv.
         seed: draws val.
         val: `any`, or `speaker` for a val split whose speakers are not in train.
@@ -70,17 +67,18 @@ def labelled(
             be drawn.
     """
     utterances = read_utterances(UTTERANCES)
-    table = read_labels(utterances, Target(label_names), LABELS)
-    number = {name: i for i, name in enumerate(label_names)}
+    table = read_labels(utterances, target, LABELS)
     return Labelled(
         utterances=utterances,
-        label_names=label_names,
-        labels=torch.tensor([number.get(emotion, -1) for emotion in table["emotion"]]),
+        target=target,
+        labels=truth_of(table, target),
         split=splits(table, utterances, fold, seed, val, field),
     )
 
 
-def unlabelled(utterances: list[Utterance], label_names: list[str]) -> Labelled:
+def unlabelled(utterances: list[Utterance], target: Target) -> Labelled:
     """Return new recordings as unlabelled utterances of the test split."""
-    count = len(utterances)
-    return Labelled(utterances, label_names, torch.full((count,), -1), np.full(count, "test"))
+    table = pd.DataFrame(dict.fromkeys(target.values, math.nan), index=range(len(utterances)))
+    return Labelled(
+        utterances, target, truth_of(table.assign(emotion=""), target), np.full(len(table), "test")
+    )

@@ -79,15 +79,16 @@ class Utterances(Corpus):
     ) -> Iterator[list[int]]:
         """Yield groups of utterances of similar length, which keeps the padding short.
 
-        With a generator, draw as many utterances as there are, with replacement and with equal probability for every
-        emotion (weight 1 / its count, as published).
+        With a generator, draw as many utterances as there are, with replacement and with the weights of the goal.
         """
         lengths = np.sum([stream.kept for stream in self.frames.values()], axis=0)
         if generator is None:
             yield from batches(sorted(chosen, key=lambda i: lengths[i]), size)
             return
         labels = self.labels[list(chosen)]
-        drawn = torch.multinomial(balanced(labels), len(chosen), replacement=True, generator=generator)
+        drawn = torch.multinomial(
+            self.goal.sampling(labels), len(chosen), replacement=True, generator=generator
+        )
         yield from bucketed([chosen[i] for i in drawn.tolist()], lengths, size, POOL, generator)
 
     @override
@@ -104,8 +105,3 @@ class Utterances(Corpus):
             present[modality] = (torch.arange(longest) < kept[:, None]).to(device)
         rows = torch.tensor(list(chosen))
         return FrameBatch(features, present, self.labels[rows].to(device), rows)
-
-
-def balanced(labels: torch.Tensor) -> torch.Tensor:
-    """Return sampling weights [n] for labels [n] ≥ 0: 1 / the number of labels of the same emotion."""
-    return 1 / torch.bincount(labels)[labels].float()

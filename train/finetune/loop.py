@@ -217,7 +217,7 @@ def _scored(
         with torch.autocast(accelerator.device.type, torch.bfloat16, enabled=knobs.precision == "bf16"):
             logits[chosen] = model([val.inputs[i] for i in chosen]).float().cpu()
     model.train()
-    return added(done, model.network, {**row, **scores(logits, val.labels)})
+    return added(done, model.network, {**row, **scores(logits, val.labels)}, "val_weighted_f1")
 
 
 class _Saving:

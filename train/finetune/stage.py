@@ -24,10 +24,12 @@ from pipeline.inputs import Inputs
 from pipeline.locks import alone
 from pipeline.params import FinetuneParams, Params
 from pipeline.tables.schema import LABELS, UTTERANCES, Utterance, dialogues
+from pipeline.tables.target import target_of
 from train.checkpoint import state_folder
 from train.data.labelled import labelled
 from train.finetune.loop import Examples, fit
 from train.selection import Trained, majority_f1
+from train.truth import one_label
 
 SCHEMA = 2
 
@@ -41,21 +43,23 @@ def run(name: str) -> None:
     accelerator = _accelerator()
     # Only the main process locks, because the processes of one run must not exclude each other.
     with alone(f"finetune {name}") if accelerator.is_main_process else nullcontext():
-        inputs = Inputs(["corpus.labels", f"finetune.{name}"], [UTTERANCES, LABELS])
+        inputs = Inputs(
+            ["corpus.labels", "corpus.target", "corpus.values", f"finetune.{name}"], [UTTERANCES, LABELS]
+        )
         _run(name, load_checked(), accelerator, inputs)
 
 
 def _run(name: str, params: Params, accelerator: Any, inputs: Inputs) -> None:
     encoder, knobs = base_of(name, params)
     field = f"finetune.{name}.training.fold"
-    data = labelled(params.corpus.labels, knobs.fold, knobs.seed, knobs.val, field)
-    labels = data.labels.numpy()
+    data = labelled(target_of(params.corpus), knobs.fold, knobs.seed, knobs.val, field)
+    labels = one_label(data.labels, params.corpus.target, f"finetune.{name} trains a classifier").numpy()
     train, val = (
         _examples(f"{name}: {part}", encoder, data.utterances, labels, (data.split == part) & (labels >= 0))
         for part in ("train", "val")
     )
     accelerator.print(f"{name}: {len(train.names)} utterances to train on, {len(val.names)} to select on")
-    settings = [encoder.fingerprint(), knobs.model_dump_json(), *params.corpus.labels]
+    settings = [encoder.fingerprint(), knobs.model_dump_json(), params.corpus.target, *params.corpus.labels]
     states = state_folder("train.finetune.__main__", settings, [UTTERANCES, LABELS], accelerator.device)
     done = fit(
         encoder, train, val, len(params.corpus.labels), knobs, accelerator, states / "finetune.pt", name

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from pipeline.errors import UserError
 from pipeline.params import FEATURES, Params, TrainParams
 from pipeline.tables.schema import Utterance
+from pipeline.tables.target import target_of
 from train.data.corpus import Corpus, Statistics
 from train.data.dialogues import Dialogues
 from train.data.labelled import labelled, unlabelled
@@ -18,6 +19,7 @@ from train.data.load import load
 from train.data.utterances import Utterances
 from train.fusion.params import Fusion, fusion
 from train.models.declaration import FusionModel
+from train.targets.goal import Goal
 
 
 def read(params: Params) -> Corpus:
@@ -34,7 +36,7 @@ def read(params: Params) -> Corpus:
             caches[modality] = FEATURES / f"{stream}.h5"
         else:
             left_out[modality] = f"{params.model.name} reads only {' and '.join(model.modalities)}"
-    data = labelled(params.corpus.labels, train.fold, train.seed, train.val)
+    data = labelled(target_of(params.corpus), train.fold, train.seed, train.val)
     return load(_batcher(model), data, caches, train, left_out)
 
 
@@ -42,7 +44,7 @@ def read_unlabelled(
     model: FusionModel,
     train: TrainParams,
     rows: list[Utterance],
-    label_names: list[str],
+    goal: Goal,
     caches: Mapping[str, Path],
     statistics: Mapping[str, Statistics],
 ) -> Corpus:
@@ -52,34 +54,34 @@ def read_unlabelled(
         model: the declaration of the model.
         train: the section `train` that the model was trained with.
         rows: the utterances of the recordings.
-        label_names: the model's labels, in the order of its logits.
+        goal: what the model learned.
         caches: modality → the stream's file.
         statistics: modality → the statistics of the training features.
 
     Raises:
         UserError: a cache is damaged, or has other utterances.
     """
-    return load(_batcher(model), unlabelled(rows, label_names), caches, train, {}, statistics)
+    return load(_batcher(model), unlabelled(rows, goal.target()), caches, train, {}, statistics, goal)
 
 
 def _batcher(model: FusionModel) -> type[Corpus]:
     return Utterances if model.reads == "frames" else Dialogues
 
 
-def build(chosen: Fusion, dims: Mapping[str, int], counts: Tensor) -> tuple[nn.Module, nn.Module]:
+def build(chosen: Fusion, dims: Mapping[str, int], goal: Goal) -> tuple[nn.Module, nn.Module]:
     """Return a model's network and its loss.
 
     Args:
         chosen: the model with its params.
         dims: modality in use → feature size.
-        counts: [C] number of labelled train utterances per emotion.
+        goal: what the model learns.
     """
-    network = chosen.declared.network(dims, len(counts), chosen.model)
-    return network, chosen.declared.loss(chosen.loss, counts)
+    network = chosen.declared.network(dims, len(goal.names), chosen.model)
+    return network, chosen.declared.loss(chosen.loss, goal)
 
 
 def restored(
-    folder: Path, state: Mapping[str, Tensor], chosen: Fusion, dims: Mapping[str, int], counts: Tensor
+    folder: Path, state: Mapping[str, Tensor], chosen: Fusion, dims: Mapping[str, int], goal: Goal
 ) -> nn.Module:
     """Return a trained network with its weights.
 
@@ -88,16 +90,16 @@ def restored(
         state: the weights read from it.
         chosen: the model with its params.
         dims: modality in use → feature size.
-        counts: [C] number of labelled train utterances per emotion.
+        goal: what the model learned.
 
     Raises:
         UserError: the weights belong to another network.
     """
     path = folder / "model.safetensors"
     with torch.device("meta"):  # check the shapes before allocating: a record may claim a network of any size
-        sketch, _ = build(chosen, dims, counts)
+        sketch = chosen.declared.network(dims, len(goal.names), chosen.model)
     _same_shapes(sketch, state, path)
-    network, _ = build(chosen, dims, counts)
+    network = chosen.declared.network(dims, len(goal.names), chosen.model)
     take(network, state, path)
     return network
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from pipeline.params import Params
 from train.data.corpus import Corpus
-from train.selection import majority_f1
+from train.truth import known
 
 FEW_VAL = 300  # utterances: with fewer, the standard error of an accuracy near 50% exceeds 2.9 points
 FEW_STEPS = 10  # per epoch
@@ -22,19 +22,19 @@ def hints(data: Corpus, params: Params, history: Mapping[int, Sequence[Mapping[s
         history: seed → one row of losses and scores per epoch. A solver's rows have no `lr`.
     """
     train = params.train
-    val = {seed: [row["val_weighted_f1"] for row in rows] for seed, rows in history.items()}
+    val = {seed: [row[f"val_{data.goal.main}"] for row in rows] for seed, rows in history.items()}
     descended = [seed for seed, rows in history.items() if "lr" in rows[0]]
-    labels = data.labels[data.split == "val"]
-    majority = majority_f1(labels)
-    stuck = [seed for seed, scores in val.items() if max(scores) <= majority]
+    truth = data.labels[data.split == "val"]
+    lowest = data.goal.baseline(truth[known(truth)])
+    stuck = [seed for seed, scores in val.items() if max(scores) <= lowest]
     late = [s for s in descended if s not in stuck and val[s].index(max(val[s])) + 1 == train.epochs]
-    scored = int((labels >= 0).sum())
+    scored = int(known(truth).sum())
     steps = math.ceil(len(data.labelled_units("train")) / train.batch_size)
     found = []
     if stuck and params.model.name != "majority":
         found.append(
-            f"{_seeds(stuck)}: no epoch beats the majority class on val (weighted F1 {100 * majority:.1f}), so the "
-            "model learned nothing useful; change train.lr, raise train.epochs, or lower train.batch_size"
+            f"{_seeds(stuck)}: no epoch beats {data.goal.constant_name} on val ({data.goal.title} {100 * lowest:.1f}), "
+            "so the model learned nothing useful; change train.lr, raise train.epochs, or lower train.batch_size"
         )
     if late:
         found.append(

@@ -1,11 +1,11 @@
 """One training run: epochs, selection on val, resume.
 
 The loop scores and saves an exponential average of the weights over the last epochs (`train.ema_epochs`), because the
-weights of a single step vary by chance, most of all on a small corpus. It chooses the epoch with the best weighted F1
-on val, and does not read the test split. `train.patience` counts only after an epoch has beaten the majority class on
-val: before that, a network has not begun to learn. The loop saves its state atomically after an epoch, at least
-`SAVE_EVERY` seconds after the previous save. A killed run resumes from the state and, on the CPU, ends with the same
-bytes as an uninterrupted run.
+weights of a single step vary by chance, most of all on a small corpus. It chooses the epoch with the best main score of
+the goal on val (train/targets), and does not read the test split. `train.patience` counts only after an epoch has
+beaten the best constant answer on val: before that, a network has not begun to learn. The loop saves its state
+atomically after an epoch, at least `SAVE_EVERY` seconds after the previous save. A killed run resumes from the state
+and, on the CPU, ends with the same bytes as an uninterrupted run.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ from train.fusion.build import build
 from train.fusion.params import fusion
 from train.models.contract import Solved
 from train.randomness import random_state, seed_everything, set_random_state
-from train.selection import Trained, added, majority_f1, scores, weights_of
+from train.selection import Trained, added, weights_of
+from train.truth import known
 
 SCORED = 64  # units in a batch when scoring; the logits do not depend on it
 # Adam's weight decay is MultiEMO's lambda (equation 22): an L2 term in the gradient, unlike AdamW's decoupled decay.
@@ -63,7 +64,7 @@ def fit(
     if epochs is not None:
         epochs.mkdir(parents=True, exist_ok=True)
     generator = seed_everything(seed, params.train.threads)
-    model, criterion = build(fusion(params), data.dims, data.class_counts())
+    model, criterion = build(fusion(params), data.dims, data.goal)
     if isinstance(model, Solved) and isinstance(data, Dialogues):
         yield from _solutions(model, data, train, val, params.train, generator, epochs)
         return
@@ -83,29 +84,27 @@ def fit(
         done = _restore(saved, parts, generator)
         yield done
 
-    majority = majority_f1(data.labels[data.split == "val"])
+    truth = data.labels[data.split == "val"]
+    main, lowest = f"val_{data.goal.main}", data.goal.baseline(truth[known(truth)])
     written = time.monotonic()
     bar = tqdm(
         range(len(done.history) + 1, knobs.epochs + 1), desc=f"seed {seed}", unit="epoch", disable=None
     )
     for epoch in bar:
-        # Training can stay at the majority class for many epochs before it learns.
-        if (
-            done.history
-            and done.best["val_weighted_f1"] > majority
-            and epoch - done.best_epoch > knobs.patience
-        ):
+        # Training can stay at a constant answer for many epochs before it learns.
+        if done.history and done.best[main] > lowest and epoch - done.best_epoch > knobs.patience:
             break
         losses = _epoch(model, average, criterion, optimiser, data, train, knobs, generator, device, epoch)
         scored = score(average.module, data, val, device)
-        if not math.isfinite(scored["val_ce"]):
+        loss = scored[f"val_{data.goal.term}"]
+        if not math.isfinite(loss):
             raise UserError(
-                f"the loss on val (ce={scored['val_ce']:g}) is not finite after epoch {epoch}; lower train.lr"
+                f"the loss on val ({data.goal.term}={loss:g}) is not finite after epoch {epoch}; lower train.lr"
             )
-        scheduler.step(scored["val_ce"])
+        scheduler.step(loss)
         row = {"epoch": epoch, "lr": optimiser.param_groups[0]["lr"], **losses, **scored}
-        bar.set_postfix({k: f"{row[k]:.3f}" for k in ("train_loss", "val_weighted_f1")})
-        done = added(done, average.module, row)
+        bar.set_postfix({k: f"{row[k]:.3f}" for k in ("train_loss", main)})
+        done = added(done, average.module, row, main)
         if epochs is not None:
             write_weights(epochs / f"{epoch}.safetensors", weights_of(average.module))
         if time.monotonic() - written > SAVE_EVERY:
@@ -122,39 +121,41 @@ def _solutions(
     cpu = torch.device("cpu")
     batches = (_drawn(data, group, knobs, generator, cpu) for group in data.groups(train, SCORED))
     done = Trained({}, 0, [])
-    for strength in model.solutions(batches):
+    term = data.goal.term
+    for strength in model.solutions(batches, data.goal):
         scored = score(model, data, val, cpu)
-        ce = score(model, data, train, cpu)["val_ce"]
+        loss = score(model, data, train, cpu)[f"val_{term}"]
         row = {
             "epoch": len(done.history) + 1,
             "strength": strength,
-            "train_loss": ce,
-            "train_ce": ce,
+            "train_loss": loss,
+            f"train_{term}": loss,
             **scored,
         }
-        done = added(done, model, row)
+        done = added(done, model, row, f"val_{data.goal.main}")
         if epochs is not None:
             write_weights(epochs / f"{len(done.history)}.safetensors", weights_of(model))
         yield done
 
 
 def score(model: nn.Module, data: Corpus, chosen: list[int], device: torch.device) -> dict[str, float]:
-    """Return cross-entropy and scores of the labelled utterances of the chosen units, under keys `val_…`."""
-    return scores(*answers(model, data, chosen, device))
+    """Return loss and scores of the labelled utterances of the chosen units, under keys `val_…`."""
+    return data.goal.scores(*answers(model, data, chosen, device))
 
 
 @torch.no_grad()
 def answers(
     model: nn.Module, data: Corpus, chosen: list[int], device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return logits [N, C] and labels [N] of the labelled utterances of the chosen units."""
+    """Return logits [N, K] and the truth of the N labelled utterances of the chosen units."""
     logits, labels = [], []
     for group in data.groups(chosen, SCORED):
         batch = data.batch(group, device)
         logits.append(model.eval()(batch).logits.float().cpu())
         labels.append(batch.labels.cpu())
-    known = torch.cat(labels) >= 0
-    return torch.cat(logits)[known], torch.cat(labels)[known]
+    truth = torch.cat(labels)
+    here = known(truth)
+    return torch.cat(logits)[here], truth[here]
 
 
 def _epoch(
@@ -171,8 +172,12 @@ def _epoch(
         if not torch.isfinite(parts["total"]):
             names = ", ".join(data.name(unit) for unit in group)
             shown = {k: f"{k}={v.item():g}" for k, v in parts.items() if not torch.isfinite(v)}
-            # A finite cross-entropy means that the logits are finite, so the params of another term are the cause.
-            remedy = "lower train.lr" if "ce" in shown else "change the params of `loss`, or lower train.lr"
+            # A finite loss of the goal means that the logits are finite, so the params of another term are the cause.
+            remedy = (
+                "lower train.lr"
+                if data.goal.term in shown
+                else "change the params of `loss`, or lower train.lr"
+            )
             raise UserError(
                 f"the loss ({', '.join(shown.values())}) is not finite in epoch {epoch} for the {data.kind} {names}; "
                 + remedy
@@ -181,7 +186,7 @@ def _epoch(
         parts["total"].backward()
         optimiser.step()
         average.update_parameters(model)
-        count = int((batch.labels >= 0).sum())
+        count = int(known(batch.labels).sum())
         seen += count
         for name, value in parts.items():
             sums[name] = sums.get(name, 0.0) + value.item() * count

@@ -71,13 +71,16 @@ def fusion(params: Params, path: Path = PARAMS) -> Fusion:
         path: the file that holds them, for messages.
 
     Raises:
-        UserError: no such model, a value out of bounds, or no stream that the model can read.
+        UserError: no such model, a value out of bounds, no stream that the model can read, or a term of the loss that
+            `corpus.target` does not allow.
     """
     model = declared(params.model.name, path)
     _check_streams(model, params, path)
     own = _known(model)
     read = {s: {k: v for k, v in there.items() if k in own[s]} for s, there in _sections(params).items()}
-    return _validated(model, read, path)
+    chosen = _validated(model, read, path)
+    _check_target(chosen, params, path)
+    return chosen
 
 
 def recorded(settings: Settings, path: Path) -> Fusion:
@@ -133,6 +136,17 @@ def _sections(params: Params | Settings) -> dict[str, dict[str, Any]]:
 
 def _known(model: FusionModel) -> dict[str, list[str]]:
     return {"model": list(model.params.model_fields), "loss": list(model.loss_params.model_fields)}
+
+
+def _check_target(chosen: Fusion, params: Params, path: Path) -> None:
+    """Raise UserError if a term of the loss needs one label per utterance, and the corpus has several or none."""
+    used = [f"loss.{name}" for name in chosen.declared.one_label if getattr(chosen.loss, name)]
+    if used and params.corpus.target in ("multi", "values"):
+        terms = "; ".join(f"{name}={getattr(chosen.loss, name.removeprefix('loss.')):g}" for name in used)
+        raise UserError(
+            f"{path}: {terms}: this term of the loss needs one label per utterance, but "
+            f"corpus.target={params.corpus.target}; set {' and '.join(f'{name}=0' for name in used)}"
+        )
 
 
 def _check_streams(model: FusionModel, params: Params, path: Path) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pipeline.params import MODALITIES
+from train.targets.goal import Goal
 
 __all__ = ["MODALITIES", "Batch", "FrameBatch", "Output", "Solved"]
 
@@ -23,7 +24,8 @@ class Batch:
         present: modality in use → [B, T] bool, False where missing or padded.
         speakers: [B, T] long, the number of the party within the dialogue, by first appearance, without a limit.
         lengths: [B] long, always on the CPU, so that shapes are known without waiting for the device.
-        labels: [U] long in dialogue-then-turn order, -1 where unlabelled.
+        labels: the truth of the U utterances in dialogue-then-turn order, [U] long or [U, K] float
+            (train/truth.py).
         indices: [U] long, row numbers in utterances.csv.
     """
 
@@ -47,7 +49,7 @@ class FrameBatch:
     Attributes:
         features: modality in use → [U, T, D] float32, 0 where padded.
         present: modality in use → [U, T] bool, False where padded. A row of False is a missing feature.
-        labels: [U] long, -1 where unlabelled.
+        labels: the truth of the U utterances, [U] long or [U, K] float (train/truth.py).
         indices: [U] long, row numbers in utterances.csv.
     """
 
@@ -62,7 +64,7 @@ class Output:
     """A model's output for the U utterances of a batch. A subclass adds what the model's loss needs.
 
     Attributes:
-        logits: [U, C] in the order of the batch.
+        logits: [U, K] in the order of the batch; for values, in standard deviations from the mean.
     """
 
     logits: Tensor
@@ -72,11 +74,12 @@ class Output:
 class Solved(Protocol):
     """A model fitted by a solver instead of gradient descent."""
 
-    def solutions(self, batches: Iterable[Batch]) -> Iterator[float]:
+    def solutions(self, batches: Iterable[Batch], goal: Goal) -> Iterator[float]:
         """Set the weights to one solution after another, and yield the regularisation strength of each.
 
         The caller scores each solution on val, like the epochs of a network, and keeps the best.
 
         Args:
-            batches: the train dialogues. Utterances labelled -1 are context only.
+            batches: the train dialogues. Unlabelled utterances are context only.
+            goal: what the model learns.
         """

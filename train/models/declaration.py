@@ -15,7 +15,9 @@ from pipeline.params import MODALITIES, Size
 from pipeline.strict import Strict
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
+
+    from train.targets.goal import Goal
 
 Dropout = Annotated[float, Field(ge=0, lt=1)]
 
@@ -49,7 +51,7 @@ class HeadsParams(ModelParams):
 
 
 class NoLossParams(Strict):
-    """The section `loss` of a model that uses plain cross-entropy."""
+    """The section `loss` of a model that uses the goal's loss alone."""
 
 
 class FusionModel(ABC):
@@ -63,6 +65,7 @@ class FusionModel(ABC):
         modalities: the modalities that the model reads. Streams of other modalities are not used.
         past_only: whether no output depends on later turns, whatever the params. A model that has the choice has a
             param `causal`.
+        one_label: the weights in `loss_params` of terms that need one label per utterance.
     """
 
     params: ClassVar[type[ModelParams]] = ModelParams
@@ -70,6 +73,7 @@ class FusionModel(ABC):
     reads: ClassVar[Literal["pooled", "frames"]] = "pooled"
     modalities: ClassVar[tuple[str, ...]] = MODALITIES
     past_only: ClassVar[bool] = False
+    one_label: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
     def network(self, dims: Mapping[str, int], classes: int, params: Any) -> nn.Module:
@@ -77,17 +81,17 @@ class FusionModel(ABC):
 
         Args:
             dims: modality in use → feature size.
-            classes: the number of labels, C.
+            classes: the number of outputs: of labels or of values, C.
             params: an instance of the class `params`.
         """
 
-    def loss(self, params: Any, counts: Tensor) -> nn.Module:
-        """Return the module that maps an `Output` and labels [U] to scalars: `total` and each of its terms.
+    def loss(self, params: Any, goal: Goal) -> nn.Module:
+        """Return the module that maps an `Output` and its truth to scalars: `total` and each of its terms.
 
         Args:
             params: an instance of the class `loss_params`.
-            counts: [C] number of labelled train utterances per label.
+            goal: what the model learns.
         """
-        from train.models.cross_entropy import CrossEntropy
+        from train.models.plain_loss import PlainLoss
 
-        return CrossEntropy()
+        return PlainLoss(goal)

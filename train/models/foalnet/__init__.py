@@ -13,7 +13,9 @@ from pipeline.strict import Strict
 from train.models.declaration import Dropout, FusionModel, ModelParams
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
+
+    from train.targets.goal import Goal
 
 PAIR = ("audio", "visual")
 
@@ -61,6 +63,7 @@ class Model(FusionModel):
 
     params = Params
     loss_params = LossParams
+    one_label = ("avel", "mem")
     reads = "frames"
     modalities = PAIR
     past_only = True
@@ -72,7 +75,7 @@ class Model(FusionModel):
         return FoalNet(dims, classes, params)
 
     @override
-    def loss(self, params: LossParams, counts: Tensor) -> nn.Module:
+    def loss(self, params: LossParams, goal: Goal) -> nn.Module:
         from train.models.foalnet.losses import FoalNetLoss
 
-        return FoalNetLoss(params, counts)
+        return FoalNetLoss(params, goal)

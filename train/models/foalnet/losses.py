@@ -8,9 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from train.models.cross_entropy import wide
 from train.models.foalnet import LossParams
 from train.models.foalnet.network import Pairs
+from train.models.plain_loss import wide
+from train.targets.goal import Goal
+from train.targets.single import Single
+from train.truth import known
 
 
 def avel(audio: Tensor, visual: Tensor, labels: Tensor, scale: Tensor) -> Tensor:
@@ -68,29 +71,29 @@ class FoalNetLoss(nn.Module):
 
     Args:
         params: the section `loss`.
-        counts: [C] number of labelled train utterances per label; not used.
+        goal: what the model learns. Its loss replaces CE. AVEL and MEM need one label per utterance.
     """
 
-    def __init__(self, params: LossParams, counts: Tensor) -> None:
+    def __init__(self, params: LossParams, goal: Goal) -> None:
         super().__init__()
-        self.params = params
+        self.params, self.goal = params, goal
 
     def forward(self, output: Pairs, labels: Tensor) -> dict[str, Tensor]:
-        """Return the scalars `total`, `ce`, `avel` and `mem`; a term of weight 0 is absent.
+        """Return the scalars `total`, the goal's term, `avel` and `mem`; a term of weight 0 is absent.
 
-        AVEL and MEM use only utterances with both modalities. MEM is 0 if all of them have one emotion.
+        AVEL and MEM use only utterances with both modalities and one label. MEM is 0 if all of them have one emotion.
 
         Args:
             output: the output for U utterances.
-            labels: [U] long, -1 where unlabelled.
+            labels: the truth of the U utterances.
         """
-        params, known = self.params, labels >= 0
+        params, goal, here = self.params, self.goal, known(labels)
         with torch.autocast(labels.device.type, enabled=False):
-            logits = wide(output.logits)[known]
-            ce = F.cross_entropy(logits, labels[known], reduction="sum") / max(1, len(logits))
-        terms, shares = {"ce": ce}, {"ce": 1.0}
-        if output.aligned and (params.avel or params.mem):
-            rows = torch.nonzero(known & output.both).flatten()
+            own = goal.loss(wide(output.logits)[here], labels[here])
+        terms, shares = {goal.term: own}, {goal.term: 1.0}
+        if output.aligned and isinstance(goal, Single) and (params.avel or params.mem):
+            labels = goal.label(labels)
+            rows = torch.nonzero((labels >= 0) & output.both).flatten()
             labels = labels[rows]
             with torch.autocast(labels.device.type, enabled=False):
                 audio, visual = (wide(output.aligned[m])[rows] for m in ("audio", "visual"))

@@ -12,7 +12,9 @@ from pipeline.params import Size
 from train.models.declaration import Dropout, FusionModel, ModelParams, NoLossParams
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
+
+    from train.targets.goal import Goal
 
 
 class Params(ModelParams):
@@ -43,7 +45,7 @@ class Model(FusionModel):
         return Iterative(dims, classes, params)
 
     @override
-    def loss(self, params: NoLossParams, counts: Tensor) -> nn.Module:
+    def loss(self, params: NoLossParams, goal: Goal) -> nn.Module:
         from train.models.iterative.losses import EveryRound
 
-        return EveryRound()
+        return EveryRound(goal)

@@ -1,4 +1,4 @@
-"""The most frequent label, a lower bound for the score of every model."""
+"""The most frequent label, or the mean values: a lower bound for the score of every model."""
 
 from __future__ import annotations
 

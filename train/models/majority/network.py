@@ -1,4 +1,4 @@
-"""A model that predicts the train split's most frequent label for every utterance."""
+"""A model that gives every utterance the same answer: the train split's shares of the labels, or its mean values."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import torch
 from torch import nn
 
 from train.models.contract import Batch, Output
+from train.targets.goal import Goal
+from train.truth import known
 
 
 class Majority(nn.Module):
-    """The label frequencies of the train split, for every utterance.
+    """The constant answer that fits the train split best.
 
     Args:
         dims: modality in use → feature size; not used.
@@ -27,11 +29,9 @@ class Majority(nn.Module):
         """Return the same logits [U, C] for each of the U utterances."""
         return Output(logits=self.logits.expand(len(batch.labels), -1))
 
-    def solutions(self, batches: Iterable[Batch]) -> Iterator[float]:
-        """Count the labels of all batches, and yield once."""
-        labels = torch.cat([batch.labels[batch.labels >= 0] for batch in batches])
-        # Laplace smoothing: a label that is absent from training gets a small probability instead of 0.
-        counts = torch.bincount(labels, minlength=len(self.logits)) + 1
+    def solutions(self, batches: Iterable[Batch], goal: Goal) -> Iterator[float]:
+        """Fit the constant answer to the utterances of all batches, and yield once."""
+        truth = torch.cat([batch.labels[known(batch.labels)] for batch in batches])
         with torch.no_grad():
-            self.logits.copy_(torch.log(counts / counts.sum()))
+            self.logits.copy_(goal.constant(truth))
         yield 1.0

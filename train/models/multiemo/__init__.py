@@ -13,7 +13,9 @@ from pipeline.strict import Strict
 from train.models.declaration import Dropout, FusionModel, HeadsParams
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
+
+    from train.targets.goal import Goal
 
 
 class Params(HeadsParams):
@@ -79,6 +81,7 @@ class Model(FusionModel):
 
     params = Params
     loss_params = LossParams
+    one_label = ("mu1",)
 
     @override
     def network(self, dims: Mapping[str, int], classes: int, params: Params) -> nn.Module:
@@ -87,7 +90,7 @@ class Model(FusionModel):
         return MultiEMO(dims, classes, params)
 
     @override
-    def loss(self, params: LossParams, counts: Tensor) -> nn.Module:
+    def loss(self, params: LossParams, goal: Goal) -> nn.Module:
         from train.models.multiemo.losses import MultiEMOLoss
 
-        return MultiEMOLoss(params, counts)
+        return MultiEMOLoss(params, goal)

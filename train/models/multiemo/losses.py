@@ -14,9 +14,12 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from train.models.cross_entropy import wide
 from train.models.multiemo import LossParams
 from train.models.multiemo.network import Fused
+from train.models.plain_loss import wide
+from train.targets.goal import Goal
+from train.targets.single import Single
+from train.truth import known
 
 BLOCK = 2**20  # the number of similarities, out of N x N, that are in memory at a time
 # A shorter z counts as 0, because normalisation would multiply its rounding error by 1e6.
@@ -149,7 +152,8 @@ class MultiEMOLoss(nn.Module):
 
     Args:
         params: the section `loss`.
-        counts: [C] number of labelled train utterances per label.
+        goal: what the model learns. Its loss replaces CE. SWFC needs one label per utterance; without it, SWFC is
+            absent.
 
     Attributes:
         weights: [C] the label weights of SWFC.
@@ -157,38 +161,41 @@ class MultiEMOLoss(nn.Module):
 
     weights: Tensor
 
-    def __init__(self, params: LossParams, counts: Tensor) -> None:
+    def __init__(self, params: LossParams, goal: Goal) -> None:
         super().__init__()
-        self.params = params
-        weights = class_weights(counts, params.alpha, params.swfc_weights)
+        self.params, self.goal = params, goal
+        weights = class_weights(goal.counts, params.alpha, params.swfc_weights)
         self.register_buffer("weights", weights.to(torch.get_default_dtype()), persistent=False)
 
     def forward(self, output: Fused, labels: Tensor) -> dict[str, Tensor]:
-        """Return the scalars `total`, `swfc`, `hgr` and `ce`.
+        """Return the scalars `total`, `swfc`, `hgr` and the goal's term.
 
         With one modality in use there is no `hgr`, and the weights are mu1 and 1 - mu1.
 
         Args:
             output: the output for U utterances.
-            labels: [U] long, -1 where unlabelled.
+            labels: the truth of the U utterances.
         """
-        params, known = self.params, labels >= 0
+        params, goal, here = self.params, self.goal, known(labels)
 
         def labelled(x: Tensor) -> Tensor:
             x = wide(x)
-            return x if known.all() else x[known]
+            return x if here.all() else x[here]
 
         with torch.autocast(labels.device.type, enabled=False):
             z, logits, fused = labelled(output.z), labelled(output.logits), output.fused
             labels = labelled(labels)
-            terms = {"swfc": swfc(z, labels, self.weights, params.temperature, params.focus)}
-            shares = {"swfc": params.mu1}
+            terms, shares = {}, {}
+            if isinstance(goal, Single):
+                label = goal.label(labels)
+                some = label >= 0
+                terms["swfc"] = swfc(z[some], label[some], self.weights, params.temperature, params.focus)
+                shares["swfc"] = params.mu1
             if len(fused) > 1:
                 fused, present = ({m: labelled(x) for m, x in y.items()} for y in (fused, output.present))
                 terms["hgr"], shares["hgr"] = soft_hgr(fused, present, params.soft_hgr), params.mu2
-            # `mean` would be NaN if no utterance is labelled.
-            terms["ce"] = F.cross_entropy(logits, labels, reduction="sum") / max(1, len(labels))
-            shares["ce"] = 1 - sum(shares.values())
+            terms[goal.term] = goal.loss(logits, labels)
+            shares[goal.term] = 1 - sum(shares.values())
             return {
                 "total": torch.stack([shares[name] * term for name, term in terms.items()]).sum(),
                 **terms,

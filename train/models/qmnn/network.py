@@ -27,7 +27,7 @@ from torch.nn import functional as F
 
 from train.layers.codes import Speakers
 from train.models.contract import MODALITIES, Batch, Output
-from train.models.cross_entropy import wide
+from train.models.plain_loss import wide
 from train.models.qmnn import Params
 
 

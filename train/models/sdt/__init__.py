@@ -13,7 +13,9 @@ from pipeline.strict import Strict
 from train.models.declaration import Dropout, FusionModel, HeadsParams
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import nn
+
+    from train.targets.goal import Goal
 
 
 class Params(HeadsParams):
@@ -56,7 +58,7 @@ class Model(FusionModel):
         return SDT(dims, classes, params)
 
     @override
-    def loss(self, params: LossParams, counts: Tensor) -> nn.Module:
+    def loss(self, params: LossParams, goal: Goal) -> nn.Module:
         from train.models.sdt.losses import SDTLoss
 
-        return SDTLoss(params)
+        return SDTLoss(params, goal)

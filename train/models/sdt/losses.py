@@ -1,14 +1,15 @@
-"""The loss of SDT: cross-entropy of all classifiers, and distillation from the fused to the unimodal logits."""
+"""The loss of SDT: the goal's loss of all classifiers, and distillation from the fused to the unimodal logits."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from train.models.cross_entropy import wide
+from train.models.plain_loss import wide
 from train.models.sdt import LossParams
 from train.models.sdt.network import Distilled
+from train.targets.goal import Goal
+from train.truth import known
 
 
 class SDTLoss(nn.Module):
@@ -19,37 +20,27 @@ class SDTLoss(nn.Module):
 
     Args:
         params: the section `loss`.
+        goal: what the model learns. For other goals than labels, its loss replaces CE, and its divergence KL.
     """
 
-    def __init__(self, params: LossParams) -> None:
+    def __init__(self, params: LossParams, goal: Goal) -> None:
         super().__init__()
-        self.params = params
+        self.params, self.goal = params, goal
 
     def forward(self, output: Distilled, labels: Tensor) -> dict[str, Tensor]:
-        """Return the loss for labels [U], -1 where unlabelled, as `total`, and its terms."""
-        params, known = self.params, labels >= 0
+        """Return the loss for the truth of U utterances as `total`, and its terms."""
+        params, goal, labelled = self.params, self.goal, known(labels)
         fused = wide(output.logits)
-        ce = _mean(_ce(fused, labels), known)
+        own = goal.loss(fused[labelled], labels[labelled])
         unimodal, distil = [], []
         for m, logits in output.unimodal.items():
-            here = known & output.present[m]
+            here = labelled & output.present[m]
             alone = wide(logits)
-            unimodal.append(_mean(_ce(alone, labels), here))
-            distil.append(_mean(_kl(fused / params.tau, alone / params.tau), here))
-        terms = {"ce": ce, "unimodal": torch.stack(unimodal).sum(), "distil": torch.stack(distil).sum()}
-        total = ce + params.unimodal * terms["unimodal"] + params.distil * terms["distil"]
+            unimodal.append(goal.loss(alone[here], labels[here]))
+            distil.append(_mean(goal.divergence(fused / params.tau, alone / params.tau), here))
+        terms = {goal.term: own, "unimodal": torch.stack(unimodal).sum(), "distil": torch.stack(distil).sum()}
+        total = own + params.unimodal * terms["unimodal"] + params.distil * terms["distil"]
         return {"total": total, **terms}
-
-
-def _ce(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return each utterance's cross-entropy [U]; 0 where unlabelled."""
-    return F.cross_entropy(logits, labels, ignore_index=-1, reduction="none")
-
-
-def _kl(teacher: Tensor, student: Tensor) -> Tensor:
-    """Return each utterance's KL(teacher ‖ student) [U] of logits [U, C]."""
-    p, q = F.log_softmax(teacher, -1), F.log_softmax(student, -1)
-    return (p.exp() * (p - q)).sum(-1)
 
 
 def _mean(values: Tensor, chosen: Tensor) -> Tensor:
