@@ -15,8 +15,9 @@ import numpy as np
 from markupsafe import Markup
 
 from evaluate.bars import TOP, bar, top
-from evaluate.run import charts, shown
-from evaluate.run.metrics import METRICS
+from evaluate.run import charts, outputs, shown
+from evaluate.run.measures import measure_of
+from evaluate.run.measures.measure import PLAIN
 from evaluate.run.results import Run, leaders
 from pipeline import fragments
 from pipeline.pages.page import page
@@ -29,10 +30,18 @@ TITLES = {
     "macro_f1": "Macro F1",
     "accuracy": "Accuracy (WA)",
     "unweighted_accuracy": "Unweighted accuracy (UA)",
+    "kl": "KL from the votes, nats",
+    "micro_f1": "Micro F1",
+    "subset_accuracy": "Subset accuracy",
+    "mean_average_precision": "Mean average precision",
+    "ccc": "Concordance (CCC)",
+    "pearson": "Pearson correlation",
+    "mae": "Mean absolute error",
     "calibration_error": "Calibration error",
 }
 STYLES: dict[str, Callable[[Any], str]] = {
     "percent": lambda v: f"{100 * v:.1f}".replace("-", "−"),
+    "plain": lambda v: f"{v:.3f}".replace("-", "−"),
     "count": lambda v: f"{v:,}".replace(",", "\u202f"),
 }
 
@@ -41,6 +50,8 @@ def render(run: Run, found: dict[str, Any]) -> str:
     """Return the page of a run and its `evaluate.run.details.details`; equal runs give equal text."""
     test = found["seeds"][0]["splits"].get("test")
     groups = shown.turns(run)
+    metrics = measure_of(run).metrics
+    one_label = run.params.corpus.target in ("single", "soft")
     return page(
         HERE / "report",
         run=run,
@@ -49,22 +60,24 @@ def render(run: Run, found: dict[str, Any]) -> str:
         found=found,
         names=run.names,
         colours=colours(run.names),
-        metrics=METRICS,
+        metrics=metrics,
         titles=TITLES,
+        own_unit=PLAIN,
+        one_label=one_label,
         splits=SPLITS,
         num=lambda style, *path: _number(found, style, path),
         json=lambda value: json.dumps(value, ensure_ascii=False),
         history=charts.history(run),
-        reliability=charts.reliability(test["calibration"]) if test else None,
+        reliability=charts.reliability(test["calibration"]) if test and "calibration" in test else None,
         box=charts,
         listed=shown.labels(run),
         media=media_folder(run.params.corpus.root),
-        dialogues=_dialogues(run, groups),
+        dialogues=_dialogues(run, groups) if one_label else outputs.dialogues(run, groups),
         dialogue_count=len(run.test_dialogues()),
         turn_count=int((run.splits == "test").sum()),
         shown={run.utterances[i].utterance for rows in groups for i in rows},
         speakers=sorted({run.utterances[i].speaker for rows in groups for i in rows}),
-        data=_data(run, groups),
+        data=_data(run, groups) if one_label else {},
     )
 
 

@@ -16,7 +16,7 @@ def settings(params: Params) -> dict[str, Any]:
     """
     used = params.train.streams.in_use().values()
     nested: dict[str, Any] = {
-        "corpus": {"labels": params.corpus.labels, "keep_tags": params.corpus.keep_tags},
+        "corpus": params.corpus.model_dump(include={"labels", "target", "values", "keep_tags"}),
         "extract": {name: raw for name, raw in params.extract.items() if name in used},
         "finetune": {name: raw for name, raw in params.finetune.items() if name in used},
         **params.model_dump(mode="json", include={"train", "evaluate"}),

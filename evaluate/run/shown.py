@@ -24,7 +24,8 @@ def labels(run: Run) -> list[int]:
     count = len(run.names)
     if count <= MATRIX:
         return list(range(count))
-    support = np.bincount(run.truth[(run.splits == "test") & (run.truth >= 0)], minlength=count)
+    test = run.truth[run.splits == "test"]
+    support = np.bincount(test[test >= 0], minlength=count) if test.ndim == 1 else np.nansum(test, axis=0)
     return sorted(np.argsort(-support, kind="stable")[:MATRIX].tolist())
 
 

@@ -83,6 +83,13 @@ class Labels(Measure):
         return columns, dict(zip(names, average.T, strict=True))
 
     @override
+    def constant(self, rows: np.ndarray) -> tuple[str, np.ndarray]:
+        """Return the most frequent label."""
+        count = len(self.run.names)
+        label = int(np.bincount(self.run.truth[rows], minlength=count).argmax())
+        return self.run.names[label], np.eye(count)[label]
+
+    @override
     def leaders(self, prediction: Prediction) -> np.ndarray:
         return leaders(prediction)
 

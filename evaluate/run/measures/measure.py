@@ -82,6 +82,10 @@ class Measure(ABC):
     def leaders(self, prediction: Prediction) -> np.ndarray:
         """Return `[N]` names: the modality whose hiding changes the answer most, '' if none does."""
 
+    @abstractmethod
+    def constant(self, rows: np.ndarray) -> tuple[str, np.ndarray]:
+        """Return the constant answer that fits some rows: its name, and `[K]` like a model's answers."""
+
     def wrong(self, rows: np.ndarray) -> list[dict[str, Any]]:
         """Return the most confident errors among some rows, for targets where an answer is right or wrong."""
         return []

@@ -91,6 +91,11 @@ class Several(Measure):
         return columns, dict(zip(run.names, average.T, strict=True))
 
     @override
+    def constant(self, rows: np.ndarray) -> tuple[str, np.ndarray]:
+        """Return that every label applies, the constant answer with the highest macro F1."""
+        return "every label", np.ones(len(self.run.names))
+
+    @override
     def leaders(self, prediction: Prediction) -> np.ndarray:
         return moved(prediction)
 

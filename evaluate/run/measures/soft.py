@@ -43,6 +43,12 @@ class Votes(Labels):
         )
         return {**ends, **found} if ends is not None and found is not None else None
 
+    @override
+    def constant(self, rows: np.ndarray) -> tuple[str, np.ndarray]:
+        """Return the mean shares."""
+        average = self.shares[self._with_ties(rows)].mean(axis=0)
+        return self.run.names[int(average.argmax())], average
+
     def _kl(self, answers: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Return the divergence of every utterance with votes in the split of `rows`, `[m]`."""
         split = self._with_ties(rows)

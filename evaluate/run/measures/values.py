@@ -80,6 +80,12 @@ class Numbers(Measure):
         return columns, {f"predicted {name}": x for name, x in zip(run.names, average.T, strict=True)}
 
     @override
+    def constant(self, rows: np.ndarray) -> tuple[str, np.ndarray]:
+        """Return the mean of each value; NaN for a value that is never rated."""
+        truth = self.run.truth[rows]
+        return "the mean of train", np.array([x[~np.isnan(x)].mean() for x in truth.T])
+
+    @override
     def leaders(self, prediction: Prediction) -> np.ndarray:
         return moved(prediction)
 
