@@ -7,6 +7,7 @@ models of params.yaml and of model records use them as types. `is_inside` checks
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import AfterValidator
@@ -75,6 +76,29 @@ def column(name: str) -> str:
     if name in COLUMNS:
         raise _wrong(f"is another column of the tables ({', '.join(COLUMNS)}); rename the column")
     return label(name)
+
+
+def names_mistake(target: str, labels: Sequence[str], values: Sequence[str]) -> str:
+    """Return why a corpus's labels and values do not fit its target, or an empty string.
+
+    Args:
+        target: `corpus.target`.
+        labels: `corpus.labels`.
+        values: `corpus.values`.
+    """
+    for field, names in (("labels", labels), ("values", values)):
+        if len(set(names)) < len(names):
+            return f"corpus.{field}={names}: duplicate {field[:-1]}; keep each {field[:-1]} once"
+    if target == "values":
+        return (
+            "" if values else "corpus.values=[]: corpus.target=values needs the names of columns of numbers"
+        )
+    if len(labels) < 2:
+        return f"corpus.labels={labels}: corpus.target={target} needs at least 2 labels; add them"
+    wrong = [name for name in labels if "|" in name]
+    if target in ("soft", "multi") and wrong:
+        return f"corpus.labels={wrong}: corpus.target={target} separates labels by `|`; rename the label"
+    return ""
 
 
 def is_inside(media: str) -> bool:

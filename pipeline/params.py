@@ -15,7 +15,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from pipeline.errors import UserError
 from pipeline.messages import nearest
-from pipeline.names import Column, FileName, Label, StreamName, StreamOrNone
+from pipeline.names import Column, FileName, Label, StreamName, StreamOrNone, names_mistake
 from pipeline.settings import read_yaml
 from pipeline.strict import Strict, validate
 
@@ -67,24 +67,8 @@ class CorpusParams(Strict):
 
     @model_validator(mode="after")
     def _names_fit(self) -> CorpusParams:
-        for field, names in (("labels", self.labels), ("values", self.values)):
-            if len(set(names)) < len(names):
-                raise ValueError(
-                    f"corpus.{field}={names}: duplicate {field[:-1]}; keep each {field[:-1]} once"
-                )
-        if self.target == "values":
-            if not self.values:
-                raise ValueError(
-                    "corpus.values=[]: corpus.target=values needs the names of columns of numbers"
-                )
-        elif len(self.labels) < 2:
-            raise ValueError(
-                f"corpus.labels={self.labels}: corpus.target={self.target} needs at least 2 labels"
-            )
-        if self.target in ("soft", "multi") and (wrong := [name for name in self.labels if "|" in name]):
-            raise ValueError(
-                f"corpus.labels={wrong}: corpus.target={self.target} separates labels by `|`; rename the label"
-            )
+        if why := names_mistake(self.target, self.labels, self.values):
+            raise ValueError(why)
         return self
 
 

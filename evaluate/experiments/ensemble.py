@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
 from evaluate.experiments.paired import is_seed
 from evaluate.run.metrics import per_label, scores
+
+
+def has_labels(test: Mapping[str, Any]) -> bool:
+    """Return whether a run predicts one label per utterance, by `splits.test` of its details.json."""
+    return "weighted_f1" in test
 
 
 def named(title: str, answers: pd.DataFrame) -> str:

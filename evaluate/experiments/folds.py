@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from evaluate.experiments import clone
-from evaluate.experiments.ensemble import ensemble, named
+from evaluate.experiments.ensemble import ensemble, has_labels, named
 from evaluate.experiments.grids import GRIDS, Row, experiment
 from evaluate.experiments.grids import rows as rows_of
 from evaluate.experiments.paired import is_seed
@@ -31,7 +31,7 @@ from evaluate.experiments.tables import (
     published,
     table_of,
 )
-from evaluate.run.metrics import METRICS
+from evaluate.run.measures.measure import NAMES
 from pipeline.command import parser
 from pipeline.errors import UserError, entry
 from pipeline.params import load
@@ -120,7 +120,10 @@ def with_ensemble(title: str, folds: Mapping[str, Results | Failed]) -> dict[str
     """
     runs: dict[str, Results | Failed] = {title: over_folds(title, folds)}
     done = {fold: run[1] for fold, run in folds.items() if not isinstance(run, Failed)}
-    together = {fold: both for fold, answers in done.items() if (both := ensemble(answers)) is not None}
+    labels = all(has_labels(run[0]) for run in folds.values() if not isinstance(run, Failed))
+    together = {
+        fold: both for fold, answers in done.items() if labels and (both := ensemble(answers)) is not None
+    }
     if len(together) == len(folds):
         runs[named(title, next(iter(done.values())))] = over_folds(title, together)
     return runs
@@ -146,8 +149,8 @@ def over_folds(title: str, folds: Mapping[str, Results | Failed]) -> Results | F
             f"{title}: the folds have different seeds ({shown}); run them again with the same --seeds"
         )
     summary = {}
-    for metric in METRICS:
-        means = [test[metric]["mean"] for test in tests]
+    for metric in (name for name in NAMES if name in tests[0]):
+        means = [np.nan if test[metric]["mean"] is None else test[metric]["mean"] for test in tests]
         summary[metric] = {"mean": float(np.mean(means)), "sd": float(np.std(means, ddof=1)), "seeds": means}
     scored = [frame[frame["split"] == "test"] for frame in answers]
     return summary, pd.concat(scored, ignore_index=True)

@@ -38,6 +38,7 @@ from pipeline.strict import Strict, validate
 from train.data.corpus import Corpus
 from train.data.missing import drawn, has
 from train.fusion.build import read
+from train.truth import one_label
 
 RATES = (0.1, 0.2, 0.3, 0.4, 0.5)
 DRAWS = 10
@@ -120,7 +121,7 @@ def measure(params: Params) -> Measured:
             f"model.name={params.model.name} reads {' and '.join(data.dims)} only; missing modalities need at least "
             "two: name a stream of another modality under train.streams"
         )
-    labels = data.labels.numpy()
+    labels = one_label(data.labels, data.goal.kind, "this table scores one label").numpy()
     rows = np.flatnonzero((data.split == "test") & (labels >= 0))
     if not len(rows):
         raise UserError("data/labels.csv: no test utterance has a label; add labels or change train.fold")

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from evaluate.run.metrics import METRICS
+from evaluate.run.measures.measure import NAMES, PLAIN
 
-HEADS = dict(zip(METRICS, ("weighted F1", "macro F1", "WA", "UA"), strict=True))
+HEADS = {**NAMES, "accuracy": "WA", "unweighted_accuracy": "UA"}
 TEX = {c: f"\\{c}" for c in "_&%#${}"} | {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"
 }  # fmt: skip
@@ -26,13 +26,14 @@ def render(table: pd.DataFrame, form: str, published_metric: str = "weighted F1"
         return text
     markdown = form == "markdown"
     columns = _columns(table, " ± " if markdown else r" $\pm$ ", published_metric)
+    first = next(HEADS[metric] for metric in HEADS if metric in table)
     escape = _markdown if markdown else _tex
     body = []
     for record in table.to_dict("records"):
         cells = [escape(str(record["row"]))]
         why = _why(record)
         for head, cell in columns.items():
-            if why and head == HEADS["weighted_f1"]:
+            if why and head == first:
                 cells.append(escape(why))
             else:
                 cells.append(cell(record))
@@ -57,8 +58,9 @@ def _columns(table: pd.DataFrame, plus: str, published_metric: str) -> dict[str,
     """Return {heading: function from a record to its cell} for the columns that have a value."""
 
     def score(metric: str) -> Callable[[Record], str]:
+        digits = ".3f" if metric in PLAIN else ".2f"
         return lambda record: (
-            _number(record[metric], ".2f") + _number(record[f"{metric}_sd"], ".2f", before=plus)
+            _number(record[metric], digits) + _number(record[f"{metric}_sd"], digits, before=plus)
         )
 
     def number(column: str, digits: str) -> Callable[[Record], str]:
@@ -72,7 +74,7 @@ def _columns(table: pd.DataFrame, plus: str, published_metric: str) -> dict[str,
         columns["its epoch chosen on"] = lambda record: (
             "" if pd.isna(record["chosen_on"]) else record["chosen_on"]
         )
-    columns |= {head: score(metric) for metric, head in HEADS.items()}
+    columns |= {head: score(metric) for metric, head in HEADS.items() if metric in table}
     columns |= {column: number(column, ".2f") for column in table if str(column).startswith("F1 ")}
     columns["p"] = number("p", ".4f")
     for column, head, digits in (("seconds", "training s", ".1f"), ("parameters", "parameters", ",.0f")):

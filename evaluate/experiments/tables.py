@@ -33,10 +33,11 @@ from scmrepo.exceptions import SCMError
 from evaluate.check import tracked
 from evaluate.experiments import clone
 from evaluate.experiments.cost import cost
-from evaluate.experiments.ensemble import ensemble, named
+from evaluate.experiments.ensemble import ensemble, has_labels, named
 from evaluate.experiments.grids import GRIDS, experiment, left_out, rows
 from evaluate.experiments.paired import paired_bootstrap
 from evaluate.experiments.render import render
+from evaluate.run.measures.measure import NAMES, PLAIN
 from evaluate.run.metrics import METRICS
 from pipeline.command import parser
 from pipeline.errors import UserError, entry
@@ -149,28 +150,35 @@ def compare(names: Sequence[str], against: str) -> pd.DataFrame:
 
 def with_ensemble(title: str, run: Results | Failed) -> dict[str, Results | Failed]:
     """Return a run and the ensemble of its seeds, if it has one, each under the title of its row."""
-    if isinstance(run, Failed) or (together := ensemble(run[1])) is None:
+    if isinstance(run, Failed) or not has_labels(run[0]) or (together := ensemble(run[1])) is None:
         return {title: run}
     return {title: run, named(title, run[1]): together}
 
 
 def table_of(runs: Mapping[str, Results | Failed], against: str) -> pd.DataFrame:
-    """Return one row per title: mean and sd per metric in percent, p against the row `against`, or why it failed."""
+    """Return one row per title: mean and sd per metric, p against the row `against`, or why it failed.
+
+    Shares are in percent. p is of weighted F1, and NaN for several labels and for values.
+    """
     table = []
     other = runs[against]
+    done = [run[0] for run in runs.values() if not isinstance(run, Failed)]
+    metrics = [metric for metric in NAMES if done and metric in done[0]] or METRICS
     theirs = None if isinstance(other, Failed) else other[1]
     for title, run in runs.items():
         record: dict[str, object] = {"row": title, "seeds": 0}
         if isinstance(run, Failed):
-            record |= {f"{metric}{part}": np.nan for metric in METRICS for part in ("", "_sd")}
+            record |= {f"{metric}{part}": np.nan for metric in metrics for part in ("", "_sd")}
             record |= {"p": np.nan, "failed": run.reason}
         else:
             test, answers = run
-            record["seeds"] = len(test["weighted_f1"]["seeds"])
-            for metric in METRICS:
-                record[metric] = 100 * test[metric]["mean"]
-                record[f"{metric}_sd"] = np.nan if test[metric]["sd"] is None else 100 * test[metric]["sd"]
-            alone = title == against or theirs is None
+            record["seeds"] = len(test[metrics[0]]["seeds"])
+            for metric in metrics:
+                unit = 1 if metric in PLAIN else 100
+                for part, key in (("", "mean"), ("_sd", "sd")):
+                    value = test.get(metric, {}).get(key)  # an ensemble has no divergence
+                    record[f"{metric}{part}"] = np.nan if value is None else unit * value
+            alone = title == against or theirs is None or not has_labels(test)
             record["p"] = np.nan if alone else paired_bootstrap(answers, theirs)
         table.append(record)
     return pd.DataFrame(table)

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from evaluate.run import details, metrics, report
+from evaluate.run.measures.labels import WRONG
 from evaluate.run.metrics import METRICS
 from evaluate.run.results import Prediction, leaders
 from evaluate.stage import terminal
@@ -187,7 +188,7 @@ def test_what_hiding_costs_is_the_difference_of_means(make_run):
 def test_the_most_confidently_wrong_come_first(make_run):
     run = make_run(skill=0.5)
     wrong = details.details(run)["wrong"]
-    assert 5 < len(wrong) <= details.WRONG
+    assert 5 < len(wrong) <= WRONG
     sure = [w["probability"] for w in wrong]
     assert sure == sorted(sure, reverse=True)
     assert all(w["emotion"] != w["predicted"] and w["probability"] >= w["probability_of_true"] for w in wrong)

@@ -15,9 +15,11 @@ from dvc.exceptions import DvcException
 
 from evaluate.experiments import tables
 from evaluate.run import details
+from evaluate.run.measures import measure_of
 from evaluate.run.metrics import METRICS
 from pipeline import params
 from pipeline.errors import UserError
+from tests.evaluate.targets import run_of
 
 
 @pytest.fixture
@@ -193,3 +195,22 @@ def test_the_papers_table_has_every_column_and_says_what_was_not_run(results, mo
     planned = tables.planned("baselines", 1)
     assert "baselines-unimse" not in planned
     assert "baselines-after-iterativeerc-reduction" in planned
+
+
+@pytest.mark.parametrize("kind", ["soft", "multi", "values"])
+def test_a_table_has_the_scores_of_its_target(kind, results, monkeypatch, capsys):
+    made = run_of(kind)
+    found = details.details(made)
+    results["theirs"] = {
+        "results/details.json": json.dumps(found),
+        "results/predictions.csv": details.predictions_table(made).to_csv(index=False),
+    }
+    table = tables.compare(["theirs"], "theirs").set_index("row")
+    test = found["splits"]["test"]
+    main = measure_of(made).metrics[0]
+    assert table.loc["theirs", main] == (1 if kind == "values" else 100) * test[main]["mean"]
+    assert len(table) == (2 if kind == "soft" else 1)  # an ensemble only of one label
+    text = run(monkeypatch, capsys, "compare", "theirs")
+    heads = {"soft": "KL (nats)", "multi": "mean AP", "values": "Pearson r"}
+    assert heads[kind] in text
+    assert ("weighted F1" in text) == (kind == "soft")

@@ -22,6 +22,7 @@ from pipeline.pages.playable import Shown
 from pipeline.probe import Probe
 from pipeline.tables.schema import Utterance
 from tests.evaluate.test_report import Page
+from tests.train.goals import single
 
 
 def recordings(folder: Path, *media: str, end: float | None = 2.0) -> Recordings:
@@ -47,7 +48,7 @@ def test_every_recording_has_subtitles_of_its_own(tmp_path, monkeypatch):
 def test_nothing_is_extracted_for_answers_that_would_overwrite_their_source(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = recordings(tmp_path, "talk.mp4")
-    model = SimpleNamespace(labels=["joy"], warnings=[])
+    model = SimpleNamespace(goal=single([1, 1]), warnings=[])
     monkeypatch.setattr("evaluate.predict.trained.open_model", lambda *_: model)
     monkeypatch.setattr("evaluate.predict.source.from_csv", lambda *_: found)
     monkeypatch.setattr(predict, "answer", lambda *_: pytest.fail("extracted"))
