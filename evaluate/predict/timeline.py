@@ -11,6 +11,7 @@ from evaluate.predict.trained import Trained
 from pipeline import fragments
 from pipeline.pages import turns
 from pipeline.pages.playable import Shown, link
+from pipeline.tables.target import BETWEEN
 
 
 def render(answers: Answers, model: Trained, folder: Path, shown: Shown) -> str:
@@ -23,11 +24,13 @@ def render(answers: Answers, model: Trained, folder: Path, shown: Shown) -> str:
         shown: the files that the page plays, and stills of the others.
     """
     found = turns_of(answers, folder, shown)
+    numbers = answers.kind == "values"
+    said = f"{' and '.join(answers.labels)} by" if numbers else "Emotions by"
     return turns.render(
         title=f"{len({turn.utterance.dialogue for turn in found})} dialogues",
-        lead=f"Emotions by {model.name}, trained on {model.corpus}. Each label is a model's prediction for one turn, "
-        "not a fact about a person.",
-        labels=answers.labels,
+        lead=f"{said} {model.name}, trained on {model.corpus}. Each {'number' if numbers else 'label'} is a model's "
+        "prediction for one turn, not a fact about a person.",
+        labels=[] if numbers else answers.labels,
         turns=found,
         notes=[*answers.recordings.notes(), *shown.notes],
         step=False,
@@ -40,22 +43,29 @@ def turns_of(answers: Answers, folder: Path, shown: Shown) -> list[turns.Turn]:
 
 
 def _turn(answers: Answers, i: int, folder: Path, shown: Shown) -> turns.Turn:
-    utterance, probabilities = answers.recordings.utterances[i], answers.probabilities[i]
+    utterance = answers.recordings.utterances[i]
     start, end = answers.recordings.span(utterance)
-    likeliest = int(probabilities.argmax())
-    guess = turns.Guess(
-        label=likeliest,
-        probability=float(probabilities[likeliest]),
-        bar=bar(probabilities),
-        shares=[(answers.labels[k], float(probabilities[k])) for k in top(probabilities)],
-    )
+    said = answers.emotion(i)
+    # The page gives a turn one label, so several labels and numbers are shown as text.
+    text = (said,) if answers.kind == "values" or (BETWEEN in said and answers.kind == "multi") else ()
     return turns.Turn(
         utterance,
         start,
         end if math.isfinite(end) else None,
         source=link(shown.files.get(fragments.split(utterance.played.cell).file), folder),
-        label=answers.emotion(i),
-        guess=guess,
-        flags=tuple(f"{modality}: {status}" for modality, status in answers.gaps(i)),
+        label="" if text else said,
+        guess=None if answers.kind == "values" else _guess(answers, i),
+        flags=(*text, *(f"{modality}: {status}" for modality, status in answers.gaps(i))),
         still=shown.stills.get(utterance.utterance, ""),
+    )
+
+
+def _guess(answers: Answers, i: int) -> turns.Guess:
+    probabilities = answers.probabilities[i]
+    likeliest = int(probabilities.argmax())
+    return turns.Guess(
+        label=likeliest,
+        probability=float(probabilities[likeliest]),
+        bar=bar(probabilities / max(1.0, float(probabilities.sum()))),
+        shares=[(answers.labels[k], float(probabilities[k])) for k in top(probabilities)],
     )

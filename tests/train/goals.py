@@ -7,12 +7,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipeline.params import TargetKind
 from tests.train import small
 from train.targets import goal_of
 from train.targets.goal import Goal
 from train.targets.single import Single
 
-KINDS = ("single", "soft", "multi", "values")
+KINDS: tuple[TargetKind, ...] = ("single", "soft", "multi", "values")
 
 
 def single(counts: Any) -> Single:
@@ -35,7 +36,7 @@ def truth(kind: str, labels: Tensor, outputs: int, seed: int = 0) -> Tensor:
     return found.masked_fill((labels < 0)[:, None], torch.nan)
 
 
-def goal(kind: str, labels: Tensor, outputs: int) -> Goal:
+def goal(kind: TargetKind, labels: Tensor, outputs: int) -> Goal:
     """Return the goal whose train split has `truth(kind, labels, outputs)`."""
     names = [f"name {i}" for i in range(outputs)]
     return goal_of(kind, names, truth(kind, labels, outputs), small.params().train)

@@ -49,9 +49,10 @@ def hints(data: Corpus, params: Params, history: Mapping[int, Sequence[Mapping[s
             "early or below logistic regression, lower train.batch_size or raise train.epochs"
         )
     if scored < FEW_VAL and any(len(scores) > 1 for scores in val.values()):
+        error = f"; the standard error of an accuracy on them is up to {50 / math.sqrt(scored):.1f} points"
         found.append(
-            f"only {scored} labelled val utterances choose the epoch; the standard error of an accuracy on them is up "
-            f"to {50 / math.sqrt(scored):.1f} points, so the chosen epoch depends on chance"
+            f"only {scored} labelled val utterances choose the epoch{error * (data.goal.kind != 'values')}, so the "
+            "chosen epoch depends on chance"
         )
     return found
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from typing_extensions import override
 
+from pipeline.params import TargetKind
 from train.calibration import Calibration, temperature
 from train.selection import majority_f1, scores
 from train.targets.goal import Goal
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 class Single(Goal):
     """One of K labels. Soft labels share all but the truth."""
 
-    kind = "single"
+    kind: ClassVar[TargetKind] = "single"
 
     @override
     @classmethod

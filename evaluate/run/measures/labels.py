@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from typing_extensions import override
 
 from evaluate.run import metrics
-from evaluate.run.measures.measure import Ends, Measure, mean
+from evaluate.run.measures.measure import Ends, Measure, mean, mean_answers
 from evaluate.run.results import Prediction, leaders
 
 WRONG = 20
@@ -18,7 +18,7 @@ WRONG = 20
 class Labels(Measure):
     """The most probable label against the true one."""
 
-    metrics = metrics.METRICS
+    metrics: ClassVar[tuple[str, ...]] = metrics.METRICS
     others = ("calibration_error", "calibration_error_before", "aurc", "risk_at_80")
 
     @property
@@ -73,7 +73,7 @@ class Labels(Measure):
     @override
     def columns(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         names = self.run.names
-        average = np.mean([p.probabilities for p in self.run.predictions], axis=0, dtype=np.float64)
+        average = mean_answers(self.run)
         columns: dict[str, Any] = {
             "emotion": [names[i] if i >= 0 else "" for i in self.run.truth],
             "predicted": [names[i] for i in average.argmax(axis=1)],

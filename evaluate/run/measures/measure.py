@@ -102,6 +102,11 @@ def mean(records: Sequence[Mapping[str, Any]], key: str) -> dict[str, Any]:
     }
 
 
+def mean_answers(run: Run) -> np.ndarray:
+    """Return the mean of the answers over the seeds, `[N, K]` float64."""
+    return np.asarray(np.mean([p.probabilities for p in run.predictions], axis=0, dtype=np.float64))
+
+
 def moved(prediction: Prediction) -> np.ndarray:
     """Return `[N]` names: the modality whose hiding changes the answers most, summed over the outputs."""
     names = list(prediction.without)

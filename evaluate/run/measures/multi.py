@@ -15,7 +15,7 @@ from sklearn.metrics import average_precision_score, precision_recall_fscore_sup
 from typing_extensions import override
 
 from evaluate.run import metrics, resamples
-from evaluate.run.measures.measure import Ends, Measure, mean, moved
+from evaluate.run.measures.measure import Ends, Measure, mean, mean_answers, moved
 from evaluate.run.results import Prediction
 from pipeline.tables.target import BETWEEN
 
@@ -30,7 +30,7 @@ class Several(Measure):
     @property
     @override
     def known(self) -> np.ndarray:
-        return ~np.isnan(self.run.truth).all(axis=1)
+        return np.asarray(~np.isnan(self.run.truth).all(axis=1))
 
     @override
     def scores(self, answers: np.ndarray, prediction: Prediction, rows: np.ndarray) -> dict[str, Any]:
@@ -83,7 +83,7 @@ class Several(Measure):
     @override
     def columns(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         run = self.run
-        average = np.mean([p.probabilities for p in run.predictions], axis=0, dtype=np.float64)
+        average = mean_answers(run)
         thresholds = np.mean([p.thresholds for p in run.predictions], axis=0)
         columns = {"emotion": self.cells(run.truth > 0), "predicted": self.cells(average >= thresholds)}
         for p in run.predictions:

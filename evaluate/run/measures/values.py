@@ -18,7 +18,7 @@ import numpy as np
 from typing_extensions import override
 
 from evaluate.run import metrics, resamples
-from evaluate.run.measures.measure import Ends, Measure, mean, moved
+from evaluate.run.measures.measure import Ends, Measure, mean, mean_answers, moved
 from evaluate.run.results import Prediction
 
 SENTIMENT = "sentiment"
@@ -35,7 +35,7 @@ class Numbers(Measure):
     @property
     @override
     def known(self) -> np.ndarray:
-        return ~np.isnan(self.run.truth).all(axis=1)
+        return np.asarray(~np.isnan(self.run.truth).all(axis=1))
 
     @override
     def scores(self, answers: np.ndarray, prediction: Prediction, rows: np.ndarray) -> dict[str, Any]:
@@ -71,7 +71,7 @@ class Numbers(Measure):
     @override
     def columns(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         run = self.run
-        average = np.mean([p.probabilities for p in run.predictions], axis=0, dtype=np.float64)
+        average = mean_answers(run)
         columns = dict(zip(run.names, run.truth.T, strict=True))
         for p in run.predictions:
             columns |= {
@@ -146,7 +146,7 @@ def signs(truth: np.ndarray, answers: np.ndarray) -> np.ndarray:
 
 def signs_scores(totals: np.ndarray) -> dict[str, np.ndarray]:
     """Return the scores of sentiment, `[...]` each, from sums of `signs` `[..., 14]`; NaN where undefined."""
-    found = {}
+    found: dict[str, np.ndarray] = {}
     with np.errstate(invalid="ignore"):
         for name, start in (("has0", 0), ("non0", 6)):
             both = metrics.from_counts(*(totals[..., start + i : start + i + 2] for i in (0, 2, 4)))
