@@ -45,6 +45,7 @@ def main() -> None:
     with scratch() as folder:
         from evaluate.predict.source import from_csv, from_recording, from_video
         from evaluate.predict.trained import open_model
+        from pipeline.corpora import csv
         from pipeline.env import media_root
 
         media = words.video.parent if words.video else media_root(words.csv.parent)
@@ -60,7 +61,8 @@ def main() -> None:
             recordings = from_video(words.video, words.subtitles, model.goal.target(), folder)
         else:
             recordings = from_recording(words.video, model.goal.target(), folder, words.to / JOURNALS)
-        for note in [*model.warnings, *recordings.notes()]:
+        columns = csv.ignored(words.csv) if words.csv else []
+        for note in [*model.warnings, *columns, *recordings.notes()]:
             say(f"warning: {note}")
         nothing_lost(recordings, words.to, words.csv or words.subtitles)
         answers = answer(model, recordings, folder, words.to / JOURNALS, words.at_least)

@@ -59,19 +59,20 @@ def test_the_page_plays_the_video_beside_it_and_asks_for_nothing_else(talk, monk
             assert element.get("href", "data:,") == "data:,"
 
 
-def test_a_csv_of_spans_over_two_files(talk, monkeypatch):
+def test_a_csv_of_spans_over_two_files(talk, monkeypatch, capsys):
     clip(talk / "more.wav", 1.0, video=False, codec="pcm_s16le")
     (talk / "spans.csv").write_text(
-        "utterance,dialogue,turn,speaker,text,media,start,end,split,emotion\n"
-        "a,x,0,Anna,</script>,talk.mp4,0,1,train,joy\n"
-        "b,x,1,Ben,,more.wav,,,,unknown to the model\n"
-        "c,y,0,Anna,Hm?,gone.mp4,,,,\n"
+        "utterance,dialogue,turn,speaker,text,media,start,end,split,emotion,note\n"
+        "a,x,0,Anna,</script>,talk.mp4,0,1,train,joy,loud\n"
+        "b,x,1,Ben,,more.wav,,,,unknown to the model,\n"
+        "c,y,0,Anna,Hm?,gone.mp4,,,,,\n"
     )
     run(monkeypatch, "--csv", "spans.csv", "--to", "out")
     found = rows(talk / "out")
     assert [(r["utterance"], r["start"], r["end"], r["missing"]) for r in found] == [
         ("a", "0.0", "1.0", ""), ("b", "0.0", "1.0", ""), ("c", "0.0", "", "audio:missing_file"),
     ]  # fmt: skip
+    assert "warning: spans.csv: ignored columns: note\n" in capsys.readouterr().err
     assert {p.name for p in (talk / "out").glob("*.srt")} == {"talk.emotion.srt", "more.emotion.srt"}
     [cue] = read_cues(talk / "out/more.emotion.srt", Problems())
     assert cue.lines == (f"[{found[1]['emotion']}] Ben:",)

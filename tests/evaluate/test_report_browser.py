@@ -147,6 +147,7 @@ def test_a_turn_opens_its_probabilities_with_each_modality_hidden(run, page):
 
 def test_an_utterance_is_played_from_the_folder_that_the_reader_names(run, page, tmp_path):
     first = rows(run)[0]
+    (tmp_path / "clips").mkdir()
     clip(tmp_path / f"clips/{run.utterances[first].media}", 1.0)
     field = page.find_element(By.CSS_SELECTOR, ".folder input")
     assert field.get_attribute("value") == "../data/demo/"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -31,11 +32,11 @@ def film(
     sound = np.concatenate([np.zeros(16000, np.float32), tone(SECONDS - 1)])
     with av.open(str(path), "w") as output:
         if video:
-            pictures = output.add_stream(video, rate=25)
+            pictures: Any = output.add_stream(video, rate=25)
             pictures.width, pictures.height, pictures.pix_fmt = *size, "yuvj420p" if cover else "yuv420p"
             if cover:
                 pictures.disposition = Disposition.attached_pic
-        track = output.add_stream(audio, rate=16000, layout="mono")
+        track: Any = output.add_stream(audio, rate=16000, layout="mono")
         for k in range((1 if cover else SECONDS * 25) if video else 0):
             picture = np.full((size[1], size[0], 3), min(255, round(60 * k / 25)), np.uint8)
             frame = av.VideoFrame.from_ndarray(picture, "rgb24")
@@ -154,9 +155,9 @@ def test_a_turned_picture_is_shown_upright(angle):
     class Turned:
         rotation, width, height, format, time_base = angle, frame.width, frame.height, frame.format, None
 
-    graph = convert._graph(Turned(), 1280, 720, "rgb24")  # type: ignore[arg-type]
+    graph = convert._graph(Turned(), 1280, 720, "rgb24")
     graph.push(frame)
-    upright = graph.pull().to_ndarray()  # type: ignore[union-attr]
+    upright = graph.pull().to_ndarray()
     assert upright.shape == picture.shape
     assert upright[:20].min() > 200
     assert upright[28:].max() < 50
