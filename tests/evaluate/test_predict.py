@@ -110,7 +110,7 @@ def test_a_csv_with_sound_beside_the_pictures(talk, monkeypatch, capsys):
     turns = page.all("li", class_="turn")
     assert {t["data-source"] for t in turns} == {"../talk.mp4", "../low.wav"}
     said = capsys.readouterr()
-    warnings = said.err.splitlines()
+    warnings = [line for line in said.err.splitlines() if line.startswith("warning: ")]
     assert "warning: gone.wav: not found under ." in warnings
     assert "warning: low.wav: no such channel as #channel=2" in warnings
     assert "warning: h: starts after the end of low.wav#t=3" in warnings

@@ -52,6 +52,7 @@ def test_nothing_is_extracted_for_answers_that_would_overwrite_their_source(tmp_
     monkeypatch.setattr("evaluate.predict.trained.open_model", lambda *_: model)
     monkeypatch.setattr("evaluate.predict.source.from_csv", lambda *_: found)
     monkeypatch.setattr(predict, "answer", lambda *_: pytest.fail("extracted"))
+    (tmp_path / "predictions.csv").write_text("utterance,dialogue,turn\nu0,talk,0\n")
     words = ["--csv", "predictions.csv", "--to", ".", "--model", "models/seed0"]
     monkeypatch.setattr(sys, "argv", ["predict", *words])
     with pytest.raises(UserError, match=r"predictions.csv would overwrite predictions.csv"):
