@@ -22,9 +22,8 @@ def page(found: list[turns.Turn], labels=("joy", "anger")) -> Page:
 
 def places(shown: Page) -> list[tuple[float, float]]:
     styles = [e["style"] for e in shown.all("button") if "data-turn" in e]
-    return [
-        tuple(float(n) for n in re.match(r"left:([0-9.]+)%;width:([0-9.]+)%", s).groups()) for s in styles
-    ]
+    found = [re.findall(r"(?:left|width):([0-9.]+)%", style) for style in styles]
+    return [(float(left), float(width)) for left, width in found]
 
 
 def test_turns_of_one_file_lie_at_their_times():
