@@ -5,7 +5,8 @@
 
 labels/annotate.html plays each utterance, takes a label by key press, and saves annotations.csv. A file of that name in
 labels/ is the same table, to fill in with a spreadsheet. Put one of the two into the folder of the media and set
-`corpus.name: csv`. An existing labels/annotations.csv is not overwritten.
+`corpus.name: csv`. The splits of the corpus are kept, unless all utterances are in the same split. An existing
+labels/annotations.csv is not overwritten.
 """
 
 from __future__ import annotations
@@ -69,6 +70,9 @@ def annotate(corpus: CorpusParams, to: Path, as_stills: bool) -> str:
     there = [name for name in files if (media / name).is_file()]
     seen = shown(found, there, media, to, as_stills)
     missing = [f"{name}: not found under {media}" for name in files if name not in there]
+    if labels["split"].nunique() == 1:
+        # Subtitles and recordings without folders for splits are all `test`; without the column, a split is drawn.
+        labels = labels.drop(columns="split")
     given = labels.astype(str).where(labels.notna(), "").drop(columns="utterance").to_dict("records")
     pages = [_turn(utterance, label, to, seen) for utterance, label in zip(found, given, strict=True)]
     text = turns.render(

@@ -63,6 +63,20 @@ def test_the_page_shows_what_is_known_and_loses_nothing(tmp_path):
         )
 
 
+def test_a_corpus_of_one_split_is_split_after_labelling(tmp_path):
+    media = tmp_path / "media"
+    media.mkdir()
+    for name in "abc":
+        (media / f"{name}.srt").write_text(raw_folders.SRT)
+    corpus = raw_folders.corpus("subtitles", media)
+    annotate(corpus, tmp_path / "labels", as_stills=False)
+    table = pd.read_csv(tmp_path / "labels/annotations.csv", keep_default_na=False)
+    assert "split" not in table
+    (tmp_path / "labels/annotations.csv").rename(media / "annotations.csv")
+    _, labels = csv.read(media, corpus.model_copy(update={"name": "csv"}))
+    assert sorted(labels["split"]) == ["test"] * 3 + ["train"] * 3 + ["val"] * 3
+
+
 def test_labels_are_not_overwritten(tmp_path):
     corpus = raw_folders.csv(tmp_path / "media")
     annotate(corpus, tmp_path / "labels", as_stills=False)
