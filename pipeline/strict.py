@@ -12,7 +12,7 @@ from pipeline.errors import UserError
 from pipeline.messages import nearest
 
 LISTED = 20
-M = TypeVar("M", bound="Strict")
+M = TypeVar("M", bound=BaseModel)
 # Messages show only the beginning of a value, because a file may contain any.
 _SHOWN = reprlib.Repr()
 _SHOWN.maxlevel, _SHOWN.maxstring, _SHOWN.maxother = 2, 80, 80

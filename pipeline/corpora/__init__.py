@@ -25,5 +25,8 @@ REGISTRY = {
     "emodb": "pipeline.corpora.emodb",
     "mer": "pipeline.corpora.mer",
     "emobox": "pipeline.corpora.emobox",
+    "cremad": "pipeline.corpora.cremad",
+    "m3ed": "pipeline.corpora.m3ed",
+    "mmsa": "pipeline.corpora.mmsa",
     "recordings": "pipeline.corpora.recordings",
 }

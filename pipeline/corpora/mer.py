@@ -20,6 +20,7 @@ from pipeline.corpora import raw
 from pipeline.env import media_root
 from pipeline.messages import Problems
 from pipeline.params import CorpusParams
+from pipeline.tables.labels import rating
 
 LANGUAGES = ("Chinese",)
 FAULTS = (
@@ -38,6 +39,7 @@ CLIPS = {
     "train": ("train/", "mer2023train/train/", "video-labeled/", "video/"),
     "test": ("test1/", "mer2023train/test1/", "video/"),
 }
+VALENCE = "valence"  # for corpus.values; some label files lack it
 SUBTITLES = "subtitle_chieng.csv"
 SUFFIXES = (".avi", ".mp4")
 EVERY = 10
@@ -67,7 +69,7 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
         texts = {
             row["name"]: row["chinese"] for _, row in raw.csv_rows(root / SUBTITLES, ("name", "chinese"))
         }
-    media = media_root(corpus.root)
+    media, problems = media_root(corpus.root), Problems()
     rows = [
         raw.Row(
             place=place,
@@ -78,11 +80,12 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
             text=texts.get(row["name"], ""),
             split=split,
             emotion=row["discrete"],
+            values={VALENCE: rating(row.get(VALENCE, ""), VALENCE, place, problems)},
             media=_clip(media, folders, row["name"]),
         )
         for place, row, split, folders in found
     ]
-    return raw.tables(rows, corpus, Problems())
+    return raw.tables(rows, corpus, problems)
 
 
 def _clip(media: Path, folders: Sequence[str], name: str) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, RootModel
 
 from pipeline.corpora import raw
 from pipeline.errors import UserError
@@ -24,6 +24,7 @@ class Record(Strict):
 
 
 R = TypeVar("R", bound=Record)
+V = TypeVar("V")
 
 
 def read_json(path: Path, record: type[R]) -> R:
@@ -33,6 +34,15 @@ def read_json(path: Path, record: type[R]) -> R:
         UserError: if the file is not JSON or not such a record; the message lists the first 20 wrong fields.
     """
     return validate(record, _parsed(raw.read_text(path), path, 1), path)
+
+
+def read_mapping(path: Path, mapping: type[RootModel[dict[str, V]]]) -> dict[str, V]:
+    """Return a file that holds one JSON object whose keys are names.
+
+    Raises:
+        UserError: if the file is not JSON or a value is invalid; the message lists the first 20 wrong fields.
+    """
+    return validate(mapping, _parsed(raw.read_text(path), path, 1), path).root
 
 
 def read_lines(path: Path, record: type[R]) -> Iterator[tuple[str, R]]:

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.corpora import cremad as cremad_
 from pipeline.corpora import dailydialog as dailydialog_
 from pipeline.corpora import emodb as emodb_
 from pipeline.corpora import emorynlp as emorynlp_
+from pipeline.corpora import m3ed as m3ed_
 from pipeline.corpora import mer as mer_
 from pipeline.corpora import ravdess as ravdess_
 from pipeline.params import CorpusParams
@@ -119,6 +121,61 @@ def emobox(root: Path, folds: int = 2) -> CorpusParams:
         {"anger": "Angry", "boredem": "Boredom", "happy": "Happy", "Neutral": "Neutral"},
     )
     return corpus("emobox", root, ["angry", "boredom", "happy", "neutral"])
+
+
+VOTES = """"","A","D","F","H","N","S","fileName","numResponses","agreement","emoVote"
+"100001",0,0,0,1,10,0,"1001_IEO_NEU_XX",11,0.909090909090909,"N"
+"100010",2,6,0,0,1,0,"1003_IEO_ANG_HI",9,0.666666666666667,"D"
+"100011",4,0,0,0,4,0,"1004_WSI_ANG_XX",8,0.5,"A:N"
+"300001",0,0,0,0,9,0,"1001_IEO_NEU_XX",9,1,"N"
+"""
+SIMS = """video_id,clip_id,text,label,label_T,label_A,label_V,annotation,mode
+video_0001,0001,我不想嫁给李茶,-0.6,0.0,-1.0,-0.8,Negative,train
+video_0001,0010,,0.4,0.2,0.0,0.6,Positive,train
+video_0001,0002,"好, 走吧",0.0,0.0,0.0,0.0,Neutral,valid
+aqgy3_0001,1,What?,1,,,,Positive,test
+"""
+MOSTLY = ("Anger", "Anger,Disgust", "Neutral", "Anger,Disgust", "Anger")
+
+
+def cremad(root: Path, target: str = "soft") -> CorpusParams:
+    for name in ("1001_IEO_NEU_XX", "1003_IEO_ANG_HI", "1004_WSI_ANG_XX", "1005_ITS_SAD_XX"):
+        wav(root / f"AudioWAV/{name}.wav", np.zeros(1600))
+    (root / "processedResults").mkdir()
+    (root / "processedResults/tabulatedVotes.csv").write_text(VOTES)
+    labels = [name for name, _ in cremad_.EMOTIONS.values()]
+    return corpus("cremad", root, labels, target=target)
+
+
+def m3ed(root: Path, target: str = "soft") -> CorpusParams:
+    shows = {"anjia": "train", "huanlesong": "test", "yijiaren": "val"}
+    found: dict[str, Any] = {}
+    for show in shows:
+        turns = {
+            f"{show}_1_{number}": {
+                "StartTime": "00:00:00:01",
+                "EndTime": "00:00:01:04",
+                "Text": f"你先把衣服换了{number}",
+                "Speaker": "AB"[number % 2],
+                "EmoAnnotation": dict(zip(m3ed_.Annotation.model_fields, MOSTLY, strict=True)),
+            }
+            for number in (10, 2, 1)
+        }
+        people = {letter: {"Name": f"朱{letter}", "Age": "young"} for letter in "AB"}
+        found[show] = {f"{show}_1": {"SpeakerInfo": people, "Dialog": turns}}
+    root.mkdir(parents=True)
+    _write_json(root / "annotation.json", found)
+    for split in m3ed_.SPLITS:
+        _write_lines(
+            root / f"splitInfo/movie_list_{split}.txt", [s for s, part in shows.items() if part == split]
+        )
+    return corpus("m3ed", root, list(m3ed_.EMOTIONS), target=target)
+
+
+def mmsa(root: Path) -> CorpusParams:
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "label.csv").write_text(SIMS, encoding="utf-8")
+    return corpus("mmsa", root, [], target="values", values=["sentiment"])
 
 
 def _clip(name: str, emotion: str) -> dict[str, Any]:

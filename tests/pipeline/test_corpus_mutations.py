@@ -29,6 +29,9 @@ LAYOUTS = {
     "dailydialog json": corpus_trees.dailydialog_json,
     "mer": corpus_trees.mer,
     "emobox": corpus_trees.emobox,
+    "cremad": corpus_trees.cremad,
+    "m3ed": corpus_trees.m3ed,
+    "mmsa": corpus_trees.mmsa,
 }
 COUNT = 200
 SECRET = "secret.txt"
