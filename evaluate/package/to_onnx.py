@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import nn
@@ -43,8 +44,8 @@ def write(network: nn.Module, fusion: Fusion, dims: dict[str, int], path: Path) 
         raise UserError(f"--onnx: model {params.name}: only multiemo can be exported to ONNX")
     if params.compat == "published":
         raise UserError(
-            "--onnx: model.compat=published attends to padded turns, so its output depends on the batch; train with "
-            "model.compat=default"
+            f"{path}: not exported: model.compat=published attends to padded turns, so its output depends on the "
+            "batch; train with model.compat=default"
         )
     try:
         import onnx_ir
@@ -61,7 +62,7 @@ def write(network: nn.Module, fusion: Fusion, dims: dict[str, int], path: Path) 
     several = [sizes] * len(modalities)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")  # the exporter's notes on axes that share a name
-        program = torch.onnx.export(
+        exported = torch.onnx.export(
             Padded(network.eval(), params),
             (features, present, speakers, lengths),
             dynamic_shapes=(several, several, sizes, {0: sizes[0]}),
@@ -70,8 +71,7 @@ def write(network: nn.Module, fusion: Fusion, dims: dict[str, int], path: Path) 
             dynamo=True,
             verbose=False,
         )
-    if program is None:
-        raise UserError("--onnx: torch.onnx exported nothing; report the version of torch")
+    program = cast(torch.onnx.ONNXProgram, exported)  # None only for the older exporter
     for graph in (program.model.graph, *program.model.functions.values()):
         for node in onnx_ir.traversal.RecursiveGraphIterator(graph):
             node.metadata_props.clear()  # they contain paths on this machine

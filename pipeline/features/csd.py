@@ -45,7 +45,7 @@ def write(cache: FeatureCache, path: Path) -> None:
     if not cache.has_frames:
         raise UserError(
             f"{cache.path}: a .csd holds frames with times, but this file has only pooled features; extract with "
-            f"extract.{meta.stream}.frames=f2, or export to another format"
+            f"extract.{meta.stream}.frames=f2, or choose another format"
         )
     with replacing(path) as part, NotingFile(part, "w+b") as raw:
         try:
@@ -69,7 +69,7 @@ class Sequence:
     def __init__(self, path: Path) -> None:
         self.path = path
         if not path.is_file():
-            raise UserError(f"{path}: no such file")
+            raise UserError(f"{path}: no such file; give the path of a .csd file")
         self._most = min(MAX_ARRAY_BYTES, max(ALWAYS_BYTES, UNFOLDS * path.stat().st_size))
         with guard(path, "file"):
             self._file = h5py.File(path, "r", locking=False)
@@ -136,7 +136,10 @@ def _fill(root: h5py.Group, cache: FeatureCache) -> None:
     for i, utterance in enumerate(cache.utterances):
         frames, times = cache.frames(i).astype("<f4"), cache.times(i)
         if "/" in utterance:
-            raise UserError(f"{cache.path}: utterance {utterance!r}: an entry of a .csd may not contain `/`")
+            raise UserError(
+                f"{cache.path}: utterance {utterance!r}: an entry of a .csd may not contain `/`; choose another "
+                "format"
+            )
         if len(frames):
             entry = root.create_group(f"data/{utterance}")
             entry.create_dataset("features", data=frames, track_times=False)
