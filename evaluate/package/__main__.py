@@ -14,11 +14,14 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pipeline.command import parser
 from pipeline.disk import replacing_folder
 from pipeline.errors import UserError, entry
+
+if TYPE_CHECKING:
+    from train.record import Record
 
 METRICS = Path("results/metrics.json")
 WEIGHTS = Path("weights")
@@ -72,7 +75,7 @@ def package(model: Path, to: Path, licence: str, metrics: Path, onnx: bool) -> l
     return sorted(path.relative_to(to).as_posix() for path in to.rglob("*") if path.is_file())
 
 
-def _local_weights(record: Any) -> Iterator[tuple[str, Path]]:
+def _local_weights(record: Record) -> Iterator[tuple[str, Path]]:
     """Yield (name, folder) of the encoders' weights that stage `finetune` made."""
     for stream in record.streams.values():
         weights = stream.weights

@@ -150,6 +150,31 @@ def test_onnxruntime_gives_the_same_logits_for_any_number_of_dialogues_and_turns
         torch.testing.assert_close(torch.from_numpy(found)[given.real()], expected, atol=1e-5, rtol=1e-5)
 
 
+@pytest.mark.slow
+def test_the_folder_with_onnx(here):
+    make_model(here / "models/seed0")
+    files = package(Path("models/seed0"), Path("share"), "x", Path("none.json"), True)
+    assert "model.onnx" in files
+    session = onnxruntime.InferenceSession(here / "share/model.onnx", providers=["CPUExecutionProvider"])
+    assert [value.name for value in session.get_inputs()] == ["audio", "audio_present", "speakers", "lengths"]
+    assert "`model.onnx` is the fusion network" in (here / "share/README.md").read_text(encoding="utf-8")
+
+
+def test_the_weights_of_a_fine_tuned_encoder_go_along(here):
+    from evaluate.package.__main__ import _local_weights
+    from train.checkpoint import read_model
+
+    _, record = read_model(make_model(here / "models/seed0"))
+    stream = record.streams["audio"]
+    mine = stream.model_copy(update={"weights": stream.weights.model_copy(update={"name": "mine"})})
+    changed = record.model_copy(update={"streams": {"audio": mine}})
+    assert list(_local_weights(changed)) == []
+    (here / "weights/mine").mkdir(parents=True)
+    assert list(_local_weights(changed)) == [("mine", Path("weights/mine"))]
+    packed = mine.model_copy(update={"weights": mine.weights.model_copy(update={"name": "package:mine"})})
+    assert list(_local_weights(record.model_copy(update={"streams": {"audio": packed}}))) == []
+
+
 def test_what_cannot_be_exported_is_refused(tmp_path):
     model, chosen = network()
     published = chosen.model_copy(update={"compat": "published"})
