@@ -13,7 +13,6 @@ def test_every_causal_model_answers_and_is_a_row(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "latency.json"
-    monkeypatch.setenv("EMOFUSE_DEVICE", "cpu")
     monkeypatch.setattr(sys, "argv", ["latency", "--turns", "1", "3", "--seconds", "0", "--json", str(path)])
     latency.main()
     models = [name for name in MODELS if name != "foalnet"]  # it reads single utterances

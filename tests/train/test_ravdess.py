@@ -89,7 +89,7 @@ def test_the_table_has_a_row_for_each_setup_and_for_its_ensemble(monkeypatch):
         return pd.DataFrame(frame), 0.5
 
     monkeypatch.setattr(ravdess, "fold_answers", answers)
-    table = ravdess.table(["logreg", "foalnet"], seeds=2)
+    table = ravdess.table(["logreg", "foalnet"], 2, list(ravdess.SETUPS))
     assert table["model"].tolist() == [
         "logistic regression", "Foal-Net", "Foal-Net, ensemble of 2 seeds"
     ] * 3  # fmt: skip
