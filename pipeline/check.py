@@ -17,10 +17,12 @@ from tqdm import tqdm
 
 from pipeline import fragments, prepare
 from pipeline.env import media_root
-from pipeline.params import CorpusParams
+from pipeline.params import PARAMS, CorpusParams
 from pipeline.probe import STEP, Probe, probe
+from pipeline.strict import validate
 from pipeline.tables.schema import SPLITS, UTTERANCE_COLUMNS, Source, Utterance
 from pipeline.tables.target import target_of
+from pipeline.transcribe.params import TranscribeParams
 
 # Seconds; a longer turn is usually a cutting mistake.
 LONG = 60.0
@@ -29,15 +31,17 @@ OTHER = 0.5
 SHOWN = 10
 
 
-def report(corpus: CorpusParams, pictures: bool) -> str:
+def report(corpus: CorpusParams, pictures: bool, listen: bool = False) -> str:
     """Return the report, one finding per line.
 
     Args:
         corpus: the corpus section of params.yaml.
         pictures: whether to report files without video.
+        listen: whether to recognise the words in the sound and compare them with the text.
 
     Raises:
-        UserError: if the annotation files are invalid; the message lists the errors.
+        UserError: if the annotation files are invalid; the message lists the errors. With `listen`, also if the
+            recogniser is missing.
     """
     utterances, labels = prepare.read(corpus)
     table = utterances.merge(labels, on="utterance")
@@ -51,7 +55,16 @@ def report(corpus: CorpusParams, pictures: bool) -> str:
     lines += _listed("utterances without an emotion", table.loc[table["emotion"] == "", "utterance"])
     splits = table[table["speaker"] != ""].groupby("speaker")["split"].nunique()
     lines += _listed("speakers in more than one split", splits.index[splits > 1])
-    lines += _media(table[(table["media"] != "") | (table["audio"] != "")], media_root(corpus.root), pictures)
+    root = media_root(corpus.root)
+    lines += _media(table[(table["media"] != "") | (table["audio"] != "")], root, pictures)
+    if listen:
+        from pipeline.listen import strangers
+
+        texts = dict(zip(table["utterance"], table["text"], strict=True))
+        heard = [use for use in _uses(table) if use.heard and (root / use.file.file).is_file()]
+        params = validate(TranscribeParams, corpus.transcribe, PARAMS, "corpus.transcribe")
+        found = strangers([(use.utterance, use.source, texts[use.utterance]) for use in heard], root, params)
+        lines += _listed("other words in the sound than in the text", found)
     return "\n".join(lines)
 
 

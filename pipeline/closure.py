@@ -26,6 +26,7 @@ NEUTRAL = (
     "pipeline.env",
     "pipeline.errors",
     "pipeline.inputs",
+    "pipeline.listen",
     "pipeline.locks",
     "pipeline.messages",
     "pipeline.names",

@@ -2,6 +2,7 @@
 
     python -m pipeline.prepare           # write both tables; if a row is invalid, write neither
     python -m pipeline.prepare --check   # check the corpus before hours of extraction; write nothing
+    python -m pipeline.prepare --check --listen     # also compare the words in the sound with the text
     python -m pipeline.prepare --card FILE.md    # describe the prepared corpus: FILE.md for people, FILE.json
 
 Extraction reads only utterances.csv. Media are hashed here, so that a changed clip causes only its own item to be
@@ -161,11 +162,16 @@ def main() -> None:
         metavar="FILE",
         help="write a datasheet of the prepared tables, and FILE's .json beside it",
     )
+    words.add_argument(
+        "--listen", action="store_true", help="with --check: list utterances whose sound has other words"
+    )
     asked, params = words.parse_args(), sections()
+    if asked.listen and not asked.check:
+        words.error("--listen needs --check")
     if asked.check:
         from pipeline.check import report
 
-        print(report(params.corpus, pictures=params.train.streams.visual != "none"))
+        print(report(params.corpus, params.train.streams.visual != "none", asked.listen))
     elif asked.card:
         from pipeline import datasheet
 
@@ -179,7 +185,14 @@ def main() -> None:
             [
                 f"corpus.{key}"
                 for key in (
-                    "keep_tags", "labels", "name", "root", "split_seed", "target", "transcribe", "values"
+                    "keep_tags",
+                    "labels",
+                    "name",
+                    "root",
+                    "split_seed",
+                    "target",
+                    "transcribe",
+                    "values",
                 )
             ],
             [Path(params.corpus.watch)],

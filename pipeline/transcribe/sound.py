@@ -6,7 +6,7 @@ player's clock begins, and gaps in the recording are silent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from pipeline.packets import Packets, channels, open_media
 RATE = 16_000
 # Time stamps of sound are off by up to a codec's frame; a larger difference is a gap in the recording.
 GAP = 0.04
+LONGEST = 1e9  # seconds, instead of infinity
 
 
 class Unreadable(Exception):
@@ -42,6 +43,33 @@ def read(path: Path) -> Iterator[np.ndarray]:
             yield from _resampled(frames, packets.zero)
     except (FFmpegError, OSError, ValueError) as error:
         raise Unreadable(getattr(error, "strerror", None) or str(error)) from None
+
+
+def cuts(path: Path, spans: Sequence[tuple[float, float]]) -> Iterator[np.ndarray]:
+    """Yield the sound of each span, as `read` does; the sound between spans is not kept.
+
+    Args:
+        path: the recording.
+        spans: starts and ends in seconds, in the order of the starts; an end may be infinite.
+
+    Raises:
+        Unreadable: see `read`.
+    """
+    pieces = read(path)
+    held = np.zeros(0, np.float32)
+    at = 0  # samples before `held`
+    for start, end in spans:
+        first, last = round(start * RATE), round(min(end, LONGEST) * RATE)
+        more = [held[max(0, first - at) :]]
+        at += len(held) - len(more[0])
+        count = len(more[0])
+        while at + count < last and (piece := next(pieces, None)) is not None:
+            kept = piece[max(0, first - at) :] if not count else piece
+            at += 0 if count else len(piece) - len(kept)
+            count += len(kept)
+            more.append(kept)
+        held = np.concatenate(more)
+        yield held[max(0, first - at) : max(0, last - at)]
 
 
 def _frames(packets: Packets, index: int) -> Iterator[AudioFrame]:
