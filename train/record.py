@@ -105,6 +105,8 @@ class Record(Strict):
         best_epoch: the epoch that was chosen on val, from 1.
         temperature: divides the logits, so that probabilities are calibrated (train/calibration.py).
         thresholds: [C] the probability from which each label applies, for several labels per utterance; else empty.
+        far: modality → the distance above which an utterance is far from training (train/distance.py); a record of an
+            earlier version has none.
         packages: package → version.
         code: sha256 of the source of the network.
     """
@@ -122,6 +124,7 @@ class Record(Strict):
     best_epoch: Count
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     thresholds: list[Probability] = Field(default_factory=list)
+    far: dict[Modality, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     packages: dict[str, str]
     code: str
 
@@ -146,6 +149,8 @@ class Record(Strict):
                 raise ValueError(
                     f"{part}: has {', '.join(found) or 'no modality'}, but dims has {', '.join(self.dims)}"
                 )
+        if strange := sorted(set(self.far) - set(self.dims)):
+            raise ValueError(f"far: has {strange[0]}, but dims has {', '.join(self.dims)}")
         for modality, size in self.dims.items():
             known = self.statistics[modality]
             if (len(known.mean), len(known.sd)) != (size, size):

@@ -22,6 +22,7 @@ from train.calibration import Calibration
 from train.checkpoint import model_code, state_folder, write_model
 from train.data.admit import check_params
 from train.data.corpus import Corpus
+from train.distance import thresholds
 from train.fusion.build import read, restored
 from train.fusion.hints import hints
 from train.fusion.loop import answers, fit, labelled
@@ -130,6 +131,7 @@ def _record(
         "best_epoch": done.best_epoch,
         "temperature": calibration.temperature,
         "thresholds": calibration.thresholds,
+        "far": thresholds(data),
         "packages": {"torch": torch.__version__},
         "code": model_code(chosen.model.name),
     }

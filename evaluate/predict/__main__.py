@@ -67,6 +67,12 @@ def main() -> None:
         nothing_lost(recordings, words.to, words.csv or words.subtitles)
         answers = answer(model, recordings, folder, words.to / JOURNALS, words.at_least)
         write(answers, model, words.to, words.stills)
+    for modality, found in answers.far.items():
+        if found.any():
+            say(
+                f"warning: {modality}: {found.sum()} of {len(found)} utterances are far from those of training; the "
+                f"column `far` of {CSV} names them"
+            )
     for modality, status in answers.missing.items():
         counts = {name: status.count(name) for name in sorted(set(status), key=lambda s: s != "ok")}
         print(f"{modality}: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
@@ -98,6 +104,7 @@ def answer(
     from extract.engine.run import fill, meta
     from pipeline.env import device
     from pipeline.features import STATUSES, FeatureCache
+    from train.distance import far
     from train.fusion.build import read_unlabelled
 
     corpus = corpus_of(model.goal.target(), Path(), recordings.media)
@@ -126,7 +133,16 @@ def answer(
         )
     where = device()
     found = probabilities(model.network.to(where), data, where, temperature=model.temperature)
-    return Answers(recordings, model.labels, found, missing, at_least, model.goal.kind, model.thresholds)
+    return Answers(
+        recordings,
+        model.labels,
+        found,
+        missing,
+        at_least,
+        model.goal.kind,
+        model.thresholds,
+        far(data, model.far),
+    )
 
 
 def nothing_lost(recordings: Recordings, to: Path, source: Path | None) -> None:

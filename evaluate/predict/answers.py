@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,7 @@ class Answers:
         at_least: the probability below which an utterance is left open.
         kind: `corpus.target` of the model.
         thresholds: the probability from which each label applies, for several labels.
+        far: modality → `[N]` bool, whether the feature is far from those of training (train/distance.py).
     """
 
     recordings: Recordings
@@ -38,6 +39,7 @@ class Answers:
     at_least: float = 0.0
     kind: TargetKind = "single"
     thresholds: Sequence[float] = ()
+    far: dict[str, np.ndarray] = field(default_factory=dict)
 
     def is_open(self, i: int) -> bool:
         """Return whether no label of row `i` is as probable as `at_least`."""
@@ -64,7 +66,10 @@ class Answers:
 
 
 def table(answers: Answers) -> pd.DataFrame:
-    """Return one row per utterance; `missing` lists missing features as `modality:status`."""
+    """Return one row per utterance.
+
+    `missing` lists missing features as `modality:status`, `far` the modalities whose feature is far from training.
+    """
     utterances = answers.recordings.utterances
     spans = [answers.recordings.span(u) for u in utterances]
     rows = range(len(utterances))
@@ -76,6 +81,7 @@ def table(answers: Answers) -> pd.DataFrame:
             "speaker": [u.speaker for u in utterances],
             "text": [u.text for u in utterances],
             "missing": [" ".join(f"{m}:{status}" for m, status in answers.gaps(i)) for i in rows],
+            "far": [" ".join(m for m, found in answers.far.items() if found[i]) for i in rows],
         }
     )
     if answers.kind != "values":

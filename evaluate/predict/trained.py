@@ -39,6 +39,7 @@ class Trained:
         streams: modality → the stream's name.
         warnings: harmless differences from training.
         temperature, thresholds: of the calibration (train/calibration.py).
+        far: modality → the distance above which an utterance is far from training (train/distance.py).
     """
 
     network: nn.Module
@@ -53,6 +54,7 @@ class Trained:
     warnings: list[str]
     temperature: float
     thresholds: list[float]
+    far: dict[str, float]
 
     @property
     def name(self) -> str:
@@ -105,6 +107,7 @@ def open_model(folder: Path, weights: Mapping[str, str], media: Path) -> Trained
         warnings=warnings,
         temperature=record.temperature,
         thresholds=record.thresholds,
+        far=dict(record.far),
     )  # fmt: skip
 
 

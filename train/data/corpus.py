@@ -54,6 +54,10 @@ class Stream(Protocol):
         """The size of a feature, D."""
         ...
 
+    def distances(self) -> np.ndarray:
+        """Return each utterance's distance from the train split, [N] f8, NaN where missing (train/distance.py)."""
+        ...
+
 
 @dataclass(frozen=True)
 class Corpus(ABC):

@@ -49,6 +49,11 @@ class Pooled:
         """The size of a feature, D."""
         return self.features.shape[1]
 
+    def distances(self) -> np.ndarray:
+        """Return the root mean square of each utterance's feature, [N] f8, NaN where missing."""
+        squares: np.ndarray = self.features.double().square().mean(1).sqrt().numpy()
+        return np.where(self.present.numpy(), squares, np.nan)
+
 
 @dataclass(frozen=True)
 class Dialogues(Corpus):

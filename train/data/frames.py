@@ -89,6 +89,13 @@ class Frames:
             return self._held[self._starts[i] : self._starts[i + 1]]
         return self._normalised(i)
 
+    def distances(self) -> np.ndarray:
+        """Return the root mean square of each utterance's mean frame, [N] f8, NaN where missing."""
+        found = np.full(len(self.kept), np.nan)
+        for i in np.flatnonzero(self.kept).tolist():
+            found[i] = np.sqrt((self[i].mean(0, dtype=np.float64) ** 2).mean())
+        return found
+
     def _raw(self, i: int) -> np.ndarray:
         return self._cache.frames(i)[: self.kept[i]]
 
