@@ -50,12 +50,8 @@ class Listener:
     """
 
     def __init__(self, weights: str, language: str) -> None:
-        try:
-            from faster_whisper import WhisperModel
-        except ModuleNotFoundError as error:
-            raise UserError(
-                f"transcribing needs {error.name}, which is not installed; run: {INSTALL}"
-            ) from None
+        from faster_whisper import WhisperModel
+
         where = device()
         self._model = WhisperModel(
             str(folder(weights)),

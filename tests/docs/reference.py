@@ -20,6 +20,7 @@ from ruamel.yaml import YAML
 from extract.encoders import REGISTRY, encoder_class
 from pipeline.closure import ROOT
 from pipeline.params import FinetuneParams, Params, StreamParams
+from pipeline.transcribe.params import TranscribeParams
 from tests.test_help import COMMANDS, ENTRIES
 from train.models import MODELS
 
@@ -32,6 +33,7 @@ WORDS = {
     "string": "text",
     "boolean": "true or false",
     "array": "list",
+    "object": "mapping",
 }
 HEAD = "| parameter | values | default | a change runs | meaning |\n| --- | --- | --- | --- | --- |\n"
 
@@ -52,6 +54,8 @@ def params_page() -> str:
             if name in ("corpus", "train", "evaluate")
         )
     ]
+    transcribe = _fields(TranscribeParams, "corpus.transcribe")
+    parts.append(_section("`corpus.transcribe` with `corpus.name: recordings`", transcribe))
     shared = _fields(StreamParams, "extract.NAME")
     parts.append(_section("`extract.NAME`: every stream", shared))
     for name in REGISTRY:
