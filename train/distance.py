@@ -2,7 +2,8 @@
 
 The distance in a stream is the root mean square of the utterance's normalised features, which is the Mahalanobis
 distance under a diagonal covariance, divided by the root of the number of features (Lee et al. 2018, arXiv 1807.03888,
-section 2.1, with one class). A threshold per stream is a quantile over val.
+section 2.1, with one class). It notices unusually large features, not unusual combinations. A threshold per stream is
+a quantile over val.
 """
 
 from __future__ import annotations
