@@ -48,6 +48,7 @@ def drive():
     print(frames, int(status.split("VmHWM:")[1].split()[0]) * 1024 // 10**6, flush=True)
     os._exit(0)
 
+threading.excepthook = lambda failure: (sys.excepthook(*failure[:3]), os._exit(1))
 threading.Thread(target=drive).start()
 serve(theirs, encoder)
 """
