@@ -16,12 +16,12 @@ import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
 from pipeline import folders, fragments
+from pipeline.corpora.header import read_header
 from pipeline.env import media_root
 from pipeline.errors import UserError
 from pipeline.messages import Problems
@@ -30,7 +30,6 @@ from pipeline.tables.schema import LABEL_COLUMNS, SPLITS
 from pipeline.tables.target import Target, target_of
 
 MAX_TEXT, MAX_NAME, MAX_FILE_NAME = 20_000, 200, 255
-ALIKE = 0.82  # similarity of two columns' names above which one is taken for a misspelling of the other
 # Names of the splits in file and folder names.
 SPLIT_WORDS = {
     "train": "train", "val": "val", "valid": "val", "dev": "val", "test": "test", "eval": "test",
@@ -170,7 +169,7 @@ def csv_rows(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) ->
     reader = csv.reader(table, strict=True, delimiter=delimiter)
     above = line = 1 if said else 0
     try:
-        header = _header(next(reader, []), needed, optional, f"{path}:{line + 1}")
+        header = read_header(next(reader, []), needed, optional, f"{path}:{line + 1}")
         defaults = dict.fromkeys(optional, "")
         line = above + reader.line_num
         for values in reader:
@@ -188,28 +187,6 @@ def csv_rows(path: Path, needed: Sequence[str], optional: Sequence[str] = ()) ->
                 )
     except csv.Error as error:
         raise UserError(f"{path}:{line + 1}: not a well-formed csv row: {error}; correct it") from None
-
-
-def _header(names: list[str], needed: Sequence[str], optional: Sequence[str], place: str) -> list[str]:
-    known = (*needed, *optional)
-    spelt = {name.casefold(): name for name in known}
-    header = [spelt.get(name.strip().casefold(), name.strip()) for name in names]
-    while header and not header[-1]:
-        header.pop()
-    if missing := [name for name in needed if name not in header]:
-        raise UserError(
-            f"{place}: missing column {', '.join(missing)}; found {', '.join(header)[:200] or 'none'}; add it"
-        )
-    absent = [name for name in optional if name not in header]
-    for name in header:
-        if name not in known and (close := get_close_matches(name.casefold(), absent, n=1, cutoff=ALIKE)):
-            raise UserError(
-                f"{place}: the column `{name[:60]}` is unknown and resembles `{close[0]}`, which is missing; correct "
-                "its name, or give a column of your own another name"
-            )
-    if twice := [name for name in known if header.count(name) > 1]:
-        raise UserError(f"{place}: duplicate column {', '.join(twice)}; remove one")
-    return header
 
 
 def tables(rows: Iterable[Row], corpus: CorpusParams, problems: Problems) -> Tables:
