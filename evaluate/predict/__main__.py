@@ -53,7 +53,7 @@ def main() -> None:
         if words.at_least and model.goal.kind == "values":
             raise UserError(
                 f"--at-least {words.at_least}: the model predicts {', '.join(model.labels)}, not probabilities; "
-                "leave the option out"
+                "remove the option"
             )
         if words.csv:
             recordings = from_csv(words.csv, model.goal.target(), folder)

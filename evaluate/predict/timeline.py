@@ -48,6 +48,8 @@ def _turn(answers: Answers, i: int, folder: Path, shown: Shown) -> turns.Turn:
     said = answers.emotion(i)
     # The page gives a turn one label, so several labels and numbers are shown as text.
     text = (said,) if answers.kind == "values" or (BETWEEN in said and answers.kind == "multi") else ()
+    gaps = [f"{modality}: {status}" for modality, status in answers.gaps(i)]
+    far = [f"{modality}: far from training" for modality, found in answers.far.items() if found[i]]
     return turns.Turn(
         utterance,
         start,
@@ -55,7 +57,7 @@ def _turn(answers: Answers, i: int, folder: Path, shown: Shown) -> turns.Turn:
         source=link(shown.files.get(fragments.split(utterance.played.cell).file), folder),
         label="" if text else said,
         guess=None if answers.kind == "values" else _guess(answers, i),
-        flags=(*text, *(f"{modality}: {status}" for modality, status in answers.gaps(i))),
+        flags=(*text, *gaps, *far),
         still=shown.stills.get(utterance.utterance, ""),
     )
 

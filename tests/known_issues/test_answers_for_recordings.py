@@ -69,6 +69,16 @@ def test_turns_without_times_lie_in_a_row(tmp_path, end, places):
     assert [float(re.match(r"left:([0-9.]+)%", style)[1]) for style in blocks] == places
 
 
+def test_a_turn_far_from_training_is_flagged_on_the_page(tmp_path):
+    found = recordings(tmp_path, "talk.mp4", "talk.mp4", end=2.0)
+    far = {"audio": np.array([False, True]), "text": np.array([False, False])}
+    answers = Answers(found, ["joy"], np.ones((2, 1)), {}, far=far)
+    made = timeline.turns_of(answers, tmp_path, Shown({}))
+    page = Page(turns.render("talk", "", ["joy"], made, [], step=False))
+    assert [e["text"] for e in page.all("span", class_="status gap")] == ["audio: far from training"]
+    assert ["data-flagged" in e for e in page.all("li", class_="turn")] == [False, True]
+
+
 def test_a_turn_below_the_least_probability_is_left_open(tmp_path):
     found = recordings(tmp_path, "talk.mp4", "talk.mp4", end=2.0)
     answers = Answers(found, ["joy", "anger"], np.array([[0.9, 0.1], [0.4, 0.6]]), {}, 0.7)
