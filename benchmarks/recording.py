@@ -119,7 +119,7 @@ def _with_emotions(said: dict[str, list[Said]], model: Path, folder: Path) -> di
     (folder / "spans.csv").write_text(table(rows), encoding="utf-8")
     with tempfile.TemporaryDirectory() as place:
         trained = open_model(model, {}, folder)
-        recordings = from_csv(folder / "spans.csv", trained.labels, Path(place))
+        recordings = from_csv(folder / "spans.csv", trained.goal.target(), Path(place))
         answers = answer(trained, recordings, Path(place), folder / ".predict")
     emotions = iter([answers.emotion(i) for i in range(len(rows))])
     return {

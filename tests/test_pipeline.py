@@ -256,6 +256,7 @@ def test_features_and_models_travel_without_the_media(project, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize(("kind", "score"), [("soft", "kl"), ("multi", "macro_f1"), ("values", "ccc")])
 def test_the_other_targets_are_learnt_from_the_same_features(project, kind, score):
+    """docs/how-to/targets.md: each preset trains on the features of the first run."""
     shutil.copy(project / f"presets/demo-{kind}.yaml", project / "params.yaml")
     assert ran(run(project, "dvc", "repro")) == ["check", "prepare", "train", "evaluate"]
     table = json.loads((project / "results/metrics.json").read_text())["test"]

@@ -41,12 +41,11 @@ def package(model: Path, to: Path, licence: str, metrics: Path, onnx: bool) -> l
     Raises:
         UserError: the folder exists, the model is missing or damaged, or it cannot be exported to ONNX.
     """
-    import torch
-
     from evaluate.package import card, to_onnx
     from train.checkpoint import read_model
     from train.fusion.build import restored
     from train.fusion.params import recorded
+    from train.targets import recorded_goal
 
     if to.exists():
         raise UserError(f"--to {to}: exists; name a new folder")
@@ -60,7 +59,7 @@ def package(model: Path, to: Path, licence: str, metrics: Path, onnx: bool) -> l
             extra.append(f"`{WEIGHTS}/{name}` has the weights of an encoder that was fine-tuned.")
         if onnx:
             fusion = recorded(record.params, model / "model.json")
-            network = restored(model, state, fusion, record.dims, torch.tensor(record.class_counts))
+            network = restored(model, state, fusion, record.dims, recorded_goal(record))
             to_onnx.write(network, fusion, dict(record.dims), part / ONNX)
             extra.append(f"`{ONNX}` is the fusion network, from normalised features to logits.")
         config = {

@@ -40,7 +40,9 @@ def markdown(
         "license_name": licence,
         "tags": ["emotion-recognition", "conversation", *record.dims],
     }
-    total = sum(record.class_counts)
+    # An utterance may have several labels or values, so only single labels sum to utterances.
+    count, target = sum(record.class_counts), record.target
+    learnt = f"{count:,} labelled utterances" if target == "single" else f"target `{target}`"
     parts = [
         # JSON is valid YAML, and its quotes make any text safe.
         "---\n" + "".join(f"{key}: {json.dumps(value)}\n" for key, value in about.items()) + "---",
@@ -56,7 +58,7 @@ def markdown(
         "## Scores",
         _scores(scores),
         "## Training",
-        f"Corpus {_cell(corpus)}, {total:,} labelled utterances, seed {record.seed}, epoch {record.best_epoch}, chosen "
+        f"Corpus {_cell(corpus)}, {learnt}, seed {record.seed}, epoch {record.best_epoch}, chosen "
         f"on val. The fold is `{record.params.train.fold}`.",
         _table(["label", "train utterances"], [[label, f"{count:,}"] for label, count in _labels(record)]),
         _table(

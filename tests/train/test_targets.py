@@ -14,6 +14,7 @@ from scipy.special import rel_entr
 from sklearn.metrics import f1_score
 
 from pipeline.errors import UserError
+from pipeline.params import TargetKind
 from pipeline.strict import validate
 from pipeline.tables.target import Target
 from tests.train import goals, small
@@ -29,7 +30,7 @@ LABELS = torch.tensor([0, 1, 2, 1, 1, 2, -1, 0])
 K = 3
 
 
-def made(kind: str):
+def made(kind: TargetKind):
     """Return a goal, the truth of its labelled utterances, and random logits."""
     truth = goals.truth(kind, LABELS, K)
     truth = truth[known(truth)]
