@@ -115,8 +115,6 @@ def test_numbers_of_ones_own_csv(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "cells", "said"),
     [
-        ({}, "valence,arousal", "unknown columns valence"),
-        ({"values": ["valence"]}, "valence,arousal", "unknown columns arousal"),
         ({"values": ["valence", "liking"]}, "valence", "missing column liking"),
         (
             {"values": ["valence"]},
@@ -129,6 +127,11 @@ def test_wrong_columns_of_numbers_are_named(tmp_path, changes, cells, said):
     row = "a1,a,0,train,joy" + ",high" * len(cells.split(","))
     with pytest.raises(UserError, match=said):
         prepared(tmp_path, [f"{HEAD},{cells}", row], **changes)
+
+
+def test_a_column_that_corpus_values_does_not_name_is_left_out(tmp_path):
+    text, _ = prepared(tmp_path, [f"{HEAD},valence,arousal", "a1,a,0,train,joy,1,high"], values=["valence"])
+    assert text == "utterance,split,emotion,valence\na1,train,joy,1.0\n"
 
 
 def test_an_importer_without_the_numbers_says_so(tmp_path):
