@@ -232,11 +232,9 @@ def tables(rows: Iterable[Row], corpus: CorpusParams, problems: Problems) -> Tab
 
 def _labels(rows: Sequence[Row], corpus: CorpusParams) -> pd.DataFrame:
     known = sorted({name for row in rows for name in row.values})
-    if unknown := [name for name in corpus.values if name not in known]:
-        raise UserError(
-            f"corpus.values: {corpus.name} has no numbers named {', '.join(unknown)}; "
-            f"it has {', '.join(known) or 'none'}"
-        )
+    if lacking := ", ".join(name for name in corpus.values if name not in known):
+        there = ", ".join(known) or "none"
+        raise UserError(f"corpus.values: {corpus.name} has no numbers named {lacking}; it has {there}")
     labels = pd.DataFrame([{name: getattr(row, name) for name in LABEL_COLUMNS} for row in rows])
     for name in corpus.values:
         labels[name] = pd.Series([row.values.get(name) for row in rows], dtype=float)
@@ -247,12 +245,8 @@ def _check(row: Row, target: Target, problems: Problems) -> None:
     for field in ("utterance", "dialogue", "speaker", "session"):
         value = getattr(row, field)
         if value != value.strip() or not value.isprintable() or len(value) > MAX_NAME:
-            problems.add(
-                row.place,
-                field,
-                value,
-                f"must be printable, at most {MAX_NAME} characters, without spaces around it",
-            )
+            why = f"must be printable, at most {MAX_NAME} characters, without spaces around it"
+            problems.add(row.place, field, value, why)
     for field in ("utterance", "dialogue"):
         if not getattr(row, field):
             problems.add(row.place, field, "", "must not be empty")
