@@ -147,7 +147,7 @@ def test_an_importer_without_the_numbers_says_so(tmp_path):
     [
         ({"labels": ["joy"]}, "corpus.target=single needs at least 2 labels"),
         ({"target": "values"}, "corpus.target=values needs the names of columns"),
-        ({"values": ["a", "a"]}, "duplicate value; keep each once"),
+        ({"values": ["a", "a"]}, "duplicate value; keep each value once"),
         ({"values": ["emotion"]}, "is another column of the tables"),
         ({"target": "soft", "labels": ["a|b", "c"]}, "separates labels by `|`; rename the label"),
     ],
