@@ -15,7 +15,7 @@ from pipeline.names import is_inside
 from pipeline.prepare import prepare
 from pipeline.tables.labels import read_labels
 from pipeline.tables.schema import read_utterances
-from pipeline.tables.target import Target
+from pipeline.tables.target import target_of
 from tests.pipeline import corpus_trees, raw_folders
 
 LAYOUTS = {
@@ -142,7 +142,7 @@ def _attempt(
     try:
         prepare(corpus, folder / "u.csv", folder / "l.csv")
         utterances = read_utterances(folder / "u.csv")
-        read_labels(utterances, Target(corpus.labels), folder / "l.csv")
+        read_labels(utterances, target_of(corpus), folder / "l.csv")
         assert all(is_inside(u.media) for u in utterances)
     except UserError as error:
         message = str(error)
