@@ -12,10 +12,12 @@ import torch
 from ruamel.yaml import YAML
 
 from evaluate.package import to_onnx
-from evaluate.package.__main__ import package
+from evaluate.package.__main__ import _local_weights, package
 from evaluate.package.padded import Padded
+from evaluate.predict.trained import _weights
 from pipeline.errors import UserError
 from tests.evaluate.recording import LABELS, make_model, video
+from train.checkpoint import read_model
 from train.fusion.params import Fusion, declared
 from train.models.contract import Batch
 from train.models.multiemo import LossParams, Params
@@ -161,9 +163,6 @@ def test_the_folder_with_onnx(here):
 
 
 def test_the_weights_of_a_fine_tuned_encoder_go_along(here):
-    from evaluate.package.__main__ import _local_weights
-    from train.checkpoint import read_model
-
     _, record = read_model(make_model(here / "models/seed0"))
     stream = record.streams["audio"]
     mine = stream.model_copy(update={"weights": stream.weights.model_copy(update={"name": "mine"})})
@@ -171,6 +170,8 @@ def test_the_weights_of_a_fine_tuned_encoder_go_along(here):
     assert list(_local_weights(changed)) == []
     (here / "weights/mine").mkdir(parents=True)
     assert list(_local_weights(changed)) == [("mine", Path("weights/mine"))]
+    (here / "share/weights/mine").mkdir(parents=True)
+    assert _weights(mine, here / "share/model.json", {}) == str(here / "share/weights/mine")
     packed = mine.model_copy(update={"weights": mine.weights.model_copy(update={"name": "package:mine"})})
     assert list(_local_weights(record.model_copy(update={"streams": {"audio": packed}}))) == []
 
