@@ -190,7 +190,7 @@ def _labels(rows: pd.DataFrame, target: Target) -> dict[str, int]:
 
 def _values(rows: pd.DataFrame, target: Target) -> dict[str, dict[str, float | int | None]]:
     """Return the number of ratings of each column of `corpus.values`, with their mean, sd, least and greatest."""
-    found = {}
+    found: dict[str, dict[str, float | int | None]] = {}
     for name in target.values:
         rated = rows[name].dropna()
         spread = (rated.mean(), rated.std(ddof=0), rated.min(), rated.max()) if len(rated) else (None,) * 4
