@@ -79,7 +79,8 @@ def test_every_plot_is_written_twice_the_same(make_run, tmp_path):
     stems.add("modalities")
     assert {n for n in names if n.endswith(".svg")} == {f"{stem}.svg" for stem in stems}
     assert {n for n in names if n.endswith(".csv")} == {
-        f"{stem}.csv" for stem in stems - {"confusion_normalised", "soft_hgr"} | {"attention_by_pair", "values"}
+        f"{stem}.csv"
+        for stem in stems - {"confusion_normalised", "soft_hgr"} | {"attention_by_pair", "values"}
     }
     for name in names:
         assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes(), name
