@@ -60,15 +60,16 @@ class Voices:
                 features = torch.from_numpy(self._features(sound[round(start * RATE) : round(end * RATE)]))
                 found.append(self._network(features[None].to(self._device))[0].cpu().numpy())
         vectors = np.array(found, np.float32).reshape(-1, SIZE)
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        return vectors
 
     def _features(self, sound: np.ndarray) -> np.ndarray:
         """Return Kaldi's log mel energies [T, BINS] f4 without their mean."""
         from transformers.audio_utils import spectrogram
 
-        energies = spectrogram(
+        energies: np.ndarray = spectrogram(
             sound.astype(np.float64), self._window, frame_length=400, hop_length=160, fft_length=512, power=2.0,
             center=False, preemphasis=0.97, mel_filters=self._filters, log_mel="log", mel_floor=1.19e-7,
             remove_dc_offset=True,
         ).T  # fmt: skip
-        return (energies - energies.mean(0)).astype(np.float32)
+        return np.asarray(energies - energies.mean(0), np.float32)

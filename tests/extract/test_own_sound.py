@@ -17,6 +17,7 @@ from extract.reading.encoder import MediaEncoder
 from extract.reading.media import MediaError, media_item
 from extract.reading.pictures import iter_frames
 from extract.reading.sound import read_audio
+from extract.reading.speaker import read_sound
 from pipeline.prepare import prepare
 from pipeline.tables.schema import Utterance, read_utterances
 from tests.extract.make_clips import clip, sha256, tone
@@ -253,7 +254,7 @@ def test_the_face_that_speaks_is_chosen_by_the_rows_own_sound(tmp_path: Path) ->
     encoder = FaceEncoder(FaceParams(encoder="face", faces="speaker"), tmp_path)
     item = item_of(encoder, u)
     span = encoder.span(item)
-    samples = encoder._sound(span)
+    samples = read_sound(span, 60.0)
     assert samples is not None
     assert len(samples) == RATE // 2
     assert hertz(samples) == {int(SENTENCE)}
@@ -270,5 +271,5 @@ def test_the_face_that_speaks_is_chosen_by_the_rows_own_sound(tmp_path: Path) ->
     clip(tmp_path / "mute.mp4", 2.0, audio=False)
     named = span._replace(sound=span._replace(path=tmp_path / "mute.mp4"))
     with pytest.raises(MediaError, match="no audio track"):
-        encoder._sound(named)
-    assert encoder._sound(named._replace(path=tmp_path / "mute.mp4", sound=None)) is None
+        read_sound(named, 60.0)
+    assert read_sound(named._replace(path=tmp_path / "mute.mp4", sound=None), 60.0) is None
