@@ -188,7 +188,7 @@ def test_nothing_usable_and_no_such_folder(project, monkeypatch):
         imported(monkeypatch, "nowhere")
     for utterance in IDS:
         np.save(f"made/{utterance}.npy", np.zeros(4))
-    with pytest.raises(UserError, match="no utterance has a usable array; .*\n  d0_0: all values are 0"):
+    with pytest.raises(UserError, match=r"no utterance has a usable array; .*\n  d0_0: all values are 0"):
         imported(monkeypatch, "made")
     np.savez("made/d0_0.npz", x=np.ones(4))
     with pytest.raises(UserError, match=r"duplicate file of utterance d0_0; first is .*d0_0\.np."):
