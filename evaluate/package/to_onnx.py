@@ -72,7 +72,8 @@ def write(network: nn.Module, fusion: Fusion, dims: dict[str, int], path: Path) 
             verbose=False,
         )
     program = cast(torch.onnx.ONNXProgram, exported)  # None only for the older exporter
-    for graph in (program.model.graph, *program.model.functions.values()):
+    graphs: list[onnx_ir.Graph | onnx_ir.Function] = [program.model.graph, *program.model.functions.values()]
+    for graph in graphs:
         for node in onnx_ir.traversal.RecursiveGraphIterator(graph):
             node.metadata_props.clear()  # they contain paths on this machine
     with replacing(path) as part:
