@@ -18,9 +18,10 @@ from sklearn.metrics import (
     recall_score,
 )
 
+from evaluate.run.resamples import ENDS, draw
+
 METRICS = ("weighted_f1", "macro_f1", "accuracy", "unweighted_accuracy")
 BINS = 15
-SEED = 0
 MATRIX = 50  # labels; larger confusion matrices are unreadable
 BLOCK = 1 << 20  # counts per block of resamples
 
@@ -135,17 +136,15 @@ def intervals(
     Returns:
         {metric: (low, high)}, or None for fewer than two dialogues.
     """
-    _, place = np.unique(dialogue, return_inverse=True)
-    count = int(place.max()) + 1
-    if count < 2:
+    found = draw(dialogue, resamples)
+    if found is None:
         return None
-    rng = np.random.default_rng(SEED)
-    drawn = rng.multinomial(count, np.full(count, 1 / count), size=resamples)
+    drawn, place = found
     values: dict[str, list[np.ndarray]] = {metric: [] for metric in METRICS}
     for row in predicted:
         for metric, value in resampled(drawn, place, truth, row).items():
             values[metric].append(value)
-    ends = {metric: np.quantile(np.mean(value, axis=0), (0.025, 0.975)) for metric, value in values.items()}
+    ends = {metric: np.quantile(np.mean(value, axis=0), ENDS) for metric, value in values.items()}
     return {metric: (float(low), float(high)) for metric, (low, high) in ends.items()}
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evaluate.run import metrics
+from evaluate.run import metrics, resamples
 from evaluate.run.metrics import METRICS
 
 CLASSES = 4
@@ -86,7 +86,7 @@ def test_intervals_equal_a_bootstrap_that_copies_rows():
     dialogue = np.repeat(["a", "b", "c", "d"], [3, 5, 2, 6])
     truth = rng.integers(3, size=16)
     predicted = np.where(rng.random((2, 16)) < 0.6, truth, rng.integers(3, size=(2, 16)))
-    drawn = np.random.default_rng(metrics.SEED).multinomial(4, np.full(4, 0.25), size=50)
+    drawn = np.random.default_rng(resamples.SEED).multinomial(4, np.full(4, 0.25), size=50)
     values = {metric: [] for metric in METRICS}
     for counts in drawn:
         copies = [
