@@ -6,9 +6,11 @@ import json
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from evaluate import stage
+from evaluate.run.metrics import METRICS
 from pipeline.closure import ROOT
 from pipeline.features import STATUSES
 from tests.docs import numbers, reference
@@ -128,6 +130,25 @@ def test_the_formats_page_has_every_status() -> None:
 def test_tables_of_scores_are_those_of_their_files(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
     assert text == numbers.filled(text), "run `python -m tests.docs.numbers`"
+
+
+def test_the_best_rows_are_single_models(tmp_path: Path) -> None:
+    scores = {
+        "BC-LSTM": 50.0,
+        "SDT": 52.0,
+        "SDT, ensemble of 2 seeds": 60.0,
+        "MultiEMO": 51.0,
+        "UniMSE": float("nan"),
+    }
+    row = {f"{metric}{part}": 1.0 for metric in METRICS for part in ("", "_sd")} | {"p": 0.5}
+    table = pd.DataFrame([{"row": name} | row | {"weighted_f1": score} for name, score in scores.items()])
+    table.to_csv(tmp_path / "table.csv", index=False)
+    assert numbers.best(tmp_path / "table.csv", 2, ["weighted F1", "p"]).splitlines() == [
+        "|  | weighted F1 | p |",
+        "| --- | --- | --- |",
+        "| SDT | 52.00 ± 1.00 | 0.5000 |",
+        "| MultiEMO | 51.00 ± 1.00 | 0.5000 |",
+    ]
 
 
 def test_every_published_file_is_in_a_page() -> None:
