@@ -26,8 +26,8 @@ import pandas as pd
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import f1_score
 
-from benchmarks import rows as measured
 from benchmarks.joined import join
+from benchmarks.rows import write as write_rows
 from evaluate.predict.__main__ import answer
 from evaluate.predict.source import from_csv
 from evaluate.predict.trained import open_model
@@ -64,7 +64,7 @@ def main() -> None:
     shown = pd.DataFrame(found)
     print(shown.to_string(index=False, float_format="{:.1f}".format))
     if given.json:
-        measured.write(given.json, "recording", found, ["known"])
+        write_rows(given.json, "recording", found, ["known"])
 
 
 def measure(model: Path, folder: Path) -> list[dict[str, str | float]]:

@@ -82,4 +82,13 @@ def test_every_benchmark_with_json_writes_this_format() -> None:
             ]
             assert [ast.literal_eval(name) for name in names] == [path.stem]
             found.append(path.stem)
-    assert found == ["cache", "extract", "foalnet_memory", "gpu", "latency", "scale", "train_step"]
+    assert found == [
+        "cache",
+        "extract",
+        "foalnet_memory",
+        "gpu",
+        "latency",
+        "recording",
+        "scale",
+        "train_step",
+    ]
