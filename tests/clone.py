@@ -38,7 +38,7 @@ def clone(target: Path, dialogues: int = 2) -> Path:
 
 def edit(path: Path, old: str, new: str) -> None:
     text = path.read_text(encoding="utf-8")
-    assert text.count(old) == 1, f"{path.name}: {old!r} stands there {text.count(old)} times"
+    assert text.count(old) == 1, f"{path.name}: {old!r} occurs {text.count(old)} times, expected once"
     path.write_text(text.replace(old, new), encoding="utf-8")
 
 

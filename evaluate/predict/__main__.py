@@ -6,7 +6,7 @@
 
 The command writes only to the folder: predictions.csv (one row per utterance, one column per label), one .srt per
 recording with the emotion before each cue, and timeline.html, which plays the recording and jumps to a turn on click.
-Its folder .predict keeps what was transcribed and extracted, so an interrupted command goes on where it ended.
+Its folder .predict keeps what was transcribed and extracted, so an interrupted command resumes when it is run again.
 
 Extractors, normalisation and label order come from models/seedN/model.json. If local weights have moved, give their
 new place by `--weights STREAM=PATH`.
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.command import parser
 from pipeline.disk import write_text
-from pipeline.errors import UserError, entry
+from pipeline.errors import UserError, entry, not_written
 from pipeline.locks import say
 from pipeline.scratch import scratch
 
@@ -67,6 +67,10 @@ def main() -> None:
         for note in [*model.warnings, *columns, *recordings.notes()]:
             say(f"warning: {note}")
         nothing_lost(recordings, words.to, words.csv or words.subtitles)
+        try:
+            words.to.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise not_written(words.to, error) from None
         answers = answer(model, recordings, folder, words.to / JOURNALS, words.at_least)
         write(answers, model, words.to, words.stills)
     for modality, found in answers.far.items():

@@ -114,7 +114,7 @@ def from_video(video: Path, srt: Path, target: Target, scratch: Path) -> Recordi
 def from_recording(
     recording: Path, speakers: int, target: Target, scratch: Path, journals: Path
 ) -> Recordings:
-    """Transcribe a recording of so many speakers, 0 to estimate them; `journals` keeps what was heard.
+    """Transcribe a recording with `speakers` speakers (0: estimate the number); `journals` keeps the transcript.
 
     Raises:
         UserError: the recording, the engines or their weights are missing, or no word was recognised.

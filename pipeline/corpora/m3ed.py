@@ -147,5 +147,7 @@ def _splits(root: Path) -> dict[str, str]:
         for place, line in raw.text_lines(path):
             show = line.strip()
             if show and found.setdefault(show, split) != split:
-                raise UserError(f"{place}: show {show!r} is also in the list of {found[show]}")
+                raise UserError(
+                    f"{place}: show {show!r} is also in the list of {found[show]}; keep it in one list"
+                )
     return found

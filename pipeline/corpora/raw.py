@@ -234,7 +234,7 @@ def _labels(rows: Sequence[Row], corpus: CorpusParams) -> pd.DataFrame:
     known = sorted({name for row in rows for name in row.values})
     if lacking := ", ".join(name for name in corpus.values if name not in known):
         there = ", ".join(known) or "none"
-        raise UserError(f"corpus.values: {corpus.name} has no numbers named {lacking}; it has {there}")
+        raise UserError(f"corpus.values: {corpus.name} has no numbers named {lacking}; choose from: {there}")
     labels = pd.DataFrame([{name: getattr(row, name) for name in LABEL_COLUMNS} for row in rows])
     for name in corpus.values:
         labels[name] = pd.Series([row.values.get(name) for row in rows], dtype=float)

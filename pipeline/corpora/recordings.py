@@ -2,7 +2,7 @@
 
     corpus.root/train/kitchen.mp4, call.wav      a folder train, val (dev) or test sets the split; default: test
 
-They are transcribed as `corpus.transcribe` says (pipeline/transcribe). .cache/transcribe keeps what was heard.
+They are transcribed as `corpus.transcribe` says (pipeline/transcribe). .cache/transcribe keeps the words.
 To correct the words first, run `python -m pipeline.transcribe` and use its csv file with corpus `csv`.
 """
 

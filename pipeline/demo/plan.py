@@ -78,7 +78,7 @@ class Clip:
 
 
 def generator(name: str, purpose: str) -> np.random.Generator:
-    """Return the random generator of one utterance (or dialogue) and purpose; it depends on nothing else."""
+    """Return a random generator seeded by the name of an utterance or dialogue and by the purpose only."""
     digest = hashlib.sha256(f"{SEED}/{name}/{purpose}".encode()).digest()
     return np.random.default_rng(np.frombuffer(digest, "<u4"))
 

@@ -5,8 +5,8 @@
 
 The command writes only to the folder: spans.csv, with a row per utterance, and one .srt per recording. Correct either
 by hand; `python -m evaluate.predict --csv` and the corpus `csv` read the one, `--subtitles` and the corpus `subtitles`
-the other. A recording that cannot be read has one row without text. What was heard is kept in FOLDER/.transcribe, so
-that an interrupted command goes on where it ended, and another --pause or --longest costs nothing.
+the other. A recording that cannot be read has one row without text. FOLDER/.transcribe keeps the
+recognised words, so an interrupted command resumes when it is run again, and another --pause or --longest is quick.
 
 Needs requirements-transcribe.txt. The default weights recognise English only.
 """

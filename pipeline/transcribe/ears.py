@@ -1,4 +1,4 @@
-"""The networks that hear, each loaded when it is first needed: a finished transcription needs none."""
+"""Load the networks of transcription on first use; a finished transcription loads none."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Ears:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash, in hex, of all that decides what is heard in a sound.
+        """Return a hash, in hex, of everything that determines the transcript of a sound.
 
         Raises:
             UserError: the weights or the packages are missing.

@@ -1,4 +1,4 @@
-"""Hear one recording block by block: speech, words and voices, each block kept in the recording's journal.
+"""Transcribe one recording block by block (speech, words, speaker vectors) into the recording's journal.
 
 A block ends in a pause, so that no word is cut, and depends on nothing before it. So a resumed transcription equals an
 uninterrupted one, and the memory does not grow with the recording's length.

@@ -1,4 +1,4 @@
-"""Keep what was heard in each block of a recording, so that a killed transcription goes on where it ended.
+"""Store the transcript of each block of a recording, so that a killed transcription resumes.
 
 A journal is one text file per recording: a line per block, its checksum first. Lines are only appended. A line that
 was cut by a kill or damaged later is dropped together with all lines after it, and these blocks are heard again.

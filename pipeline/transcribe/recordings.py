@@ -1,4 +1,4 @@
-"""Transcribe recordings: what is heard in each goes to its journal, and its journal gives its utterances."""
+"""Transcribe recordings: store the words of each in its journal, and cut the journal's words into utterances."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Transcript:
 def transcribe(
     media: Path, files: Sequence[str], params: TranscribeParams, journals: Path
 ) -> Iterator[Transcript]:
-    """Yield the transcript of each recording. What a journal holds is not heard again.
+    """Yield the transcript of each recording. Blocks that a journal holds are not transcribed again.
 
     Args:
         media: the folder of the recordings.

@@ -1,4 +1,4 @@
-"""Cut what was heard into utterances: at pauses, where the speaker changes, and where one would be too long."""
+"""Cut recognised words into utterances: at pauses, at changes of speaker, and at the longest length."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands of README and docs, run as they stand there: each block in a finished run of a small built-in corpus."""
+"""The commands of README and docs, run unchanged: each block in a finished run of a small built-in corpus."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
     with (folder / "predictions.csv").open(newline="") as file:
         header, *values = csv.reader(file)
     assert header == ["utterance", "start", "end", "speaker", "text", "missing", "far", "emotion", *LABELS]
-    # `text` stands there twice, once as a label.
+    # `text` occurs twice, once as a label.
     return [dict(zip([*header[:8], *(f"p_{n}" for n in LABELS)], row, strict=True)) for row in values]
 
 

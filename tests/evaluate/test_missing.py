@@ -1,4 +1,4 @@
-"""Missing modalities at test: what each row hides, what its figures are, and how two runs stand side by side."""
+"""Missing modalities at test: what each row hides, its scores, and the comparison of two runs."""
 
 from __future__ import annotations
 

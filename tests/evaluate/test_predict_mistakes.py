@@ -170,9 +170,9 @@ def test_a_mistake_ends_with_one_message(talk, monkeypatch):
     (talk / "spans.csv").write_text("utterance,dialogue,turn,medias\na,x,0,talk.mp4\n")
     with pytest.raises(UserError, match=r"spans.csv:1: the column `medias` is unknown and resembles `media`"):
         run(monkeypatch, "--csv", "spans.csv", "--to", "out")
-    with pytest.raises(UserError, match=r"talk.mp4/out/.*: not written: Not a directory"):
+    with pytest.raises(UserError, match=r"talk.mp4/out: not written: Not a directory"):
         run(monkeypatch, "talk.mp4", "--subtitles", "talk.srt", "--to", "talk.mp4/out")
-    for words in (["talk.mp4"], ["--subtitles", "talk.srt"], ["talk.mp4", "--csv", "spans.csv"]):
+    for words in (["--subtitles", "talk.srt"], ["talk.mp4", "--csv", "spans.csv"]):
         with pytest.raises(SystemExit):
             run(monkeypatch, *words, "--to", "out")
     edit(talk / "models/seed0", lambda r: r["params"]["model"].update(dim=16))

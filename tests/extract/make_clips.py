@@ -23,7 +23,7 @@ def tone(seconds: float, rate: int = 16000, hertz: float = 440.0) -> np.ndarray:
 
 
 def sha256(path: Path) -> str:
-    """A file's hash, as the table has it; of one that is not there one that no file has."""
+    """Return a file's hash as in the table; for a missing file, a hash that no file has."""
     return hashlib.sha256(path.read_bytes() if path.is_file() else path.name.encode()).hexdigest()
 
 

@@ -125,7 +125,7 @@ def test_where_every_item_kills_its_worker_the_run_stops(encoder: FakeEncoder) -
 
     with pytest.raises(UserError, match="likely cause is this machine"):
         drain()
-    assert seen == []  # no item is blamed for it
+    assert seen == []  # no item is marked as failed
 
 
 def test_a_worker_that_cannot_begin_ends_the_run(tmp_path: Path, capfd: pytest.CaptureFixture) -> None:

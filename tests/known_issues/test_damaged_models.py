@@ -71,7 +71,7 @@ def test_weights_that_are_not_finite_are_refused_by_name(here, value):
 
 
 def test_answers_that_are_not_finite_are_no_answers(here):
-    """Finite weights overflow: what comes out of them is told, not written."""
+    """Finite weights overflow: an error names it, and nothing is written."""
     weights = {
         n: t.fill_(3e38) if t.ndim == 2 else t for n, t in load_file(FOLDER / "model.safetensors").items()
     }

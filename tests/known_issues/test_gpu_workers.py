@@ -1,4 +1,4 @@
-"""One worker a GPU with decoders ahead of it, on GPUs that are made believe."""
+"""One worker a GPU with decoders ahead of it, on simulated GPUs."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ FOUND = ({metric: {"mean": 0.5, "sd": None, "seeds": [0.5]} for metric in METRIC
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand in a folder with the built-in corpus's params.yaml."""
+    """Change to a folder with the built-in corpus's params.yaml."""
     shutil.copy("params.yaml", tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path / "params.yaml"

@@ -54,7 +54,7 @@ def section() -> list[str]:
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand in a folder with such a params.yaml and no features."""
+    """Change to a folder with such a params.yaml and no features."""
     path = tmp_path / "params.yaml"
     shutil.copy("params.yaml", path)
     only_imported(path)

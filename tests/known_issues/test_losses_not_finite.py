@@ -1,4 +1,4 @@
-"""A run that diverged at its last step stored weights of NaN; a loss term beyond all bounds was blamed on train.lr."""
+"""A run that diverged at its last step stored weights of NaN; an overflowing loss term was reported as train.lr."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Lines with `dvc exp run -S` stood one under another, though each kept the change of the one before."""
+"""The docs listed lines with `dvc exp run -S`, though each line kept the changes of the lines before it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MultiEMO's figures for six emotions stood beside results on IEMOCAP's four."""
+"""MultiEMO's figures for six emotions were shown beside results on IEMOCAP's four."""
 
 from __future__ import annotations
 

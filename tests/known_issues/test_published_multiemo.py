@@ -35,7 +35,7 @@ def test_weights_that_never_received_a_gradient():
 
 
 def test_meld_text_had_no_context():
-    """By default a text-only model hears what was said before and after."""
+    """By default a text-only model reads earlier and later turns."""
     net, data = model(params(multiattn=False), ("text",)), batch([5], ("text",))
     before = net(data).logits
     data.features["text"][0, 2] += 1

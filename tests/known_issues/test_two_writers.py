@@ -13,7 +13,7 @@ import pytest
 from tests.extract.project import PATIENCE, Project, sentences
 from tests.pipeline import feature_files as files
 
-# Writes 3,000 rows under a licence of its own; stops itself in the middle where it is told to.
+# Writes 3,000 rows under a licence of its own; stops itself in the middle if its arguments say so.
 WRITER = """
 import os, signal, sys; from pathlib import Path
 from pipeline.features import write
@@ -98,7 +98,7 @@ def test_a_stage_that_outlived_its_dvc_is_waited_for_and_named(tmp_path: Path, c
     assert (first.returncode, "params.yaml: extract.fake" in err) == (2, True), err
     _, err = second.communicate(timeout=PATIENCE)
     assert second.returncode == 0, err
-    # What stands there is the later run's: the earlier one keeps nothing, since its params were edited meanwhile.
+    # The file is the later run's. The earlier run wrote nothing, because its params were edited meanwhile.
     other = Project(tmp_path / "other", sentences(40, 0.02), batch=1, salt="new")
     other.done()
     assert made.sha256 == other.sha256

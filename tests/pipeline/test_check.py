@@ -1,4 +1,4 @@
-"""`prepare --check`: what will give no feature is told before hours of extraction."""
+"""`prepare --check`: it names what will give no feature, before hours of extraction."""
 
 from __future__ import annotations
 

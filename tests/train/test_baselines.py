@@ -1,4 +1,4 @@
-"""What the baselines hear of a dialogue, and what they make of what is missing. (What holds for all: test_models.)"""
+"""Which turns the baselines read, and how they treat missing features. (test_models tests every model alike.)"""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_missing_feature_is_a_learned_vector(name):
 
 @pytest.mark.parametrize("name", ["bclstm", "dialoguernn"])
 def test_context_reaches_a_turn(name):
-    """BC-LSTM looks both ways; DialogueRNN backwards alone unless it is told otherwise."""
+    """BC-LSTM reads both directions; DialogueRNN reads the past only, unless params say otherwise."""
     net, data = model(name, bidirectional=False), batch([5])
     before = net(data).logits
     data.features["text"][0, 2] += 1

@@ -20,7 +20,7 @@ class Params(ModelParams):
     Attributes:
         dim: the size of every LSTM and dense layer.
         dropout: between an LSTM and its dense layer.
-        causal: whether a turn's output depends on earlier turns alone.
+        causal: whether a turn's output depends only on that turn and earlier turns.
     """
 
     dim: Size = 256

@@ -26,10 +26,10 @@ class Params(ModelParams):
         dropout: between the recurrence's layers and before the classifier.
         past: earlier turns that a turn has edges with.
         future: later turns that a turn has edges with.
-        relations: what an edge's weights depend on beside past or future: `speaker`, whether both turns have one
-            speaker, or `pairs`, as published, the two speakers' numbers.
+        relations: what selects an edge's weights, besides its direction in time: `speaker`, whether both turns have
+            the same speaker; `pairs`, as published, the numbers of both speakers.
         parties: speakers that `pairs` tells apart; further ones share the last number.
-        causal: whether a turn's output depends on earlier turns alone.
+        causal: whether a turn's output depends only on that turn and earlier turns.
     """
 
     compat: Literal["default", "published"] = "default"

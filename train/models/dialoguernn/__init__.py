@@ -22,7 +22,7 @@ class Params(ModelParams):
         head: the inner size of the classifier.
         dropout: before the classifier.
         bidirectional: whether a turn's output depends on the turns after it.
-        causal: whether a turn's output depends on earlier turns alone, whatever `bidirectional` says.
+        causal: whether a turn's output depends only on that turn and earlier turns, whatever `bidirectional` says.
     """
 
     dim: Size = 256

@@ -25,7 +25,7 @@ class Params(ModelParams):
         hyper: the number of layers of the hypergraph.
         high: the number of layers of the graph that keeps differences.
         dropout: between the recurrence's layers and before the classifier.
-        causal: whether a turn's output depends on earlier turns alone.
+        causal: whether a turn's output depends only on that turn and earlier turns.
     """
 
     dim: Size = 256

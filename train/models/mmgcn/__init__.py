@@ -22,7 +22,7 @@ class Params(ModelParams):
         dim: the size of each direction of text's recurrence and of the graph's layers, half that of a node.
         depth: the number of graph layers.
         dropout: between the recurrence's layers, in the graph and before the classifier.
-        causal: whether a turn's output depends on earlier turns alone.
+        causal: whether a turn's output depends only on that turn and earlier turns.
     """
 
     dim: Size = 100

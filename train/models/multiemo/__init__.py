@@ -28,8 +28,8 @@ class Params(HeadsParams):
         head: the inner size of the classifier.
         dropout: in MultiAttn and after the recurrence.
         bidirectional: whether the recurrences read the dialogue in both directions.
-        causal: whether a turn's output depends on earlier turns alone. Then the recurrences are not bidirectional,
-            and attention reads no later turn.
+        causal: whether a turn's output depends only on that turn and earlier turns. Then the recurrences are not
+            bidirectional, and attention reads no later turn.
         text_rnn: whether text has a recurrence.
         multiattn: whether modalities attend to each other. Otherwise they are concatenated.
     """
