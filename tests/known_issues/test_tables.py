@@ -45,7 +45,9 @@ def test_suffixes_in_capitals_are_found(tmp_path):
 
 
 def test_media_that_come_later_are_looked_for_by_the_command_that_is_named(tmp_path, monkeypatch):
-    (tmp_path / "own.csv").write_text("utterance,dialogue,turn,split,media\na,d,0,train,a.wav\n")
-    corpus = raw_folders.corpus("csv", tmp_path)
+    root = tmp_path / "corpus"
+    root.mkdir()
+    (root / "own.csv").write_text("utterance,dialogue,turn,split,media\na,d,0,train,a.wav\n")
+    corpus = raw_folders.corpus("csv", root)
     said = prepare(corpus, tmp_path / "u.csv", tmp_path / "l.csv")
     assert "when the files exist, run `dvc repro --force prepare`" in said
