@@ -28,6 +28,7 @@ NEUTRAL = (
     "pipeline.inputs",
     "pipeline.listen",
     "pipeline.locks",
+    "pipeline.markdown",
     "pipeline.messages",
     "pipeline.names",
     "pipeline.probe",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
@@ -21,6 +21,7 @@ from pipeline import fragments
 from pipeline.disk import write_text
 from pipeline.env import media_root
 from pipeline.errors import UserError
+from pipeline.markdown import cell, table
 from pipeline.params import CorpusParams
 from pipeline.probe import probe
 from pipeline.tables.schema import SPLITS, Utterance
@@ -106,8 +107,8 @@ def markdown(found: dict[str, Any]) -> str:
     labels, splits = found["labels"], found["splits"]
     speakers = sorted(found["speaker_labels"].items(), key=lambda item: (-sum(item[1].values()), item[0]))
     parts = [
-        f"# Datasheet: {_cell(found['corpus'])}",
-        _table(
+        f"# Datasheet: {cell(found['corpus'])}",
+        table(
             ["", "value"],
             [
                 ["licence", found["licence"] or "unknown"],
@@ -129,7 +130,7 @@ def markdown(found: dict[str, Any]) -> str:
             ],
         ),
         "## Splits",
-        _table(
+        table(
             ["split", "utterances", "dialogues", "speakers", "duration"],
             [
                 [
@@ -145,16 +146,16 @@ def markdown(found: dict[str, Any]) -> str:
     ]
     if labels:
         rows = [[label, *(_share(part, label) for part in splits.values())] for label in labels]
-        parts += ["## Labels by split", _table(["label", *splits], rows)]
+        parts += ["## Labels by split", table(["label", *splits], rows)]
     if names := list(splits["train"]["values"]):
         rows = [[name, *(_spread(part["values"][name]) for part in splits.values())] for name in names]
-        parts += ["## Values by split: mean ± sd", _table(["value", *splits], rows)]
+        parts += ["## Values by split: mean ± sd", table(["value", *splits], rows)]
     if speakers and labels:
         several = found["speakers_in_several_splits"]
         parts += [
             "## Labels by speaker",
             f"The {min(SHOWN, len(speakers))} speakers with most labelled utterances, of {len(speakers):,}.",
-            _table(
+            table(
                 ["speaker", *labels],
                 [[name, *(str(counts[label]) for label in labels)] for name, counts in speakers[:SHOWN]],
             ),
@@ -238,17 +239,5 @@ def _spread(found: dict[str, Any]) -> str:
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(map(_cell, names[:SHOWN])) or "none"
+    shown = ", ".join(map(cell, names[:SHOWN])) or "none"
     return shown + (f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else "") + "."
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    """Return text from a corpus, safe inside a Markdown table."""
-    for mark in "\\`*_|<[":
-        text = text.replace(mark, f"\\{mark}")
-    return text

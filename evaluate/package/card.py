@@ -7,9 +7,10 @@ Reporting", FAT* 2019.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pipeline.markdown import cell, table
 from train.record import Record, StreamRecord
 
 INTENDED = """For research on emotions that people annotate in conversations, on recordings like those of the corpus.
@@ -46,8 +47,8 @@ def markdown(
     parts = [
         # JSON is valid YAML, and its quotes make any text safe.
         "---\n" + "".join(f"{key}: {json.dumps(value)}\n" for key, value in about.items()) + "---",
-        f"# {name} for emotions in conversations, trained on {_cell(corpus)}",
-        f"Licence: {_cell(licence)}",
+        f"# {name} for emotions in conversations, trained on {cell(corpus)}",
+        f"Licence: {cell(licence)}",
         "## Use",
         "```bash\npython -m evaluate.predict talk.mp4 --subtitles talk.srt --model THIS_FOLDER --to out/\n```",
         "\n".join(["`model.json` describes the model, `model.safetensors` has its weights.", *extra]),
@@ -58,10 +59,10 @@ def markdown(
         "## Scores",
         _scores(scores),
         "## Training",
-        f"Corpus {_cell(corpus)}, {learnt}, seed {record.seed}, epoch {record.best_epoch}, chosen "
+        f"Corpus {cell(corpus)}, {learnt}, seed {record.seed}, epoch {record.best_epoch}, chosen "
         f"on val. The fold is `{record.params.train.fold}`.",
-        _table(["label", "train utterances"], [[label, f"{count:,}"] for label, count in _labels(record)]),
-        _table(
+        table(["label", "train utterances"], [[label, f"{count:,}"] for label, count in _labels(record)]),
+        table(
             ["modality", "stream", "encoder", "weights", "numbers"],
             [_stream(m, s, record) for m, s in _streams(record)],
         ),
@@ -98,21 +99,9 @@ def _scores(scores: Mapping[str, Mapping[str, float]]) -> str:
     ]
     return (
         "Mean over the seeds of the run. `low` and `high` bound the 95% interval over dialogues.\n\n"
-        + _table(["metric", *scores], rows)
+        + table(["metric", *scores], rows)
     )
 
 
 def _number(value: Any) -> str:
     return f"{value:.4f}" if isinstance(value, int | float) else ""
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    """Return text from a record, safe inside a Markdown table."""
-    for mark in "\\`*_|<[":
-        text = text.replace(mark, f"\\{mark}")
-    return text

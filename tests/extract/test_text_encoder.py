@@ -20,9 +20,7 @@ from tests.extract.talks import encoder, talk
 
 @pytest.fixture(scope="module")
 def checkpoints(tmp_path_factory) -> dict[str, Path]:
-    root = tmp_path_factory.mktemp("checkpoints")
-    make = {"bert": tiny_models.bert, "roberta": tiny_models.roberta, "deberta": tiny_models.deberta}
-    return {name: function(root / name) for name, function in make.items()}
+    return tiny_models.texts(tmp_path_factory.mktemp("checkpoints"))
 
 
 @pytest.fixture(autouse=True)

@@ -119,3 +119,9 @@ def _save(folder: Path, before: Any, model_class: Any, config: Any) -> Path:
     before.save_pretrained(folder)
     model_class(config).save_pretrained(folder)
     return folder
+
+
+def texts(folder: Path) -> dict[str, Path]:
+    """One text encoder of each kind."""
+    make = {"bert": bert, "roberta": roberta, "deberta": deberta}
+    return {name: function(folder / name) for name, function in make.items()}

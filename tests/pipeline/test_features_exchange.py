@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import h5py
@@ -178,7 +179,7 @@ def test_hostile_sequences(tmp_path, change, message):
     with h5py.File(path, "a") as file:
         del file["COVAREP/data/vid/features"]
     change(path)
-    with csd.Sequence(path) as opened, pytest.raises(CacheError, match=message):
+    with closing(csd.Sequence(path)) as opened, pytest.raises(CacheError, match=message):
         opened.read("vid")
 
 
