@@ -130,6 +130,7 @@ def test_foalnet_is_one_param_in_the_same_stages_and_metrics(project):
     output = run(project, "dvc", "exp", "run", "-n", "frames", "-S", "model.name=foalnet")
     assert ran(output) == ["check", "train", "evaluate"]
     after = json.loads((project / "results/metrics.json").read_text())
+    assert after.pop("causal") is True  # Foal-Net reads no other turn
     assert {split: set(row) for split, row in after.items()} == {s: set(row) for s, row in before.items()}
     details = json.loads((project / "results/details.json").read_text())
     assert set(details["modalities"]) == {"audio", "visual"}
