@@ -28,6 +28,7 @@ CORPUS = """corpus:
   licence: ours
   keep_tags: false
   split_seed: 0
+  transcribe: {}
 extract: {}
 finetune: {}
 """

@@ -25,6 +25,7 @@ PARAMS = """corpus:
   licence: ours
   keep_tags: false
   split_seed: 0
+  transcribe: {}
 
 extract:
   opensmile: {encoder: opensmile}

@@ -138,7 +138,9 @@ def test_an_importer_without_the_numbers_says_so(tmp_path):
     (tmp_path / "train.scp").write_text("a b.wav joy\n")
     from pipeline.corpora import scp
 
-    with pytest.raises(UserError, match=r"corpus.values: scp has no numbers named valence; choose from: none"):
+    with pytest.raises(
+        UserError, match=r"corpus.values: scp has no numbers named valence; choose from: none"
+    ):
         scp.read(tmp_path, corpus(tmp_path, name="scp", values=["valence"]))
 
 
