@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from pipeline.command import parser
 from pipeline.disk import write_text
-from pipeline.errors import UserError, entry, not_written
+from pipeline.errors import UserError, entry, writing
 from pipeline.locks import say
 from pipeline.scratch import scratch
 
@@ -67,10 +67,8 @@ def main() -> None:
         for note in [*model.warnings, *columns, *recordings.notes()]:
             say(f"warning: {note}")
         nothing_lost(recordings, words.to, words.csv or words.subtitles)
-        try:
+        with writing(words.to):
             words.to.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise not_written(words.to, error) from None
         answers = answer(model, recordings, folder, words.to / JOURNALS, words.at_least)
         write(answers, model, words.to, words.stills)
     for modality, found in answers.far.items():

@@ -18,7 +18,7 @@ from sklearn.metrics import (
     recall_score,
 )
 
-from evaluate.run.resamples import ENDS, draw
+from evaluate.run.resamples import draw, percentiles
 
 METRICS = ("weighted_f1", "macro_f1", "accuracy", "unweighted_accuracy")
 BINS = 15
@@ -140,12 +140,7 @@ def intervals(
     if found is None:
         return None
     drawn, place = found
-    values: dict[str, list[np.ndarray]] = {metric: [] for metric in METRICS}
-    for row in predicted:
-        for metric, value in resampled(drawn, place, truth, row).items():
-            values[metric].append(value)
-    ends = {metric: np.quantile(np.mean(value, axis=0), ENDS) for metric, value in values.items()}
-    return {metric: (float(low), float(high)) for metric, (low, high) in ends.items()}
+    return percentiles([resampled(drawn, place, truth, row) for row in predicted])
 
 
 def resampled(

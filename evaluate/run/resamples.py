@@ -37,8 +37,6 @@ def intervals(
 ) -> dict[str, tuple[float, float]] | None:
     """Return 95% percentile bootstrap intervals of each score, averaged over the seeds.
 
-    Resamples in which a score is undefined (NaN) are left out. A score that is undefined in all has no interval.
-
     Args:
         sums: one array `[n, Q]` per seed, what each utterance adds to Q sums.
         dialogue: `[n]` identifiers of the dialogues.
@@ -52,12 +50,22 @@ def intervals(
     if drawn is None:
         return None
     often, place = drawn
-    values: dict[str, list[np.ndarray]] = {}
+    found = []
     for one in sums:
         whole = np.zeros((often.shape[1], one.shape[1]))
         np.add.at(whole, place, one)
-        for name, value in scores(often @ whole).items():
-            values.setdefault(name, []).append(value)
-    means = {name: np.mean(each, axis=0) for name, each in values.items()}
+        found.append(scores(often @ whole))
+    return percentiles(found)
+
+
+def percentiles(seeds: Sequence[Mapping[str, np.ndarray]]) -> dict[str, tuple[float, float]]:
+    """Return {score: (low, high)}, the 95% percentile intervals of the mean over the seeds.
+
+    Resamples in which a score is undefined (NaN) are left out. A score that is undefined in all has no interval.
+
+    Args:
+        seeds: {score: `[R]`, its value in each resample} of each seed.
+    """
+    means = {name: np.mean([one[name] for one in seeds], axis=0) for name in seeds[0]}
     ends = {name: np.quantile(x[~np.isnan(x)], ENDS) for name, x in means.items() if not np.isnan(x).all()}
     return {name: (float(low), float(high)) for name, (low, high) in ends.items()}

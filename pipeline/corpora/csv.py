@@ -61,7 +61,7 @@ def notes(corpus: CorpusParams) -> list[str]:
         if folders.files(root, ".csv", below=False):
             path = _file(root)
             found = ignored(path, corpus.values)
-            if not any(row.split for row in rows(path, (*NEEDED, *corpus.values), (), Problems())):
+            if not any(row["split"] for _, row in raw.csv_rows(path, NEEDED, COLUMNS)):
                 found.append(
                     f"{path}: no split is given, so whole dialogues were split at random by corpus.split_seed="
                     f"{corpus.split_seed}, stratified by emotion; a column `split` (train, val, test) overrides this"
@@ -72,7 +72,7 @@ def notes(corpus: CorpusParams) -> list[str]:
 
 def ignored(path: Path, values: Sequence[str] = ()) -> list[str]:
     """Return a note on the columns of a csv file other than COLUMNS and `values`; empty if there are none."""
-    _, row = next(raw.csv_rows(path, NEEDED), ("", {}))
+    _, row = next(raw.csv_rows(path, NEEDED, COLUMNS), ("", {}))
     names = [name or "(no name)" for name in row if name not in (*COLUMNS, *values)]
     return [f"{path}: ignored columns: {', '.join(names)}"] * bool(names)
 

@@ -101,3 +101,11 @@ def test_a_windows_path_is_outside():
     assert not is_inside("C:/x.wav")
     assert is_inside("a:b/x.wav")
     assert is_inside("C/x.wav")
+
+
+def test_a_known_column_in_capitals_is_read_and_not_called_ignored(tmp_path):
+    path = tmp_path / "own.csv"
+    path.write_text("Utterance,Dialogue,Turn,Split,Text,Notes\na,d,0,train,Hello,mine\n")
+    utterances, _ = csv.read(tmp_path, raw_folders.corpus("csv", tmp_path))
+    assert list(utterances["text"]) == ["Hello"]
+    assert csv.notes(raw_folders.corpus("csv", tmp_path)) == [f"{path}: ignored columns: Notes"]

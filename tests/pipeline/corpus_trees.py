@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from pipeline.corpora import cremad as cremad_
 from pipeline.corpora import dailydialog as dailydialog_
@@ -16,6 +17,7 @@ from pipeline.corpora import emorynlp as emorynlp_
 from pipeline.corpora import m3ed as m3ed_
 from pipeline.corpora import mer as mer_
 from pipeline.corpora import ravdess as ravdess_
+from pipeline.errors import UserError
 from pipeline.params import CorpusParams
 from tests.pipeline.raw_folders import corpus, wav
 
@@ -201,3 +203,15 @@ def _write_json(path: Path, value: Any) -> None:
 def _write_lines(path: Path, lines: list[str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+
+
+def fault(read: Callable[[Path, CorpusParams], object], root: Path, corpus: CorpusParams) -> str:
+    """Return the message with which an importer refuses a tree."""
+    with pytest.raises(UserError) as caught:
+        read(root, corpus)
+    return str(caught.value)
+
+
+def edited(path: Path, old: str, new: str) -> None:
+    """Replace a text in a file of a tree."""
+    path.write_text(path.read_text().replace(old, new))

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.corpora import emobox, emodb, mer, ravdess
-from pipeline.errors import UserError
 from pipeline.prepare import prepare
 from tests.pipeline import corpus_trees, raw_folders
+from tests.pipeline.corpus_trees import edited, fault
 
 REAL = Path(os.environ.get("EMOFUSE_DATA", "/nonexistent")) / "emobox"
 
@@ -18,12 +18,6 @@ REAL = Path(os.environ.get("EMOFUSE_DATA", "/nonexistent")) / "emobox"
 @pytest.fixture(autouse=True)
 def _no_media_elsewhere(monkeypatch):
     monkeypatch.delenv("EMOFUSE_MEDIA", raising=False)
-
-
-def fault(read, root: Path, corpus) -> str:
-    with pytest.raises(UserError) as caught:
-        read(root, corpus)
-    return str(caught.value)
 
 
 def test_ravdess_from_file_names(tmp_path):
@@ -164,8 +158,7 @@ def test_mer_of_other_years_without_labels_of_test(tmp_path, name):
 )
 def test_mer_with_a_fault(tmp_path, old, new, message):
     corpus = corpus_trees.mer(tmp_path)
-    path = tmp_path / "train-label.csv"
-    path.write_text(path.read_text().replace(old, new))
+    edited(tmp_path / "train-label.csv", old, new)
     assert message in fault(mer.read, tmp_path, corpus)
 
 
@@ -207,8 +200,7 @@ def test_emobox_with_one_fold_has_no_sessions_and_ignores_lists_of_the_older_for
 )
 def test_emobox_with_a_fault(tmp_path, old, new, message):
     corpus = corpus_trees.emobox(tmp_path)
-    path = tmp_path / "fold_1/emodb_train_fold_1.jsonl"
-    path.write_text(path.read_text().replace(old, new))
+    edited(tmp_path / "fold_1/emodb_train_fold_1.jsonl", old, new)
     assert message in fault(emobox.read, tmp_path, corpus)
 
 

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from pipeline.corpora import cremad, m3ed, mer, mmsa
-from pipeline.errors import UserError
 from pipeline.prepare import prepare
 from pipeline.tables.labels import read_labels
 from pipeline.tables.schema import read_utterances
 from pipeline.tables.target import target_of
 from tests.pipeline import corpus_trees
+from tests.pipeline.corpus_trees import edited, fault
 
 
 @pytest.fixture(autouse=True)
 def _no_media_elsewhere(monkeypatch):
     monkeypatch.delenv("EMOFUSE_MEDIA", raising=False)
-
-
-def fault(read, root: Path, corpus) -> str:
-    with pytest.raises(UserError) as caught:
-        read(root, corpus)
-    return str(caught.value)
 
 
 @pytest.mark.parametrize("tree", [corpus_trees.cremad, corpus_trees.m3ed, corpus_trees.mmsa])
@@ -69,8 +61,7 @@ def test_m3ed_has_a_cell_for_each_target(tmp_path, target, cell):
 )
 def test_m3ed_with_a_fault(tmp_path, file, old, new, message):
     corpus = corpus_trees.m3ed(tmp_path / "raw")
-    path = tmp_path / "raw" / file
-    path.write_text(path.read_text().replace(old, new))
+    edited(tmp_path / "raw" / file, old, new)
     assert message in fault(m3ed.read, tmp_path / "raw", corpus)
 
 
@@ -108,8 +99,7 @@ def test_cremad_takes_the_intended_emotion_without_votes(tmp_path):
 )
 def test_cremad_with_a_fault(tmp_path, old, new, message):
     corpus = corpus_trees.cremad(tmp_path)
-    path = tmp_path / "processedResults/tabulatedVotes.csv"
-    path.write_text(path.read_text().replace(old, new))
+    edited(tmp_path / "processedResults/tabulatedVotes.csv", old, new)
     assert message in fault(cremad.read, tmp_path, corpus)
 
 
@@ -167,8 +157,7 @@ def test_sims_v2_has_a_smaller_table(tmp_path):
 )
 def test_mmsa_with_a_fault(tmp_path, old, new, message):
     corpus = corpus_trees.mmsa(tmp_path)
-    path = tmp_path / "label.csv"
-    path.write_text(path.read_text().replace(old, new))
+    edited(tmp_path / "label.csv", old, new)
     assert message in fault(mmsa.read, tmp_path, corpus)
 
 

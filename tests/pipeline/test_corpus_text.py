@@ -15,6 +15,7 @@ from pipeline.tables.labels import read_labels
 from pipeline.tables.schema import read_utterances
 from pipeline.tables.target import target_of
 from tests.pipeline import corpus_trees, raw_folders
+from tests.pipeline.corpus_trees import edited, fault
 
 REAL = Path(os.environ.get("EMOFUSE_DATA", "/nonexistent"))
 
@@ -70,11 +71,10 @@ def test_emorynlp_names_everybody_who_speaks_at_once(tmp_path):
 def test_emorynlp_with_a_fault(tmp_path, old, new, message):
     corpus = corpus_trees.emorynlp(tmp_path)
     path = tmp_path / "json/emotion-detection-trn.json"
-    path.write_text(path.read_text().replace(old, new))
-    with pytest.raises(UserError) as caught:
-        emorynlp.read(tmp_path, corpus)
-    assert message in str(caught.value)
-    assert str(path) in str(caught.value)
+    edited(path, old, new)
+    said = fault(emorynlp.read, tmp_path, corpus)
+    assert message in said
+    assert str(path) in said
 
 
 def test_emorynlp_without_a_file(tmp_path):
@@ -137,11 +137,8 @@ def test_dailydialog_in_folders_within_folders(tmp_path):
 )
 def test_dailydialog_with_a_fault(tmp_path, file, old, new, message):
     corpus = corpus_trees.dailydialog(tmp_path)
-    path = tmp_path / "train" / file
-    path.write_text(path.read_text().replace(old, new))
-    with pytest.raises(UserError) as caught:
-        dailydialog.read(tmp_path, corpus)
-    assert message in str(caught.value)
+    edited(tmp_path / "train" / file, old, new)
+    assert message in fault(dailydialog.read, tmp_path, corpus)
 
 
 def test_dailydialog_without_the_split_archives(tmp_path):

@@ -45,9 +45,9 @@ class Measure(ABC):
         self.run = run
 
     @property
-    @abstractmethod
     def known(self) -> np.ndarray:
-        """[N] bool, which utterances are scored."""
+        """[N] bool, which utterances are scored: those with any truth."""
+        return np.asarray(~np.isnan(self.run.truth).all(axis=1))
 
     @abstractmethod
     def scores(self, answers: np.ndarray, prediction: Prediction, rows: np.ndarray) -> dict[str, Any]:
@@ -78,9 +78,16 @@ class Measure(ABC):
     def columns(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
         """Return the columns of predictions.csv: truth and answers, and the mean answers over the seeds by output."""
 
-    @abstractmethod
     def leaders(self, prediction: Prediction) -> np.ndarray:
-        """Return `[N]` names: the modality whose hiding changes the answer most, '' if none does."""
+        """Return `[N]` names: the modality whose hiding changes the answers most, summed over the outputs.
+
+        '' if none changes them.
+        """
+        names = np.array(list(prediction.without), dtype=object)
+        changes = np.stack(
+            [np.abs(prediction.probabilities - x).sum(axis=1) for x in prediction.without.values()]
+        )
+        return np.where(changes.max(axis=0) > 0, names[changes.argmax(axis=0)], "")
 
     @abstractmethod
     def constant(self, rows: np.ndarray) -> tuple[str, np.ndarray]:
@@ -105,12 +112,3 @@ def mean(records: Sequence[Mapping[str, Any]], key: str) -> dict[str, Any]:
 def mean_answers(run: Run) -> np.ndarray:
     """Return the mean of the answers over the seeds, `[N, K]` float64."""
     return np.asarray(np.mean([p.probabilities for p in run.predictions], axis=0, dtype=np.float64))
-
-
-def moved(prediction: Prediction) -> np.ndarray:
-    """Return `[N]` names: the modality whose hiding changes the answers most, summed over the outputs."""
-    names = list(prediction.without)
-    changes = np.stack(
-        [np.abs(prediction.probabilities - x).sum(axis=1) for x in prediction.without.values()]
-    )
-    return np.where(changes.max(axis=0) > 0, np.array(names, dtype=object)[changes.argmax(axis=0)], "")

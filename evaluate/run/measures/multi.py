@@ -15,7 +15,7 @@ from sklearn.metrics import average_precision_score, precision_recall_fscore_sup
 from typing_extensions import override
 
 from evaluate.run import metrics, resamples
-from evaluate.run.measures.measure import Ends, Measure, mean, mean_answers, moved
+from evaluate.run.measures.measure import Ends, Measure, mean, mean_answers
 from evaluate.run.results import Prediction
 from pipeline.tables.target import BETWEEN
 
@@ -26,11 +26,6 @@ class Several(Measure):
     """The labels whose probability reaches their threshold against the true ones."""
 
     metrics = ("macro_f1", "micro_f1", "subset_accuracy", "mean_average_precision")
-
-    @property
-    @override
-    def known(self) -> np.ndarray:
-        return np.asarray(~np.isnan(self.run.truth).all(axis=1))
 
     @override
     def scores(self, answers: np.ndarray, prediction: Prediction, rows: np.ndarray) -> dict[str, Any]:
@@ -94,10 +89,6 @@ class Several(Measure):
     def constant(self, rows: np.ndarray) -> tuple[str, np.ndarray]:
         """Return that every label applies, the constant answer with the highest macro F1."""
         return "every label", np.ones(len(self.run.names))
-
-    @override
-    def leaders(self, prediction: Prediction) -> np.ndarray:
-        return moved(prediction)
 
     def cells(self, there: np.ndarray) -> list[str]:
         """Return the labels of each row of `[N, K]` bool, as labels.csv writes them."""

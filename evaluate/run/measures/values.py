@@ -18,7 +18,7 @@ import numpy as np
 from typing_extensions import override
 
 from evaluate.run import metrics, resamples
-from evaluate.run.measures.measure import Ends, Measure, mean, mean_answers, moved
+from evaluate.run.measures.measure import Ends, Measure, mean, mean_answers
 from evaluate.run.results import Prediction
 
 SENTIMENT = "sentiment"
@@ -31,11 +31,6 @@ class Numbers(Measure):
     """Predicted numbers against annotated ones."""
 
     metrics = ("ccc", "pearson", "mae")
-
-    @property
-    @override
-    def known(self) -> np.ndarray:
-        return np.asarray(~np.isnan(self.run.truth).all(axis=1))
 
     @override
     def scores(self, answers: np.ndarray, prediction: Prediction, rows: np.ndarray) -> dict[str, Any]:
@@ -84,10 +79,6 @@ class Numbers(Measure):
         """Return the mean of each value; NaN for a value that is never rated."""
         truth = self.run.truth[rows]
         return "the mean of train", np.array([x[~np.isnan(x)].mean() for x in truth.T])
-
-    @override
-    def leaders(self, prediction: Prediction) -> np.ndarray:
-        return moved(prediction)
 
     def _sums(self, answers: np.ndarray, rows: np.ndarray) -> np.ndarray:
         """Return what each utterance adds to the sums of `_from_sums`: `[n, 7 K]`, with sentiment `[n, 7 K + 14]`."""
