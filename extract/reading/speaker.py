@@ -1,7 +1,7 @@
 """Find the face that speaks: the track of each shot whose pictures fit the sound.
 
-If a shot has one face, that face is taken. If it has several, each is scored: by LR-ASD (extract/networks/lr_asd.py) if
-its weights are given, otherwise by how far the mouth follows the sound.
+If a shot has one face, that face is taken. If it has several, each is scored: by LR-ASD (extract/networks/lr_asd.py),
+or by how far the mouth follows the sound.
 """
 
 from __future__ import annotations
@@ -30,6 +30,11 @@ MOUTH, EYES = np.s_[:, 44:92, 28:84], np.s_[:, 0:28, 16:96]
 DARK = 8  # percent of the mouth's pixels that are darker than its darkness
 SILENT = "no face in view speaks"  # begins the remark on an utterance whose speaker is not in view
 LEFT_OUT = f"{SILENT}, and fallback is none"
+MOUTHS = "mouths"  # in place of a file of weights
+NO_WEIGHTS = (
+    "faces='speaker' needs `speaker_weights`: the file of LR-ASD's weights, or `mouths`, which is right less often "
+    "than `faces: track` (docs/how-to/faces.md)"
+)
 LAGS = range(-2, 3)  # pictures between mouth and sound
 
 

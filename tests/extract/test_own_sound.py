@@ -219,7 +219,7 @@ def test_only_a_face_stream_that_listens_has_the_sound_in_its_items() -> None:
     u = row(audio="a.wav", audio_hash="1" * 64)
     for params in (FaceParams(encoder="face"), FaceParams(encoder="face", faces="track")):
         assert "sound" not in item_of(FaceEncoder(params, Path()), u).content
-    speaker = FaceEncoder(FaceParams(encoder="face", faces="speaker"), Path())
+    speaker = FaceEncoder(FaceParams(encoder="face", faces="speaker", speaker_weights="mouths"), Path())
     assert item_of(speaker, u).content["sound"] == content(u)
 
 
@@ -251,7 +251,7 @@ def test_the_face_that_speaks_is_chosen_by_the_rows_own_sound(tmp_path: Path) ->
         audio="a.wav#t=1.5,2",
         audio_hash=sha256(tmp_path / "a.wav"),
     )
-    encoder = FaceEncoder(FaceParams(encoder="face", faces="speaker"), tmp_path)
+    encoder = FaceEncoder(FaceParams(encoder="face", faces="speaker", speaker_weights="mouths"), tmp_path)
     item = item_of(encoder, u)
     span = encoder.span(item)
     samples = read_sound(span, 60.0)
