@@ -5,6 +5,9 @@
     python -m evaluate.faces face --wrong                  # utterances that are most confidently wrong
     python -m evaluate.faces face --to /tmp/faces.html
 
+A picture of each utterance's selected faces is written to the folder beside the page (results/faces/face). The report
+shows those of the most confident errors.
+
 Frames are decoded again. Boxes that an extraction of any face stream has found are read from .cache/kept, the others
 are detected. If there are more utterances than `--most`, the page shows an even selection of them.
 """

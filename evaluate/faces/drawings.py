@@ -1,8 +1,9 @@
-"""Small JPEG pictures of a frame with its boxes, and of the selected faces, as data addresses."""
+"""Small JPEG pictures of a frame with its boxes, and of the selected faces."""
 
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -23,13 +24,18 @@ class Picture:
 
     Attributes:
         frame: the JPEG data address of the frame with its boxes.
-        faces: those of the selected faces.
+        crops: the selected faces, RGB [72, 72, 3] u1 each.
         caption: the second, the lowest probability of a selected face, and why it was selected.
     """
 
     frame: str
-    faces: list[str]
+    crops: list[np.ndarray]
     caption: str
+
+    @property
+    def faces(self) -> list[str]:
+        """The JPEG data addresses of the selected faces."""
+        return [_address(crop) for crop in self.crops]
 
 
 def drawn(frame: np.ndarray, seconds: float, boxes: np.ndarray, taken: np.ndarray, why: str) -> Picture:
@@ -54,14 +60,28 @@ def drawn(frame: np.ndarray, seconds: float, boxes: np.ndarray, taken: np.ndarra
             x0, y0, x1, y1 = (round(float(edge) * scale) for edge in box[:4])
             cv2.rectangle(small, (x0, y0), (x1, y1), colour, thick)
     sure = f", p {float(taken[:, 4].min()):.2f}" if len(taken) else ""
-    faces = [_jpeg(shrink(cut_square(frame, box, MARGIN), FACE)) for box in taken]
-    return Picture(_jpeg(small), faces, f"{seconds:.2f} s{sure}{', ' + why if why else ''}")
+    crops = [shrink(cut_square(frame, box, MARGIN), FACE) for box in taken]
+    return Picture(_address(small), crops, f"{seconds:.2f} s{sure}{', ' + why if why else ''}")
 
 
-def _jpeg(picture: np.ndarray) -> str:
+def strip(pictures: Sequence[Picture]) -> bytes:
+    """Return the JPEG of all selected faces of some frames, side by side; empty if there are none.
+
+    Raises:
+        UserError: OpenCV cannot write JPEG.
+    """
+    crops = [crop for picture in pictures for crop in picture.crops]
+    return _jpeg(np.concatenate(crops, axis=1)) if crops else b""
+
+
+def _address(picture: np.ndarray) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(_jpeg(picture)).decode()}"
+
+
+def _jpeg(picture: np.ndarray) -> bytes:
     done, data = cv2.imencode(".jpg", picture[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
     if not done:
         raise UserError(
             "OpenCV cannot write JPEG; install opencv-python-headless as pinned in requirements.txt"
         )
-    return f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"
+    return bytes(data.tobytes())

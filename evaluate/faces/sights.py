@@ -10,14 +10,15 @@ from typing import TypeVar
 
 import numpy as np
 
-from evaluate.faces.drawings import Picture, drawn
+from evaluate.faces.drawings import Picture, drawn, strip
+from evaluate.run.shown import faces_file
 from extract.contract import Failure, Item
 from extract.encoders.face import FaceEncoder
 from extract.reading.media import MediaError
 from extract.reading.pictures import iter_frames
 from extract.reading.speaker import SILENT
 from extract.streams import encoder_of, load_checked
-from pipeline.disk import write_text
+from pipeline.disk import replacing, write_text
 from pipeline.errors import UserError
 from pipeline.pages.page import page
 from pipeline.params import PARAMS
@@ -54,7 +55,7 @@ class Sight:
 
 
 def write(stream: str, split: str | None, most: int, to: Path, wrong: bool = False) -> list[str]:
-    """Write the page and return lines for the terminal.
+    """Write the page, and beside it a picture of each utterance's selected faces; return lines for the terminal.
 
     Args:
         stream: its name in params.yaml.
@@ -95,6 +96,10 @@ def write(stream: str, split: str | None, most: int, to: Path, wrong: bool = Fal
         verdicts=verdicts,
     )
     write_text(to, page_text)
+    for sight in sights:
+        if faces := strip(sight.pictures):
+            with replacing(to.with_suffix("") / faces_file(sight.utterance.utterance)) as part:
+                part.write_bytes(faces)
     return [*summary, f"{to}: {len(sights):,} utterances"]
 
 

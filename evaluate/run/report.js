@@ -110,6 +110,17 @@ function showProbabilities(details) {
   });
 }
 
+// As the recordings, the faces are requested only on demand.
+document.querySelector(".faces button")?.addEventListener("click", (event) => {
+  event.target.disabled = true;
+  for (const item of document.querySelectorAll("[data-faces]")) {
+    const picture = make("img", item.firstElementChild);
+    picture.alt = "selected faces";
+    picture.addEventListener("error", () => picture.replaceWith("no picture of a face"));
+    picture.src = item.dataset.faces;
+  }
+});
+
 // The recordings are requested only now, so that the page alone asks for nothing.
 function playClip(button, clip) {
   const folder = document.querySelector(".folder input").value.trim();

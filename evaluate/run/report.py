@@ -72,6 +72,8 @@ def render(run: Run, found: dict[str, Any]) -> str:
         box=charts,
         listed=shown.labels(run),
         media=media_folder(run.params.corpus.root),
+        faces=next((stream.name for stream in run.streams if stream.encoder["encoder"] == "face"), ""),
+        faces_file=shown.faces_file,
         dialogues=_dialogues(run, groups) if one_label else outputs.dialogues(run, groups),
         dialogue_count=len(run.test_dialogues()),
         turn_count=int((run.splits == "test").sum()),

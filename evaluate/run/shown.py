@@ -19,6 +19,11 @@ TURNS_BYTES = 4_500_000  # attention, bounded by `load`, takes at most as much a
 TURN_BYTES, SHARE_BYTES, NUMBER_BYTES = 1100, 30, 4
 
 
+def faces_file(utterance: str) -> str:
+    """Return the name of the picture of an utterance's selected faces, which `python -m evaluate.faces` writes."""
+    return f"{quote(utterance, safe='')}.jpg"
+
+
 def labels(run: Run) -> list[int]:
     """Return the label numbers for tables and menus: at most MATRIX, the most frequent ones of the test split."""
     count = len(run.names)

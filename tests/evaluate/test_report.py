@@ -6,6 +6,7 @@ import dataclasses
 import json
 import re
 from html.parser import HTMLParser
+from urllib.parse import quote, unquote
 
 import numpy as np
 import pytest
@@ -145,6 +146,15 @@ def test_nothing_on_the_page_asks_for_the_network(make_run):
     assert policy.startswith("default-src 'none';")
     script = (report.HERE / "report.js").read_text()
     assert not re.search(r"https?://(?!www\.w3\.org/2000/svg)|fetch\(|XMLHttp|innerHTML|eval\(", script)
+
+
+def test_an_error_names_the_picture_of_its_faces(make_run):
+    run = make_run()
+    named = [dataclasses.replace(u, utterance=f"../{u.utterance}%?") for u in run.utterances]
+    found, page = rendered(dataclasses.replace(run, utterances=named))
+    for row, item in zip(found["wrong"], page.all("li", section="wrong"), strict=True):
+        assert unquote(item["data-faces"]) == f"faces/face/{quote(row['utterance'], safe='')}.jpg"
+    assert not rendered(make_run(modalities=("text", "audio")))[1].all("p", class_="faces")
 
 
 def test_hostile_text_stays_text(make_run):

@@ -9,9 +9,12 @@ import base64
 import json
 import shutil
 
+import cv2
+import numpy as np
 import pytest
 
 from evaluate.run import details, report
+from evaluate.run.shown import faces_file
 from tests.extract.make_clips import clip
 
 selenium = pytest.importorskip("selenium", reason="pip install selenium")
@@ -166,6 +169,21 @@ def test_an_utterance_is_played_from_the_folder_that_the_reader_names(run, page,
     assert wait(page, lambda: "Check the folder of the recordings" in other.text)
     page.get_log("browser")  # Chromium reports the missing file
     page.get_log("performance")  # the two clips
+
+
+def test_an_error_shows_the_faces_that_the_faces_page_wrote(run, page, tmp_path):
+    first = details.details(run)["wrong"][0]["utterance"]
+    folder = tmp_path / "faces/face"
+    folder.mkdir(parents=True)
+    cv2.imwrite(str(folder / faces_file(first)), np.zeros((72, 288, 3), np.uint8))
+    page.find_element(By.CSS_SELECTOR, ".faces button").click()
+    widths = "return [...document.querySelectorAll('.errors img')].map(picture => picture.naturalWidth)"
+    assert wait(page, lambda: page.execute_script(widths) == [288])
+    shown, without = page.find_elements(By.CSS_SELECTOR, ".errors li")[:2]
+    assert "no picture" not in shown.text
+    assert "no picture of a face" in without.text
+    page.get_log("browser")  # Chromium reports the missing files
+    page.get_log("performance")
 
 
 def test_the_attention_map_follows_the_chosen_pair(run, page):
