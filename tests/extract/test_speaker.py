@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 
 from benchmarks.pairs import write_pair
+from extract import __main__ as extraction
 from extract.contract import Failure
 from extract.encoders.face import FaceEncoder, FaceParams
 from extract.networks.lr_asd import speaking_network
@@ -21,13 +24,22 @@ from extract.networks.weights import resolve
 from extract.reading import detections, faces
 from extract.reading.mfcc import mfcc
 from extract.reading.tracks import Grid, link, spread
+from pipeline import prepare
 from pipeline.errors import UserError
+from pipeline.features import FeatureCache
+from pipeline.features.schema import STATUSES
+from pipeline.tables.schema import SPLITS
 from tests.extract.outcomes import item_of
+from tests.extract.portraits import astronaut, hopper, scene, write_clip
+from tests.extract.project import inline
 
 RECORDED = Path(__file__).parents[1] / "golden/lr_asd.npz"
 DATA = os.environ.get("EMOFUSE_DATA", "")
 WEIGHTS = Path(DATA) / "lr_asd/finetuning_TalkSet.model"
 PUBLISHED = pytest.mark.skipif(not (DATA and WEIGHTS.is_file()), reason="LR-ASD's weights are not here")
+
+
+MOUTHS = {"encoder": "face", "faces": "speaker", "speaker_weights": "mouths"}
 
 
 def recorded_input() -> tuple[np.ndarray, np.ndarray]:
@@ -69,7 +81,7 @@ def test_other_weights_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("least", "speaker_weights"), [(0.9, ""), pytest.param(0.9, str(WEIGHTS), marks=PUBLISHED)]
+    ("least", "speaker_weights"), [(0.9, "mouths"), pytest.param(0.9, str(WEIGHTS), marks=PUBLISHED)]
 )
 def test_the_speaking_face_is_taken(tmp_path: Path, least: float, speaker_weights: str) -> None:
     """Of two faces the one whose mouth moves with the sound, on both sides of a cut after which they changed places."""
@@ -93,7 +105,7 @@ def test_nobody_who_speaks_is_no_face_or_the_likeliest(tmp_path: Path) -> None:
     """Without sound there is no telling."""
     path, _ = write_pair(tmp_path / "a.mp4", 1, silent=True)
     for fallback in ("none", "track"):
-        encoder = FaceEncoder(FaceParams(encoder="face", faces="speaker", fallback=fallback), tmp_path)
+        encoder = FaceEncoder(FaceParams(**MOUTHS, fallback=fallback), tmp_path)
         (found,) = encoder.extract([item_of(encoder, path)])
         if fallback == "none":
             assert found == Failure("no_face", "no face in view speaks, and fallback is none")
@@ -162,11 +174,61 @@ def test_three_settings_of_faces_cost_one_detection(tmp_path: Path, monkeypatch:
         {"fallback": "none"},
         {"margin": 0.2},
     ):  # `speaker` looks at pictures of its own, once
-        encoder = FaceEncoder(FaceParams(encoder="face", faces="speaker", count=4, **settings), tmp_path)
+        encoder = FaceEncoder(FaceParams(**MOUTHS, count=4, **settings), tmp_path)
         encoder.kept = tmp_path / "kept"
         before = len(looked)
         assert not isinstance(encoder.read(item_of(encoder, path)), Failure)
         assert (len(looked) == before) == bool(settings)
+
+
+@pytest.mark.slow
+def test_three_streams_of_24_clips_cost_one_detection(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted in whole extractions, each with a journal of its own."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("extract.engine.local.extract", inline)
+    rows = ["utterance,dialogue,turn,text,media,split,emotion"]
+    (tmp_path / "own").mkdir()
+    for number in range(24):
+        frame = scene((astronaut(160), 10 + 2 * number, 30), (hopper(160), 300, 40))
+        write_clip(tmp_path / f"own/{number}.mp4", [frame] * 8)
+        rows.append(f"u{number},d{number % 4},{number},hello,{number}.mp4,{SPLITS[number % 4 % 3]},joy")
+    (tmp_path / "own/own.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
+    streams = {name: {"encoder": "face", "faces": name, "count": 4} for name in ("track", "largest", "all")}
+    sections = {
+        "corpus": {"name": "csv", "watch": "own", "root": "own", "labels": ["joy", "anger"]},
+        "extract": streams,
+        "train": {"streams": {"text": "none", "audio": "none", "visual": "track"}},
+        "model": {"name": "majority"},
+        "loss": {},
+        "evaluate": {},
+    }
+    (tmp_path / "params.yaml").write_text(json.dumps(sections), encoding="utf-8")
+    monkeypatch.setattr(sys, "argv", ["pipeline.prepare"])
+    prepare.main()
+    looked: list[object] = []
+    find = faces.find
+
+    def counted(frames: Sequence[Any], *rest: Any) -> Any:
+        looked.extend(frames)
+        return find(frames, *rest)
+
+    monkeypatch.setattr(faces, "find", counted)
+    counts = {}
+    for name in streams:
+        monkeypatch.setattr(sys, "argv", ["extract", name])
+        extraction.main()
+        counts[name] = len(looked)
+        with FeatureCache(Path(f"data/features/{name}.h5")) as cache:
+            assert [STATUSES[code] for code in cache.status] == ["ok"] * 24
+    assert counts == dict.fromkeys(streams, 24 * 4)
+
+
+def test_the_speaker_without_weights_is_refused() -> None:
+    """Comparing mouths with the sound selected fewer right faces than `track` on real recordings."""
+    with pytest.raises(ValidationError, match=r"faces='speaker' needs `speaker_weights`: .* or `mouths`"):
+        FaceParams(encoder="face", faces="speaker")
 
 
 def test_damaged_boxes_are_found_again(tmp_path: Path) -> None:

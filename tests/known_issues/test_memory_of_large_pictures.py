@@ -20,7 +20,9 @@ import transformers
 from pipeline.env import ONE_THREAD
 from tests.clone import ROOT
 from tests.extract.portraits import astronaut, hopper, scene
+from tests.extract.test_speaker import PUBLISHED, WEIGHTS
 
+SPEAKER = {"encoder": "face", "faces": "speaker", "count": 20}
 # A worker reads and encodes a clip several times; the main thread is the worker's, as in a process of the engine.
 WORK = """
 import json, os, sys, threading
@@ -105,8 +107,14 @@ def peak(clip: Path, params: dict, clips: int) -> tuple[int, int]:
     return int(frames), int(megabytes)
 
 
-@pytest.mark.slow
-def test_a_worker_takes_less_than_a_gigabyte_at_4k(tmp_path):
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return film(tmp_path_factory.mktemp("film") / "4k.mp4", 3840, 2160)
+
+
+@pytest.fixture(scope="module")
+def vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("vit")
     config = transformers.ViTConfig(
         hidden_size=32,
         intermediate_size=48,
@@ -115,13 +123,28 @@ def test_a_worker_takes_less_than_a_gigabyte_at_4k(tmp_path):
         image_size=224,
         patch_size=32,
     )
-    transformers.ViTModel(config).save_pretrained(tmp_path / "vit")
-    transformers.ViTImageProcessor(size={"height": 224, "width": 224}).save_pretrained(tmp_path / "vit")
-    clip = film(tmp_path / "4k.mp4", 3840, 2160)
-    image = {"encoder": "image", "weights": str(tmp_path / "vit"), "count": 180}
-    face = {"encoder": "face", "count": 20}
-    for params, count in ((image, 180), (face, 20), ({**face, "faces": "speaker"}, 20)):
-        frames, megabytes = peak(clip, params, 2)
-        print(f"{params}: {megabytes} MB")
-        assert frames == count
-        assert megabytes < 1000
+    transformers.ViTModel(config).save_pretrained(folder)
+    transformers.ViTImageProcessor(size={"height": 224, "width": 224}).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"encoder": "image", "count": 180},
+        {"encoder": "face", "count": 20},
+        {**SPEAKER, "speaker_weights": "mouths"},
+        # Both faces are in view all the time, so the network scores both.
+        pytest.param({**SPEAKER, "speaker_weights": str(WEIGHTS)}, marks=PUBLISHED),
+    ],
+    ids=["image", "face", "mouths", "LR-ASD"],
+)
+def test_a_worker_takes_less_than_a_gigabyte_at_4k(
+    clip: Path, vit: Path, params: dict[str, str | int]
+) -> None:
+    weights = {"weights": str(vit)} if params["encoder"] == "image" else {}
+    frames, megabytes = peak(clip, {**params, **weights}, 2)
+    print(f"{megabytes} MB")
+    assert frames == params["count"]
+    assert megabytes < 1000
