@@ -2,8 +2,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 export HF_HUB_OFFLINE ?= 1
-# A file's tests share fixtures, so they run in one process.
-PYTEST := python -m pytest -n 2 --dist loadfile --durations 20
+# A file's tests share fixtures, so they run in one process. tests/conftest.py orders the files.
+PYTEST := python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 20
 
 SEEDS ?= 3
 DEVICE ?= cuda

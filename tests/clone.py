@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+STREAMS = ["extract@text", "extract@opensmile", "extract@face"]
+# Of a command, in seconds. `dvc exp run --run-all` waits forever if the queue's worker ended, for example because it
+# read a message that was only half written.
+LIMIT = 900
 
 
 def clone(target: Path, dialogues: int = 2) -> Path:
@@ -49,24 +56,62 @@ def git(folder: Path, *words: str) -> str:
     ).stdout
 
 
+def finished(place: Path) -> Path:
+    """Return a clone below `place` whose pipeline has run; the first process that asks for it makes it."""
+    folder = place / "finished"
+    with (place / "finished.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            (place / "unfinished").mkdir()
+            project = clone(place / "unfinished")
+            stages = ["check", "corpus@demo", "prepare", *STREAMS, "train", "evaluate"]
+            assert sorted(ran(run(project, "dvc", "repro"))) == sorted(stages)
+            git(project, "add", "-A")
+            git(project, "commit", "-q", "-m", "Reproduced")
+            project.rename(folder)
+    return folder
+
+
+def copy(project: Path, target: Path) -> Path:
+    """Copy a project with all that its runs left."""
+    return Path(shutil.copytree(project, target, symlinks=True, dirs_exist_ok=True))
+
+
 def run(folder: Path, *words: str, code: int = 0, **variables: str) -> str:
     """Run `python -m WORDS` (dvc and the stages alike) in the clone; returns stdout and stderr together."""
-    done = subprocess.run(
-        [sys.executable, "-m", *words], cwd=folder, env=environment(**variables), text=True, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    assert done.returncode == code, f"{' '.join(words)} ended with {done.returncode}:\n{done.stdout}"
-    return done.stdout
+    return _run(folder, [sys.executable, "-m", *words], code, variables)
 
 
 def shell(folder: Path, script: str, **variables: str) -> str:
     """Run lines of a page in the clone with bash, up to the first that fails; returns stdout and stderr together."""
-    done = subprocess.run(
-        ["bash", "-ec", script], cwd=folder, env=environment(**variables), text=True, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-    )  # fmt: skip
-    assert done.returncode == 0, f"{script}\n{done.stdout}"
-    return done.stdout
+    return _run(folder, ["bash", "-ec", script], 0, variables)
+
+
+def _run(folder: Path, words: list[str], code: int, variables: dict[str, str]) -> str:
+    """Run a command that must end with `code` within `LIMIT`; a failure shows all output, that of DVC's queue too."""
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
+        process = subprocess.Popen(
+            words, cwd=folder, env=environment(**variables), stdin=subprocess.DEVNULL, stdout=output,
+            stderr=subprocess.STDOUT, start_new_session=True,
+        )  # fmt: skip
+        try:
+            ended = str(process.wait(LIMIT))
+        except subprocess.TimeoutExpired:
+            ended = f"SIGKILL after {LIMIT} s"
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+        output.seek(0)
+        said = output.read()
+    assert ended == str(code), f"{' '.join(words)} ended with {ended}:\n{said}\n{_queue(folder)}"
+    return said
+
+
+def _queue(folder: Path) -> str:
+    """Return the logs of the workers of DVC's queue, which outlive the command that started them."""
+    logs = sorted((folder / ".dvc/tmp/exps").rglob("*.out"))
+    return "\n".join(f"{path}:\n{path.read_text(encoding='utf-8', errors='replace')}" for path in logs)
 
 
 def environment(**variables: str) -> dict[str, str]:
@@ -75,7 +120,8 @@ def environment(**variables: str) -> dict[str, str]:
         **{k: v for k, v in os.environ.items() if not k.startswith(("EMOFUSE_", "DVC_"))},
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "HF_HUB_OFFLINE": "1",
-        "EMOFUSE_WORKERS": "2",
+        # Every worker imports torch. tests/extract/test_run_command.py compares numbers of workers.
+        "EMOFUSE_WORKERS": "1",
         "GIT_AUTHOR_NAME": "test", "GIT_AUTHOR_EMAIL": "test@example.invalid",
         "GIT_COMMITTER_NAME": "test", "GIT_COMMITTER_EMAIL": "test@example.invalid",
         **variables,

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
 from pipeline.env import ONE_THREAD
+from tests import clone
 
 OURS = ("EMOFUSE_", "DVC_", "FAKE_")
 KEPT = ("EMOFUSE_DATA", "EMOFUSE_GOLDEN")
+# The files that take longest. They start first, so that no process works alone at the end.
+LONGEST = [
+    "test_commands.py", "test_pipeline.py", "test_kills.py", "test_ray_engine.py", "test_clone.py", "test_gpu_kit.py",
+    "test_silent_majority.py", "test_full_disk.py", "test_grids_fit_the_corpus.py", "test_tour.py", "test_meld_text.py",
+    "test_size.py", "test_help.py", "test_loop.py", "test_journal_damage.py",
+]  # fmt: skip
 
 # As every command does it at its start (`pipeline.errors.entry`), before anything here loads torch.
 os.environ.update(ONE_THREAD)
@@ -18,8 +26,20 @@ settings.register_profile("emofuse", deadline=None, derandomize=True)
 settings.load_profile("emofuse")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
+
+
 @pytest.fixture(autouse=True)
 def _no_settings_of_the_callers(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in os.environ:
         if name.startswith(OURS) and name not in KEPT:
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+    """Return a project whose pipeline has run, made once for all processes of the run; tests change a copy of it."""
+    own = tmp_path_factory.getbasetemp()
+    return clone.finished(own if worker_id == "master" else own.parent)

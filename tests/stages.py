@@ -6,8 +6,9 @@ A stage runs with a choice of params: the encoder of a stream, the layout of a c
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ruamel.yaml import YAML
 
@@ -35,12 +36,18 @@ class Choice(NamedTuple):
 
     def deps(self) -> set[Path]:
         """Return the stage's deps that are source of this project: files, and folders as a whole."""
-        text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
-        found = YAML(typ="safe").load(text)["stages"][self.stage]
+        found = _stages()[self.stage]
         names = found.get("do", found)["deps"]
         for key, value in self.names.items():
             names = [name.replace(f"${{{key}}}", value) for name in names]
         return {Path(name) for name in names if name.split("/")[0] in PACKAGES}
+
+
+@cache
+def _stages() -> dict[str, dict[str, Any]]:
+    text = (ROOT / "dvc.yaml").read_text(encoding="utf-8")
+    stages: dict[str, dict[str, Any]] = YAML(typ="safe").load(text)["stages"]
+    return stages
 
 
 def _choices() -> Iterator[Choice]:
@@ -77,6 +84,7 @@ def module_of(file: Path) -> str:
     return ".".join(file.with_suffix("").parts).removesuffix(".__init__")
 
 
+@cache
 def demo() -> dict[str, Choice]:
     """Return the stages of the built-in params.yaml with their choices."""
     params = YAML(typ="safe").load((ROOT / "params.yaml").read_text(encoding="utf-8"))

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests import warm
 
 ROOT = Path(__file__).parents[1]
 ENTRIES = sorted(
@@ -36,13 +35,7 @@ def test_help_helps_and_does_nothing(tmp_path, command):
     (tmp_path / "models/seed0").mkdir(parents=True)
     (tmp_path / "models/seed0/model.json").write_text("{}")
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    done = subprocess.run(
-        [sys.executable, "-m", *command.split(), "--help"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1", "COLUMNS": "110"},
-        capture_output=True,
-        text=True,
-    )
+    done = warm.run(tmp_path, *command.split(), "--help", COLUMNS="110")
     assert (done.returncode, done.stderr) == (0, "")
     assert "usage:" in done.stdout or command == "extract"
     if " " not in command:

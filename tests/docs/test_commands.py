@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clone import clone, git, run, shell
+from tests.clone import copy, git, run, shell
 from tests.docs.pages import PAGES, Block, blocks
 
 pytestmark = pytest.mark.slow
@@ -19,10 +19,9 @@ TUTORIAL = "own-recordings.md"
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def recorded(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a project whose pipeline has run, with a recording and its subtitles beside it."""
-    folder = clone(tmp_path_factory.mktemp("project"))
-    run(folder, "dvc", "repro")
+    folder = copy(finished, tmp_path_factory.mktemp("project"))
     recording = min((folder / "data/demo/media").iterdir())
     shutil.copy2(recording, folder / "talk.mp4")
     (folder / "talk.srt").write_text(SUBTITLES, encoding="utf-8")
@@ -31,19 +30,19 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         encoding="utf-8",
     )
     git(folder, "add", "-A")
-    git(folder, "commit", "-q", "-m", "Reproduced")
+    git(folder, "commit", "-q", "-m", "A recording")
     git(folder, "tag", "v1")
     return folder
 
 
 @pytest.fixture
-def project(finished: Path) -> Iterator[Path]:
-    yield finished
-    git(finished, "checkout", "-q", "-f", "main")
-    git(finished, "reset", "-q", "--hard", "v1")
-    git(finished, "clean", "-q", "-f", "-d")
-    (finished / ".dvc/config.local").unlink(missing_ok=True)
-    run(finished, "dvc", "checkout", "-q", "-f")
+def project(recorded: Path) -> Iterator[Path]:
+    yield recorded
+    git(recorded, "checkout", "-q", "-f", "main")
+    git(recorded, "reset", "-q", "--hard", "v1")
+    git(recorded, "clean", "-q", "-f", "-d")
+    (recorded / ".dvc/config.local").unlink(missing_ok=True)
+    run(recorded, "dvc", "checkout", "-q", "-f")
 
 
 def marked(place: str, language: str = "bash") -> list[Block]:

@@ -8,15 +8,12 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from tests.clone import clone, git, run
+from tests.clone import copy, run
 
 
 @pytest.mark.slow
-def test_the_notebook_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    project = clone(tmp_path)
-    run(project, "dvc", "repro")
-    git(project, "add", "-A")
-    git(project, "commit", "-q", "-m", "Reproduced")
+def test_the_notebook_runs(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = copy(finished, tmp_path)
     for name, mu1 in (("mu1-low", "0.1"), ("mu1-high", "0.5")):
         run(project, "dvc", "exp", "run", "--temp", "-n", name, "-S", f"loss.mu1={mu1}")
     monkeypatch.setenv("PYTHONPATH", str(project))

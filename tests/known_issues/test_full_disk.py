@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.train import small
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +39,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "params.yaml").write_text(
         small.params(train={"epochs": 2}, evaluate={"bootstrap": 20}).model_dump_json()
     )
-    done = python(folder, "-m", "train")
+    done = warm.run(folder, "train", EMOFUSE_DEVICE="cpu")
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -79,7 +80,7 @@ def test_training_on_a_full_disk(trained: Path) -> None:
 
 
 def test_evaluating_on_a_full_disk(trained: Path) -> None:
-    assert python(trained, "-m", "evaluate").returncode == 0
+    assert warm.run(trained, "evaluate", EMOFUSE_DEVICE="cpu").returncode == 0
     before = files(trained)
     for said in limited(trained, "evaluate.__main__", [0, 2000, 30_000]):
         assert ": not written: File too large; free space" in said

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from pipeline.errors import UserError
 from pipeline.params import load
+from tests import warm
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
@@ -104,10 +103,7 @@ def test_a_missing_file_says_what_to_do(tmp_path):
 def test_entry_points_show_no_traceback(tmp_path):
     (tmp_path / "params.yaml").write_text("nonsense: 1\n", encoding="utf-8")
     for module in ("evaluate.check", "train", "pipeline.prepare"):
-        done = subprocess.run(
-            [sys.executable, "-m", *module.split()], cwd=tmp_path, env={"PYTHONPATH": str(ROOT), "PATH": ""},
-            capture_output=True, text=True,
-        )  # fmt: skip
+        done = warm.run(tmp_path, module)
         assert done.returncode == 2, module
         assert done.stderr.startswith("error: params.yaml: "), module
         assert "Traceback" not in done.stderr
