@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
@@ -102,7 +103,21 @@ def thresholds(found: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return best
 
 
+def average_precisions(wanted: np.ndarray, found: np.ndarray) -> np.ndarray:
+    """Return the average precision of each label [K], NaN for a label that never applies.
+
+    Args:
+        wanted: [n, K] bool.
+        found: [n, K] probabilities.
+    """
+    each = np.full(found.shape[1], np.nan)
+    for k in np.flatnonzero(wanted.any(0)):
+        each[k] = average_precision_score(wanted[:, k], found[:, k])
+    return each
+
+
 def mean_precision(wanted: np.ndarray, found: np.ndarray) -> float:
-    """Return the mean over the labels that occur of the average precision of their probabilities [n, K]."""
-    there = wanted.any(0)
-    return float(average_precision_score(wanted[:, there], found[:, there], average="macro"))
+    """Return the mean of `average_precisions` over the labels that occur, NaN if none does."""
+    each = average_precisions(wanted, found)
+    there = ~np.isnan(each)
+    return float(each[there].mean()) if there.any() else math.nan

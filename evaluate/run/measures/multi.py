@@ -11,13 +11,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import average_precision_score, precision_recall_fscore_support
+from sklearn.metrics import precision_recall_fscore_support
 from typing_extensions import override
 
 from evaluate.run import metrics, resamples
 from evaluate.run.measures.measure import Ends, Measure, mean, mean_answers
 from evaluate.run.results import Prediction
 from pipeline.tables.target import BETWEEN
+from train.targets.multi import average_precisions, mean_precision
 
 KEYS = ("precision", "recall", "f1", "average_precision")
 
@@ -31,10 +32,9 @@ class Several(Measure):
     def scores(self, answers: np.ndarray, prediction: Prediction, rows: np.ndarray) -> dict[str, Any]:
         truth = self.run.truth[rows] > 0
         found = from_sums(sums(truth, applies(answers[rows], prediction)).sum(axis=0))
-        precision = [value for value in average_precisions(truth, answers[rows]) if value is not None]
         return {
             **{name: metrics.finite(float(value)) for name, value in found.items()},
-            "mean_average_precision": float(np.mean(precision)) if precision else None,
+            "mean_average_precision": metrics.finite(mean_precision(truth, answers[rows])),
         }
 
     @override
@@ -46,7 +46,7 @@ class Several(Measure):
         labels = {
             name: {
                 **{key: metrics.finite(column[i]) for key, column in zip(KEYS[:3], columns, strict=False)},
-                "average_precision": precisions[i],
+                "average_precision": metrics.finite(precisions[i]),
                 "threshold": prediction.thresholds[i],
                 "support": int(columns[3][i]),
                 "predicted": int(guess[:, i].sum()),
@@ -121,11 +121,3 @@ def from_sums(totals: np.ndarray) -> dict[str, np.ndarray]:
             "micro_f1": 2 * hits.sum(axis=-1) / both.sum(axis=-1),
             "subset_accuracy": totals[..., -2] / totals[..., -1],
         }
-
-
-def average_precisions(truth: np.ndarray, answers: np.ndarray) -> list[float | None]:
-    """Return the average precision of each label, None for a label that never applies; from `[n, K]` each."""
-    return [
-        float(average_precision_score(there, column)) if there.any() else None
-        for there, column in zip(truth.T, answers.T, strict=True)
-    ]
