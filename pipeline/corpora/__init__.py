@@ -28,5 +28,7 @@ REGISTRY = {
     "cremad": "pipeline.corpora.cremad",
     "m3ed": "pipeline.corpora.m3ed",
     "mmsa": "pipeline.corpora.mmsa",
+    "mmsa_pickle": "pipeline.corpora.mmsa_pickle",
+    "mosei": "pipeline.corpora.mosei",
     "recordings": "pipeline.corpora.recordings",
 }

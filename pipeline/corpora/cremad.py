@@ -13,8 +13,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from pipeline import folders
 from pipeline.corpora import raw
+from pipeline.corpora.clips import clips
 from pipeline.errors import UserError
 from pipeline.messages import Problems
 from pipeline.params import CorpusParams
@@ -62,20 +62,12 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
         UserError: if there is no clip, a file's name has another form, two files have one name, or votes are missing.
     """
     problems = Problems()
-    clips: dict[str, Path] = {}
-    for path in folders.files(root, ".wav"):
-        if not _NAME.fullmatch(path.stem):
-            problems.add(str(path), "name", path.name, "must have a form such as 1001_IEO_ANG_HI.wav")
-        elif clips.setdefault(path.stem, path) != path:
-            problems.add(
-                str(path), "name", path.name, f"duplicate of {clips[path.stem]}; keep one of the two"
-            )
-    if not clips and not problems.count:
-        raise raw.NoAnnotation(f"{root}: no clips of CREMA-D here, such as AudioWAV/1001_IEO_ANG_HI.wav")
+    found = clips(root, (".wav",), _NAME, "AudioWAV/1001_IEO_ANG_HI.wav", problems)
     votes = _votes(root, problems) if corpus.target == "soft" else None
     rows = []
-    for name, path in clips.items():
-        actor, sentence, code, _ = name.split("_")
+    for path, match in found.items():
+        name = path.stem
+        actor, sentence, code, _ = match.groups()
         session = int(actor) % GROUPS + 1
         rows.append(
             raw.Row(

@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from pipeline import folders
 from pipeline.corpora import raw
+from pipeline.corpora.clips import clips
 from pipeline.messages import Problems
 from pipeline.params import CorpusParams
 
@@ -57,11 +57,7 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
     """
     problems = Problems()
     rows = []
-    for path in folders.files(root, ".wav"):
-        name = _NAME.fullmatch(path.stem)
-        if name is None:
-            problems.add(str(path), "name", path.name, "must have a form such as 03a01Wa.wav")
-            continue
+    for path, name in clips(root, (".wav",), _NAME, "wav/03a01Wa.wav", problems).items():
         speaker, sentence, emotion = name.groups()
         rows.append(
             raw.Row(
@@ -77,8 +73,6 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
                 session=speaker,
             )
         )
-    if not rows and not problems.count:
-        raise raw.NoAnnotation(f"{root}: no clips of EmoDB here, such as wav/03a01Wa.wav")
     return raw.tables(rows, corpus, problems)
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.corpora import raw
@@ -42,20 +43,30 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
     Raises:
         UserError: if there is no table, a column is missing, or a row is invalid.
     """
-    path = raw.find(root, TABLES, "table of MMSA's layout")
-    table = list(raw.csv_rows(path, NEEDED))
+    table = list(raw.csv_rows(raw.find(root, TABLES, "table of MMSA's layout"), NEEDED))
+    problems = Problems()
+    return raw.tables(rows(table, corpus, problems), corpus, problems)
+
+
+def rows(table: Sequence[raw.CsvRow], corpus: CorpusParams, problems: Problems) -> list[raw.Row]:
+    """Return the clips of a table with the columns NEEDED.
+
+    Args:
+        table: the rows.
+        corpus: the corpus section of params.yaml.
+        problems: receives the invalid numbers.
+    """
     parts: dict[str, set[str]] = defaultdict(set)
     for _, row in table:
         parts[row["video_id"]].add(row["mode"])
-    problems = Problems()
     numbers = {name: column for name, column in VALUES.items() if table and column in table[0][1]}
-    rows = []
+    found = []
     for place, row in table:
         video, clip, mode = row["video_id"], row["clip_id"], row["mode"]
-        rows.append(
+        found.append(
             raw.Row(
                 place=place,
-                utterance=f"{video}_{clip}",
+                utterance=utterance(video, clip),
                 dialogue=video if len(parts[video]) == 1 else f"{video}_{mode}",
                 order=(_position(clip),),
                 speaker="",
@@ -68,7 +79,12 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
                 },
             )
         )
-    return raw.tables(rows, corpus, problems)
+    return found
+
+
+def utterance(video: str, clip: str) -> str:
+    """Return a clip's utterance id; a clip without a name is its whole video."""
+    return f"{video}_{clip}" if clip else video
 
 
 def _position(clip: str) -> float:

@@ -13,10 +13,11 @@ are `test`.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from pathlib import Path
 
-from pipeline import folders
 from pipeline.corpora import raw
+from pipeline.corpora.clips import clips
 from pipeline.messages import Problems
 from pipeline.params import CorpusParams
 
@@ -36,11 +37,12 @@ EMOTIONS = {
     "08": "surprise",
 }
 STATEMENTS = {"01": "Kids are talking by the door.", "02": "Dogs are sitting by the door."}
-SPEECH = "01"
 BOTH, PICTURES, SOUND = "01", "02", "03"
-ACTORS, GROUP = 24, 4
+GROUP = 4
 SPLITS = {5: "val", 6: "test"}  # session → split; the others are train
-_NAME = re.compile(r"(0[123])-((0[12])-(0[1-8])-0[12]-(0[12])-0[12]-([0-9]{2}))")
+_REST = r"-0[1-8]-0[12]-0[12]-0[12]-(?:0[1-9]|1[0-9]|2[0-4])"
+_SPEECH = re.compile(rf"(0[123])-(01{_REST})")
+_SONG = re.compile(rf"0[123]-02{_REST}")
 
 
 def read(root: Path, corpus: CorpusParams) -> raw.Tables:
@@ -50,19 +52,10 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
         UserError: if there is no clip, a file's name has another form, or two files have one name.
     """
     problems = Problems()
-    takes: dict[str, dict[str, Path]] = {}
-    for path in folders.files(root, ".wav", ".mp4"):
-        name = _NAME.fullmatch(path.stem)
-        if name is None or not 1 <= int(name[6]) <= ACTORS:
-            problems.add(str(path), "name", path.name, "must have a form such as 03-01-05-01-02-01-18.wav")
-        elif name[3] == SPEECH:
-            known = takes.setdefault(name[2], {}).setdefault(name[1], path)
-            if known != path:
-                problems.add(str(path), "name", path.name, f"duplicate of {known}; keep one of the two")
-    if not takes and not problems.count:
-        raise raw.NoAnnotation(
-            f"{root}: no speech clips of RAVDESS here, such as Actor_01/03-01-01-01-01-01-01.wav"
-        )
+    takes: dict[str, dict[str, Path]] = defaultdict(dict)
+    example = "Actor_01/03-01-01-01-01-01-01.wav"
+    for path, name in clips(root, (".wav", ".mp4"), _SPEECH, example, problems, _SONG).items():
+        takes[name[2]][name[1]] = path
     return raw.tables([_row(root, take, files) for take, files in takes.items()], corpus, problems)
 
 

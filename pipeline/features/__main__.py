@@ -19,7 +19,7 @@ from pathlib import Path
 from pipeline import names
 from pipeline.command import parser
 from pipeline.errors import UserError, entry
-from pipeline.features import csd, export, report
+from pipeline.features import csd, export, parquet, report
 from pipeline.features.cache import FeatureCache
 from pipeline.features.fitted import fitted
 from pipeline.features.importer import About, Source, import_features
@@ -27,7 +27,7 @@ from pipeline.params import MODALITIES, PARAMS
 from pipeline.settings import read_yaml
 from pipeline.tables import schema as tables
 
-EXPORTS = {"npz": export.to_npz, "csv": export.to_csv, "parquet": export.to_parquet, "csd": csd.write}
+EXPORTS = {"npz": export.to_npz, "csv": export.to_csv, "parquet": parquet.to_parquet, "csd": csd.write}
 
 
 def main() -> None:
@@ -117,11 +117,14 @@ def _parser() -> argparse.ArgumentParser:
     export_.add_argument("--out", type=Path, help="default: FILE with the format's suffix")
     export_.set_defaults(run=_export)
 
-    import_ = commands.add_parser("import", help="make a cache from .npy, .npz or .csd files of other tools")
+    import_ = commands.add_parser(
+        "import", help="make a cache from .npy, .npz, .csd, .parquet or MMSA .pkl files"
+    )
     import_.add_argument(
         "source",
         type=Path,
-        help="a folder with one .npy or .npz per utterance, one .npz with matrices, or one .csd",
+        help="a folder with one .npy or .npz per utterance, one .npz with matrices, one .csd, one .parquet or a folder "
+        "of them, or one .pkl of MMSA",
     )
     import_.add_argument("--stream", required=True, help="the name to use in train.streams")
     import_.add_argument("--modality", required=True, choices=MODALITIES)
@@ -139,7 +142,11 @@ def _parser() -> argparse.ArgumentParser:
     import_.add_argument(
         "--rate", type=float, help="frames per second, if frames are stored; a .csd has times"
     )
-    import_.add_argument("--array", default="", help="name of the array in the .npz")
+    import_.add_argument(
+        "--array",
+        default="",
+        help="name of the array in the .npz, the stream in the .parquet, or the field in the .pkl",
+    )
     import_.add_argument("--ids", default="utterance", help="name of the array of ids in a single .npz")
     import_.add_argument(
         "--names", type=Path, help="csv with columns file,utterance, if files are not named by utterance"

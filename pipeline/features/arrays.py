@@ -20,7 +20,11 @@ ALWAYS_BYTES, UNFOLDS = 256 << 20, 20
 
 
 class ArrayError(UserError):
-    """An array file that cannot be read, with the reason."""
+    """An array that is missing or cannot be read: the reason, and the status of its utterance."""
+
+    def __init__(self, why: str, status: str = "corrupt") -> None:
+        super().__init__(why)
+        self.status = status
 
 
 def read_npy(data: bytes, source: str) -> np.ndarray:

@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.lib import format as npy
 
 from pipeline import spreadsheet
@@ -17,8 +15,6 @@ from pipeline.disk import replacing
 from pipeline.features import schema
 from pipeline.features.cache import FeatureCache
 from pipeline.features.schema import STATUSES
-
-ROW_GROUP = 256  # utterances; bounds the memory for frames
 
 
 def to_npz(cache: FeatureCache, path: Path) -> None:
@@ -73,51 +69,6 @@ def to_csv(cache: FeatureCache, path: Path) -> None:
             values = [str(v) for v in pooled[i]] if code == schema.OK else [""] * dim
             table.writerow([utterance, STATUSES[code], error, *values])
     spreadsheet.warn([*cache.meta.pooled_names, *cache.utterances, *cache.errors], path)
-
-
-def to_parquet(cache: FeatureCache, path: Path) -> None:
-    """Write one row per utterance, readable by pandas, polars and Hugging Face `datasets`.
-
-    The columns are utterance, status, error and pooled (a list of P numbers, null if the status is not ok). With
-    frames, there are also frames (a list of T lists of D numbers) and times (a list of T seconds). The schema's
-    metadata has the provenance as JSON, under the key `about`. Frames are streamed, so memory does not limit their
-    size.
-
-    Raises:
-        CacheError: if the cache is damaged.
-        UserError: if the file cannot be written.
-    """
-    meta, pooled = cache.meta, cache.pooled()
-    columns = {
-        "utterance": pa.string(),
-        "status": pa.string(),
-        "error": pa.string(),
-        "pooled": pa.list_(pa.float32(), meta.pooled_dim),
-    }
-    if cache.has_frames:
-        number = pa.from_numpy_dtype(schema.FRAMES[meta.frames])
-        columns |= {"frames": pa.list_(pa.list_(number, meta.frames_dim)), "times": pa.list_(pa.float32())}
-    about = {"about": schema.canonical_json(cache.about())}
-    shape = pa.schema(list(columns.items()), metadata=about)
-    with replacing(path) as part, pq.ParquetWriter(part, shape) as file:
-        for start in range(0, len(cache), ROW_GROUP):
-            rows = range(start, min(start + ROW_GROUP, len(cache)))
-            ok = cache.status[rows.start : rows.stop] == schema.OK
-            values = pa.array(pooled[rows.start : rows.stop].ravel())
-            arrays = [
-                pa.array(cache.utterances[rows.start : rows.stop]),
-                pa.array([STATUSES[cache.status[i]] for i in rows]),
-                pa.array(cache.errors[rows.start : rows.stop]),
-                pa.FixedSizeListArray.from_arrays(values, type=columns["pooled"], mask=pa.array(~ok)),
-            ]
-            if cache.has_frames:
-                frames = [cache.frames(i) for i in rows]
-                offsets = pa.array(np.cumsum([0, *map(len, frames)]), pa.int32())
-                flat = pa.array(np.concatenate(frames).ravel())
-                inner = pa.FixedSizeListArray.from_arrays(flat, meta.frames_dim)
-                times = pa.array(np.concatenate([cache.times(i) for i in rows]))
-                arrays += [pa.ListArray.from_arrays(offsets, inner), pa.ListArray.from_arrays(offsets, times)]
-            file.write_table(pa.Table.from_arrays(arrays, schema=shape))
 
 
 def _store(

@@ -4,8 +4,13 @@
         --licence "research only" --encoder "HuBERT large, layer 24, mean over time"
 
 FOLDER contains one `.npy` or `.npz` per utterance, named by its id: `[P]`, or `[T, D]` frames, which are pooled by
-their mean. The source may also be one `.npz` with a matrix `[N, P]` and the ids of its rows, or a `.csd` of the CMU
-Multimodal SDK.
+their mean. The source may also be:
+
+- one `.npz` with a matrix `[N, P]` and the ids of its rows;
+- one `.csd` of the CMU Multimodal SDK;
+- one `.parquet` file with the columns of `pipeline.features export`, or a folder of such files. With the features of
+  several streams in it, `--array` names the stream;
+- one `.pkl` of MMSA, which is read as data. `--array` is text, audio or vision; by default the modality's.
 """
 
 from __future__ import annotations
@@ -26,13 +31,15 @@ from pipeline.corpora import raw
 from pipeline.errors import UserError
 from pipeline.features import schema
 from pipeline.features.arrays import ArrayError, Npz, read_npy
-from pipeline.features.entries import Arrays, Entries, Loaded, array_key
+from pipeline.features.entries import Arrays, Clips, Entries, Loaded, array_key
+from pipeline.features.parquet import Columns
 from pipeline.features.schema import Meta, Row
 from pipeline.features.writer import write
 from pipeline.tables.schema import Utterance
 
 LISTED = 20
 LARGEST = float(np.finfo(np.float32).max)
+MMSA = {"visual": "vision"}  # the modality's name in MMSA's pickles, where it differs
 MOST = {"f2": float(np.finfo(np.float16).max), "f4": LARGEST}
 
 
@@ -41,8 +48,9 @@ class Source:
     """The arrays to import and how to read them.
 
     Attributes:
-        path: a folder of `.npy`/`.npz`, one `.npz`, or one `.csd`.
-        array: the array's name in each `.npz`; empty: its only array, or `pooled` in a single `.npz`.
+        path: a folder of `.npy`/`.npz`, one `.npz`, or one of the other files above.
+        array: the array's name in each `.npz`, a stream's name in `.parquet`, or a field of a `.pkl`; empty: the only
+            array, or the default.
         ids: the name of the array of ids in a single `.npz`.
         names: a csv with columns file,utterance if files are not named by their utterance; else None.
     """
@@ -86,16 +94,22 @@ def import_features(
         UserError: if ids do not match, no array is readable, or shapes differ.
     """
     utterances = [u.utterance for u in table]
-    arrays: Arrays
-    if source.path.suffix.lower() == ".csd":
-        arrays = Entries(source.path, table)
-    else:
-        arrays = _Matrix(source) if source.path.is_file() else _Folder(source, utterances)
+    arrays = _arrays(source, about, table)
     notes = _check_ids(arrays.found, utterances, source.path, partial)
-    dim = _dim(arrays, utterances, about)
-    meta = _meta(about, dim)
+    meta = _meta(about, *_dims(arrays, utterances, about))
     write(to, meta, utterances, _rows(arrays, about, utterances))
     return notes
+
+
+def _arrays(source: Source, about: About, table: Sequence[Utterance]) -> Arrays:
+    path, kind = source.path, source.path.suffix.lower()
+    if kind == ".csd":
+        return Entries(path, table)
+    if kind == ".pkl":
+        return Clips(path, source.array or MMSA.get(about.modality, about.modality))
+    if kind == ".parquet" or (path.is_dir() and folders.files(path, ".parquet")):
+        return Columns(path, source.array, about.frames != "none")
+    return _Matrix(source) if path.is_file() else _Folder(source, [u.utterance for u in table])
 
 
 class _Folder:
@@ -183,9 +197,9 @@ def _rows(arrays: Arrays, about: About, utterances: Sequence[str]) -> Iterator[R
 
 def _row(arrays: Arrays, about: About, utterance: str) -> Row:
     try:
-        key, array, times = arrays.load(utterance)
+        key, array, times, pooled, remark = arrays.load(utterance)
     except ArrayError as error:
-        return Row("", "corrupt", str(error))
+        return Row("", error.status, str(error))
     if array.ndim not in (1, 2) or array.dtype.kind not in "fiu":
         return Row(
             key, "corrupt", f"an array {array.shape} of {array.dtype}; expected numbers, [P] or [T, D]"
@@ -198,29 +212,30 @@ def _row(arrays: Arrays, about: About, utterance: str) -> Row:
         # Many tools write zeros on failure; training would use them as features.
         return Row(key, "failed", "all values are 0")
     frames = np.atleast_2d(array)
-    pooled = frames.mean(axis=0, dtype=np.float64)
+    pooled = frames.mean(axis=0, dtype=np.float64) if pooled is None else pooled
     if np.abs(pooled).max() > LARGEST or (
         about.frames != "none" and np.abs(frames).max() > MOST[about.frames]
     ):
         return Row(key, "failed", "values beyond what the cache's floats can hold")
     if about.frames == "none":
-        return Row(key, "ok", "", pooled)
+        return Row(key, "ok", remark, pooled)
     if times is None:
         if len(frames) > 1 and not about.rate:
             raise UserError(
                 f"utterance {utterance}: {len(frames)} frames without a rate; give it with --rate HZ"
             )
         times = np.arange(len(frames)) / (about.rate or 1.0)
-    return Row(key, "ok", "", pooled, frames, times)
+    return Row(key, "ok", remark, pooled, frames, times)
 
 
-def _dim(arrays: Arrays, utterances: Sequence[str], about: About) -> int:
+def _dims(arrays: Arrays, utterances: Sequence[str], about: About) -> tuple[int, int]:
+    """Return the lengths of the pooled vectors and of the frames, which are 0 if there are none."""
     reasons = []
     for utterance in utterances:
         if utterance in arrays.found:
             row = _row(arrays, about, utterance)
             if row.pooled is not None:
-                return len(row.pooled)
+                return len(row.pooled), 0 if row.frames is None else row.frames.shape[1]
             reasons.append(f"{utterance}: {row.error}")
     raise UserError(
         "nothing to import: no utterance has a usable array; correct these files:\n  "
@@ -228,7 +243,7 @@ def _dim(arrays: Arrays, utterances: Sequence[str], about: About) -> int:
     )
 
 
-def _meta(about: About, dim: int) -> Meta:
+def _meta(about: About, pooled_dim: int, frames_dim: int) -> Meta:
     encoder = {"encoder": "imported", "note": about.encoder, "frames": about.frames, "rate": about.rate}
     weights = {"name": "", "revision": "", "sha256": ""}
     provenance = schema.canonical_json({"encoder": encoder, "weights": weights, "packages": {}, "code": ""})
@@ -243,8 +258,8 @@ def _meta(about: About, dim: int) -> Meta:
         packages={},
         code="",
         fingerprint=hashlib.sha256(provenance.encode()).hexdigest(),
-        pooled_dim=dim,
-        frames_dim=0 if about.frames == "none" else dim,
+        pooled_dim=pooled_dim,
+        frames_dim=frames_dim,
         frames=about.frames,
     )
 

@@ -20,7 +20,7 @@ from extract.engine import run
 from pipeline import prepare
 from pipeline.errors import UserError
 from pipeline.inputs import Inputs
-from pipeline.params import INERT, load
+from pipeline.params import INERT, sections
 from tests.extract.project import ENCODER, REPOSITORY, Project, inline, sentences
 from tests.pipeline import feature_files as files
 from tests.train import small
@@ -204,7 +204,7 @@ def test_a_cache_made_with_other_params_is_not_trained_on(project: Path, section
     "preset", sorted((REPOSITORY / "presets").glob("*.yaml")), ids=lambda path: path.stem
 )
 def test_a_cache_of_a_presets_own_params_is_what_the_preset_asks_for(preset: Path) -> None:
-    params = load(preset)
+    params = sections(preset)
     for name, raw in params.extract.items():
         kind, own = encoders.stream_params(name, raw, preset)
         recorded = own.model_dump(mode="json", exclude={*INERT, "weights"})

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import pickle
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -16,6 +18,7 @@ from pipeline.corpora import emodb as emodb_
 from pipeline.corpora import emorynlp as emorynlp_
 from pipeline.corpora import m3ed as m3ed_
 from pipeline.corpora import mer as mer_
+from pipeline.corpora import mosei as mosei_
 from pipeline.corpora import ravdess as ravdess_
 from pipeline.errors import UserError
 from pipeline.params import CorpusParams
@@ -179,6 +182,76 @@ def mmsa(root: Path) -> CorpusParams:
     root.mkdir(parents=True, exist_ok=True)
     (root / "label.csv").write_text(SIMS, encoding="utf-8")
     return corpus("mmsa", root, [], target="values", values=["sentiment"])
+
+
+SAID = {
+    "hh04W3xXa5s": [
+        ("0", 0.0, 2.5, "I like it."),
+        ("10", 4.0, 6.0, "So_do___I."),
+        ("2", 2.5, 4.0, "Really."),
+    ],
+    "188343": [("1", 1.234567, 3.0, "No.")],
+    "7l3BNtSE0xc": [("0", 0.5, 1.5, "Fine, thanks.")],
+    "unlisted": [("0", 0.0, 1.0, "Nobody's.")],
+}
+FOLDS = {"train": ["hh04W3xXa5s", "-lost"], "test": ["7l3BNtSE0xc"], "valid": ["188343"]}
+# The spans and labels [sentiment, happy, sad, anger, surprise, disgust, fear] of each video.
+RATED = {
+    "hh04W3xXa5s": [((0.0, 2.5), [1, 2, 0, 0, 1 / 3, 0, 0]), ((2.5, 4.0), [0] * 7), ((8.0, 9.0), [3] * 7)],
+    "188343": [((1.235, 3.0), [-3, 0, 1, 0, 0, 0, 0])],
+}
+
+
+def mosei(root: Path) -> CorpusParams:
+    for video, said in SAID.items():
+        lines = [f"{video}___{clip}___{start}___{end}___{text}" for clip, start, end, text in said]
+        _write_lines(root / f"{mosei_.TRANSCRIPTS}/{video}.txt", lines)
+    folds = [f"standard_{name}_fold={videos!r}\n" for name, videos in FOLDS.items()]
+    _write_lines(root / mosei_.FOLDS, folds)
+    with h5py.File(root / mosei_.LABELS[0], "w") as file:
+        for video, rated in RATED.items():
+            spans, labels = zip(*rated, strict=True)
+            file[f"All Labels/data/{video}/features"] = np.array(labels, "f4")
+            file[f"All Labels/data/{video}/intervals"] = np.array(spans, "f4")
+    return corpus("mosei", root, [], target="values", values=["sentiment", "happiness"])
+
+
+MMSA_CLIPS = {
+    "train": [("aqgy3_0001$_$00000", "Positive", 0.8), ("aqgy3_0001$_$00010", "Negative", -0.6)],
+    "valid": [("aqgy3_0001$_$00002", "Neutral", 0.0)],
+    "test": [("video_0002$_$0001", "Negative", -1.0)],
+}
+
+
+def mmsa_pickle(root: Path, aligned: bool = False) -> CorpusParams:
+    """Write a pickle as MMSA distributes it: 4 frames at most, and 3, 2 and 5 numbers per frame."""
+    draw = np.random.default_rng(0)
+    found: dict[str, dict[str, Any]] = {}
+    for part, clips in MMSA_CLIPS.items():
+        ids, annotations, labels = zip(*clips, strict=True)
+        count = len(ids)
+        lengths = np.array([2 + i % 3 for i in range(count)])
+        inside = np.arange(4) < lengths[:, None]
+        bert = np.stack([np.full((count, 4), 101), inside, np.zeros((count, 4))], axis=1)
+        features = {
+            name: (draw.normal(size=(count, 4, dim)) * inside[:, :, None]).astype("f4")
+            for name, dim in (("text", 3), ("audio", 2), ("vision", 5))
+        }
+        features["audio"][0, 0, 0] = -np.inf
+        found[part] = {
+            "raw_text": np.array(["WE'RE HERE", "好, 走吧"][:count], dtype=object),
+            "id": list(ids),
+            "annotations": list(annotations),
+            "classification_labels": np.array([1.0] * count),
+            "regression_labels": np.array(labels, "f4"),
+            "text_bert": bert.astype("f4"),
+            **features,
+        }
+        if not aligned:
+            found[part] |= {"audio_lengths": lengths.tolist(), "vision_lengths": (lengths - 1).tolist()}
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "unaligned_50.pkl").write_bytes(pickle.dumps(found, 4))
+    return corpus("mmsa_pickle", root, [], target="values", values=["sentiment"])
 
 
 def _clip(name: str, emotion: str) -> dict[str, Any]:

@@ -72,7 +72,7 @@ def test_ravdess_with_a_wrong_name(tmp_path, name):
     corpus = corpus_trees.ravdess(tmp_path)
     (tmp_path / "Actor_01" / name).write_bytes(b"")
     message = fault(ravdess.read, tmp_path, corpus)
-    assert f"Actor_01/{name}: name={name!r}: must have a form such as 03-01-05-01-02-01-18.wav" in message
+    assert f"Actor_01/{name}: name={name!r}: must have a form such as 03-01-01-01-01-01-01.wav" in message
 
 
 def test_a_copy_of_ravdess_that_holds_every_file_twice(tmp_path):
@@ -103,8 +103,8 @@ def test_emodb_with_a_wrong_name(tmp_path, name):
 @pytest.mark.parametrize(
     ("read", "tree", "message"),
     [
-        (ravdess.read, corpus_trees.ravdess, "no speech clips of RAVDESS here"),
-        (emodb.read, corpus_trees.emodb, "no clips of EmoDB here"),
+        (ravdess.read, corpus_trees.ravdess, "no clips here, such as Actor_01/03-01-01-01-01-01-01.wav"),
+        (emodb.read, corpus_trees.emodb, "no clips here, such as wav/03a01Wa.wav"),
         (mer.read, corpus_trees.mer, "no labels of MER's train clips here (looked for train-label.csv"),
         (emobox.read, corpus_trees.emobox, "no lists of EmoBox here"),
     ],

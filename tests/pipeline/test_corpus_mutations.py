@@ -32,6 +32,8 @@ LAYOUTS = {
     "cremad": corpus_trees.cremad,
     "m3ed": corpus_trees.m3ed,
     "mmsa": corpus_trees.mmsa,
+    "mmsa_pickle": corpus_trees.mmsa_pickle,
+    "mosei": corpus_trees.mosei,
 }
 COUNT = 200
 SECRET = "secret.txt"
@@ -102,9 +104,11 @@ MUTATIONS: dict[str, Callable[[bytes, random.Random], bytes]] = {
     "byte order mark": lambda data, _: b"\xef\xbb\xbf" + data,
     "crlf": lambda data, _: data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"),
     "cr": lambda data, _: data.replace(b"\r\n", b"\n").replace(b"\n", b"\r"),
-    "utf-16": lambda data, _: data.decode().encode("utf-16"),
-    "utf-16 without mark": lambda data, _: data.decode().encode("utf-16-le"),
-    "latin-1": lambda data, _: data.decode().replace("’", "é").encode("latin-1", "replace") + b"\xe9\n",
+    "utf-16": lambda data, _: data.decode(errors="replace").encode("utf-16"),
+    "utf-16 without mark": lambda data, _: data.decode(errors="replace").encode("utf-16-le"),
+    "latin-1": lambda data, _: (
+        data.decode(errors="replace").replace("’", "é").encode("latin-1", "replace") + b"\xe9\n"
+    ),
     "truncated": lambda data, chance: data[: chance.randrange(len(data) + 1)],
     "insert": _insert,
     "replace word": _replace_word,
@@ -152,8 +156,8 @@ def _attempt(
             kind not in {"empty", "header only", "delete line", "truncated", "cr"}
             and "contain no utterance" not in message
         ):
-            # A value of a JSON file has a path in it instead of a line.
-            assert re.search(r"\.\w+:\d+|\.json: \w", message), message
+            # Files that are not text lines have a path in them instead of a line.
+            assert re.search(r"\.\w+:\d+|\.(json|csd|pkl): \w", message), message
     assert not [path for path in opened if SECRET in path or path.startswith("/etc/passwd")]
     return message
 

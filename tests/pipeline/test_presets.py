@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,12 @@ import pytest
 from extract.encoders import finetune_params, stream_params
 from extract.networks.weights import COMMIT
 from pipeline.corpora import REGISTRY
-from pipeline.params import Params, load
+from pipeline.params import FEATURES, Params, load
 from pipeline.settings import read_yaml
 from train.fusion.params import declared, fusion, unread
 
 ROOT = Path(__file__).parents[2]
+IMPORTED = re.compile(r"--stream (\w+) --modality (\w+) ")
 PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
 
 
@@ -23,12 +25,22 @@ def test_the_presets_are_there():
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
-def test_a_preset_is_valid(path):
+def test_a_preset_is_valid(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    # The streams that the preset's manual imports.
+    imported = dict(IMPORTED.findall(path.read_text(encoding="utf-8")))
+    for name in imported:
+        (tmp_path / FEATURES).mkdir(parents=True, exist_ok=True)
+        (tmp_path / FEATURES / f"{name}.h5.dvc").touch()
     params = load(path)
     assert unread(params) == ""
     fusion(params)
     used = {name: modality for modality, name in params.train.streams.in_use().items()}
-    assert used.keys() == {*params.extract, *params.finetune}
+    manual = path.read_text(encoding="utf-8")
+    imported = {
+        name for name, modality in used.items() if f"--stream {name} --modality {modality} " in manual
+    }
+    assert used.keys() == {*params.extract, *params.finetune, *imported}
     for stream, raw in params.extract.items():
         kind, _ = stream_params(stream, raw, path)
         assert kind.modality == used[stream]

@@ -15,7 +15,8 @@ import numpy as np
 
 from pipeline.corpora import iemocap
 from pipeline.corpora.pickles import unpickle
-from pipeline.corpora.raw import MAX_NAME, MAX_TEXT
+from pipeline.corpora.pickles.texts import AGAIN, SHARED, checked
+from pipeline.corpora.raw import MAX_NAME
 from pipeline.errors import UserError
 from pipeline.params import MODALITIES
 
@@ -30,8 +31,6 @@ LAYOUTS = (
 )
 VAL_SEED, VAL_SHARE = 2023, 0.05
 MAX_LABELS = 1000  # also the maximum number of a dialogue's parties
-AGAIN = "download the file again from its authors"
-SHARED = 4  # characters of text per byte: a pickle may store a repeated text such as "Yes." once
 
 
 @dataclass(frozen=True)
@@ -231,18 +230,8 @@ def _texts(
             return None
         if not all(isinstance(text, str) for text in texts):
             return None
-        if (longest := max(map(len, texts), default=0)) > MAX_TEXT:
-            raise UserError(
-                f"{path}: dialogue {names[key]}: a sentence has {longest:,} characters, more than {MAX_TEXT:,}; "
-                f"{AGAIN}"
-            )
+        found[names[key]] = checked(texts, room, str(path), f"dialogue {names[key]}")
         room -= sum(map(len, texts))
-        if room < 0:
-            raise UserError(
-                f"{path}: refused: it has more text than bytes, because it repeats sentences; {AGAIN}"
-            )
-        # Lone surrogates, which are valid in Python but not in UTF-8.
-        found[names[key]] = [text.encode("utf-8", "replace").decode() for text in texts]
     return found
 
 

@@ -1,0 +1,1 @@
+"""Write tables and streams together, in the layouts of other tools."""
