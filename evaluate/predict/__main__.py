@@ -20,6 +20,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from evaluate.predict.hub import model_folder
 from pipeline.command import parser
 from pipeline.disk import write_text
 from pipeline.errors import UserError, entry, writing
@@ -40,8 +41,8 @@ def main() -> None:
     words = _arguments()
     begin = time.monotonic()
     given = dict(pair.split("=", 1) for pair in words.weights)
-    chosen = words.model or _first_model()
-    say(f"predict: loading {chosen}")
+    chosen = model_folder(words.model) if words.model else _first_model()
+    say(f"predict: loading {words.model or chosen}")
     with scratch() as folder:
         from evaluate.predict.source import from_csv, from_recording, from_video
         from evaluate.predict.trained import open_model
@@ -219,7 +220,11 @@ def _arguments() -> argparse.Namespace:
     )
     line.add_argument("--csv", type=Path, help="spans of one or more recordings, instead of a video")
     line.add_argument("--to", type=Path, required=True, metavar="FOLDER", help="where to write the results")
-    line.add_argument("--model", type=Path, help="the model's folder (default: the first in models/)")
+    line.add_argument(
+        "--model",
+        metavar="MODEL",
+        help="the model's folder, or USER/NAME[@REVISION] of the Hugging Face hub (default: the first in models/)",
+    )
     line.add_argument(
         "--weights",
         action="append",

@@ -1,0 +1,48 @@
+"""Find a packaged model: a folder, or a model of the Hugging Face hub."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from pipeline.errors import UserError
+
+# Names of the hub's models, and a commit, tag or branch after @.
+_HUB = re.compile(r"([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@([\w.-]{1,100}))?")
+# What `python -m evaluate.package` writes. Other files, such as pickled weights, are not downloaded.
+FILES = (
+    "model.safetensors", "model.json", "config.json", "README.md", "weights/*/*.safetensors", "weights/*/*.json",
+    "weights/*/*.txt", "weights/*/*.model",
+)  # fmt: skip
+
+
+def model_folder(given: str) -> Path:
+    """Return the folder of a model; a model of the hub is downloaded once into the hub's cache.
+
+    Args:
+        given: a folder, or USER/NAME or USER/NAME@REVISION of the hub. What begins with an existing folder is a folder.
+
+    Raises:
+        UserError: the hub has no such model, or it is not on this machine and the hub cannot be reached.
+    """
+    name = _HUB.fullmatch(given)
+    if name is None or Path(Path(given).parts[0]).exists():
+        return Path(given)
+    # Importing it takes half a second, which a folder does not need.
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    try:
+        return Path(snapshot_download(name[1], revision=name[2], allow_patterns=list(FILES)))
+    except LocalEntryNotFoundError:
+        revision = f" --revision {name[2]}" if name[2] else ""
+        raise UserError(
+            f"--model {given}: no such folder, and no such model in the hub's cache, and the hub cannot be reached "
+            f"(or HF_HUB_OFFLINE is set); correct the folder, or run `hf download {name[1]}{revision}` with a network"
+        ) from None
+    except (EntryNotFoundError, OSError) as error:
+        why = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"--model {given}: no such folder, and the hub does not provide it: {why}; correct the name, or log in "
+            "with `hf auth login` if the model is private"
+        ) from None
