@@ -17,10 +17,11 @@ import numpy as np
 import pandas as pd
 
 from evaluate.experiments import clone
-from evaluate.experiments.ensemble import ensemble, has_labels, named
+from evaluate.experiments.answers import seeds as seeds_of
+from evaluate.experiments.ensemble import ensemble, named
 from evaluate.experiments.grids import GRIDS, Row, experiment
 from evaluate.experiments.grids import rows as rows_of
-from evaluate.experiments.paired import is_seed
+from evaluate.experiments.published import published
 from evaluate.experiments.render import render
 from evaluate.experiments.tables import (
     Failed,
@@ -28,7 +29,6 @@ from evaluate.experiments.tables import (
     complete,
     enqueue,
     of_head,
-    published,
     table_of,
 )
 from evaluate.run.measures.measure import NAMES
@@ -119,13 +119,10 @@ def with_ensemble(title: str, folds: Mapping[str, Results | Failed]) -> dict[str
         UserError: see `over_folds`.
     """
     runs: dict[str, Results | Failed] = {title: over_folds(title, folds)}
-    done = {fold: run[1] for fold, run in folds.items() if not isinstance(run, Failed)}
-    labels = all(has_labels(run[0]) for run in folds.values() if not isinstance(run, Failed))
-    together = {
-        fold: both for fold, answers in done.items() if labels and (both := ensemble(answers)) is not None
-    }
+    done = {fold: run for fold, run in folds.items() if not isinstance(run, Failed)}
+    together = {fold: both for fold, run in done.items() if (both := ensemble(*run)) is not None}
     if len(together) == len(folds):
-        runs[named(title, next(iter(done.values())))] = over_folds(title, together)
+        runs[named(title, next(iter(done.values()))[1])] = over_folds(title, together)
     return runs
 
 
@@ -142,7 +139,7 @@ def over_folds(title: str, folds: Mapping[str, Results | Failed]) -> Results | F
         return Failed("; ".join(failed))
     done = {fold: run for fold, run in folds.items() if not isinstance(run, Failed)}
     tests, answers = zip(*done.values(), strict=True)
-    seeds = {fold: " ".join(filter(is_seed, frame)) for fold, (_, frame) in done.items()}
+    seeds = {fold: " ".join(seeds_of(frame)) for fold, (_, frame) in done.items()}
     if len(set(seeds.values())) > 1:
         shown = "; ".join(f"fold {fold}: {names}" for fold, names in seeds.items())
         raise UserError(

@@ -8,9 +8,10 @@
 `queue` instead of `run` leaves the rows to DVC's queue, for several workers: `dvc queue start -j N`. `compare` takes
 names of experiments, revisions, and `workspace`.
 Every number is read from the experiments' results; published figures come from published.csv beside this file, which
-names their source. The last column is the two-sided p of "no difference in weighted F1" by a paired bootstrap over the
-test dialogues, against the grid's full model or the row that `--against` names. It is empty below ten test dialogues.
-An experiment of several seeds has a second row, the ensemble that averages the probabilities of its seeds.
+names their source. The last column is the two-sided p of "no difference" by a paired bootstrap over the test dialogues,
+against the grid's full model or the row that `--against` names, empty below ten dialogues: of weighted F1, of macro F1
+with several labels, of CCC with values. An experiment of several seeds has a second row, the ensemble that averages the
+probabilities or values of its seeds.
 """
 
 from __future__ import annotations
@@ -32,10 +33,12 @@ from scmrepo.exceptions import SCMError
 
 from evaluate.check import tracked
 from evaluate.experiments import clone
+from evaluate.experiments.answers import kind_of
 from evaluate.experiments.cost import cost
-from evaluate.experiments.ensemble import ensemble, has_labels, named
+from evaluate.experiments.ensemble import ensemble, named
 from evaluate.experiments.grids import GRIDS, experiment, left_out, rows
 from evaluate.experiments.paired import paired_bootstrap
+from evaluate.experiments.published import published
 from evaluate.experiments.render import render
 from evaluate.run.measures.measure import NAMES, PLAIN
 from evaluate.run.metrics import METRICS
@@ -43,8 +46,7 @@ from pipeline.command import parser
 from pipeline.errors import UserError, entry
 from pipeline.params import load
 
-PUBLISHED = Path(__file__).with_name("published.csv")
-# (corpus, number of labels): its name in PUBLISHED
+# (corpus, number of labels): its name in published.csv
 DATASETS = {("meld", 7): "MELD", ("iemocap", 6): "IEMOCAP-6"}
 Results = tuple[dict[str, Any], pd.DataFrame]  # details.json's `splits.test`, and predictions.csv
 
@@ -150,7 +152,7 @@ def compare(names: Sequence[str], against: str) -> pd.DataFrame:
 
 def with_ensemble(title: str, run: Results | Failed) -> dict[str, Results | Failed]:
     """Return a run and the ensemble of its seeds, if it has one, each under the title of its row."""
-    if isinstance(run, Failed) or not has_labels(run[0]) or (together := ensemble(run[1])) is None:
+    if isinstance(run, Failed) or (together := ensemble(*run)) is None:
         return {title: run}
     return {title: run, named(title, run[1]): together}
 
@@ -158,13 +160,13 @@ def with_ensemble(title: str, run: Results | Failed) -> dict[str, Results | Fail
 def table_of(runs: Mapping[str, Results | Failed], against: str) -> pd.DataFrame:
     """Return one row per title: mean and sd per metric, p against the row `against`, or why it failed.
 
-    Shares are in percent. p is of weighted F1, and NaN for several labels and for values.
+    Shares are in percent. p is of the main score of the target.
     """
     table = []
     other = runs[against]
     done = [run[0] for run in runs.values() if not isinstance(run, Failed)]
     metrics = [metric for metric in NAMES if done and metric in done[0]] or METRICS
-    theirs = None if isinstance(other, Failed) else other[1]
+    theirs = None if isinstance(other, Failed) else kind_of(other[0])(other[1])
     for title, run in runs.items():
         record: dict[str, object] = {"row": title, "seeds": 0}
         if isinstance(run, Failed):
@@ -176,10 +178,11 @@ def table_of(runs: Mapping[str, Results | Failed], against: str) -> pd.DataFrame
             for metric in metrics:
                 unit = 1 if metric in PLAIN else 100
                 for part, key in (("", "mean"), ("_sd", "sd")):
-                    value = test.get(metric, {}).get(key)  # an ensemble has no divergence
+                    value = test.get(metric, {}).get(key)  # an ensemble lacks kl and average precision
                     record[f"{metric}{part}"] = np.nan if value is None else unit * value
-            alone = title == against or theirs is None or not has_labels(test)
-            record["p"] = np.nan if alone else paired_bootstrap(answers, theirs)
+            record["p"] = np.nan
+            if theirs is not None and title != against:
+                record["p"] = paired_bootstrap(kind_of(test)(answers), theirs)
         table.append(record)
     return pd.DataFrame(table)
 
@@ -249,16 +252,6 @@ def results(name: str, hint: str) -> Results:
             "add labels to the test split"
         )
     return details["splits"]["test"], pd.read_csv(io.StringIO(text), keep_default_na=False, dtype=str)
-
-
-def published(dataset: str | None, metric: str) -> pd.DataFrame:
-    """Return the published figures of a data set: index system, columns `published` (in percent) and `chosen_on`.
-
-    `chosen_on` is the split on which the authors' code chooses the epoch, or NaN if that is not known.
-    """
-    table = pd.read_csv(PUBLISHED)
-    chosen = table[(table["dataset"] == dataset) & (table["metric"] == metric)].set_index("system")
-    return chosen.rename(columns={"value": "published"})[["published", "chosen_on"]]
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,10 +17,10 @@ from tests.evaluate.conftest import fake_run
 NAMES = ["joy", "anger", "calm"]
 
 
-def run_of(kind: str, seeds: int = 2, values: tuple[str, ...] = ("valence", "sentiment")) -> Run:
+def run_of(kind: str, seeds: int = 2, values: tuple[str, ...] = ("valence", "sentiment"), **more: Any) -> Run:
     """Return a run whose answers are the truth with noise; some utterances are unlabelled, some values unrated."""
     rng = np.random.default_rng(3)
-    run = fake_run(seeds, emotions=NAMES, unlabelled=0.0)
+    run = fake_run(seeds, emotions=NAMES, unlabelled=0.0, **more)
     count = len(run.truth)
     if kind == "values":
         truth = rng.integers(-6, 7, (count, len(values))) / 2

@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 
 from evaluate.experiments import tables
+from evaluate.experiments.answers import OneLabel
+from evaluate.experiments.paired import paired_bootstrap
 from evaluate.run.metrics import METRICS
 
 
@@ -30,11 +32,11 @@ def answers(dialogues: int, right: float, labels: str = "ab", unlabelled: int = 
 @pytest.mark.parametrize("dialogues", [1, 2, 9])
 def test_a_few_dialogues_have_no_p(dialogues):
     a, b = answers(dialogues, 0.9), answers(dialogues, 0.2)
-    assert np.isnan(tables.paired_bootstrap(a, b))
+    assert np.isnan(paired_bootstrap(OneLabel(a), OneLabel(b)))
 
 
 def test_ten_have_one():
-    assert tables.paired_bootstrap(answers(10, 0.9), answers(10, 0.2)) < 0.001
+    assert paired_bootstrap(OneLabel(answers(10, 0.9)), OneLabel(answers(10, 0.2))) < 0.001
 
 
 def test_labels_of_digits_are_no_numbers(monkeypatch):
