@@ -104,7 +104,9 @@ def main() -> None:
     words.add_argument(
         "--metrics", type=Path, default=METRICS, help=f"scores for the card (default: {METRICS})"
     )
-    words.add_argument("--onnx", action="store_true", help=f"add {ONNX} (multiemo; requirements-onnx.txt)")
+    words.add_argument(
+        "--onnx", action="store_true", help=f"add {ONNX}, for some models (requirements-onnx.txt)"
+    )
     asked = words.parse_args()
     print(asked.to, *package(asked.model, asked.to, asked.licence, asked.metrics, asked.onnx), sep="\n  ")
 

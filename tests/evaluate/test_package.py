@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 
 from evaluate.package import to_onnx
 from evaluate.package.__main__ import _local_weights, package
+from evaluate.package.dialogue import MODELS, Dialogue
 from evaluate.package.padded import Padded
 from evaluate.predict.trained import _weights
 from pipeline.errors import UserError
@@ -181,6 +182,54 @@ def test_what_cannot_be_exported_is_refused(tmp_path):
     published = chosen.model_copy(update={"compat": "published"})
     with pytest.raises(UserError, match="compat=published attends to padded turns"):
         to_onnx.write(model, fusion(published), DIMS, tmp_path / "x.onnx")
-    other = Fusion(declared("logreg"), declared("logreg").params(name="logreg"), LossParams())
-    with pytest.raises(UserError, match="model logreg: only multiemo"):
+    other = Fusion(declared("bclstm"), declared("bclstm").params(name="bclstm"), LossParams())
+    with pytest.raises(
+        UserError, match=r"model bclstm: cannot be exported to ONNX; these can: multiemo, attention"
+    ):
         to_onnx.write(torch.nn.Linear(1, 1), other, DIMS, tmp_path / "x.onnx")
+
+
+def of_registry(name: str) -> tuple[torch.nn.Module, Fusion]:
+    model = declared(name)
+    params = model.params(name=name, **({"dim": 8} if "dim" in model.params.model_fields else {}))
+    torch.manual_seed(0)
+    found = model.network(DIMS, 6, params).eval()
+    for weights in found.parameters():
+        torch.nn.init.normal_(weights, 0, 0.5)
+    return found, Fusion(model, params, model.loss_params())
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_dialogue_alone_has_the_answers_that_it_has_in_a_batch(name):
+    network, _ = of_registry(name)
+    given = batch([3, 7, 1])
+    with torch.no_grad():
+        expected = network(given).logits
+        found = torch.cat([Dialogue(network, list(DIMS))(*dialogue(given, b)) for b in range(3)])
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MODELS)
+def test_onnxruntime_gives_the_same_logits_for_any_number_of_turns(tmp_path, name):
+    network, chosen = of_registry(name)
+    path = tmp_path / "model.onnx"
+    to_onnx.write(network, chosen, DIMS, path)
+    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    used = {value.name for value in session.get_inputs()}
+    for turns in (3, 1, 9):
+        given = batch([turns], seed=turns)
+        features, present, speakers = dialogue(given, 0)
+        values = dict(zip(DIMS, features, strict=True)) | {"speakers": speakers}
+        values |= {f"{m}_present": here for m, here in zip(DIMS, present, strict=True)}
+        (found,) = session.run(["logits"], {key: x.numpy() for key, x in values.items() if key in used})
+        with torch.no_grad():
+            expected = network(given).logits
+        torch.testing.assert_close(torch.from_numpy(found), expected, atol=1e-4, rtol=1e-4)
+
+
+def dialogue(given: Batch, b: int) -> tuple[list[torch.Tensor], list[torch.Tensor], torch.Tensor]:
+    """Return dialogue `b` of a batch without padding, as `Dialogue` takes it."""
+    turns = int(given.lengths[b])
+    features = [x[b, :turns] for x in given.features.values()]
+    return features, [here[b, :turns] for here in given.present.values()], given.speakers[b, :turns]
