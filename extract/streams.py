@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from extract.contract import Encoder
+from extract.crossfit import CrossfitEncoder, read_parts, without
 from extract.encoders import build, finetune_params, stream_params
 from pipeline.env import media_root
 from pipeline.errors import UserError
@@ -52,8 +53,14 @@ def encoder_of(stream: str, params: Params, path: Path = PARAMS) -> Encoder[Any]
             raise UserError(
                 f"{WEIGHTS / stream}: no fine-tuned weights; run `dvc repro finetune@{stream}` to make them"
             )
-        own = own.model_copy(update={"weights": str(WEIGHTS / stream), "revision": ""})
-        return _with_valid_frames(kind(own, media_root(params.corpus.root)), f"{path}: finetune.{stream}")
+        parts = read_parts(WEIGHTS / stream)
+        folders = [WEIGHTS / stream, *(WEIGHTS / stream / without(k + 1) for k in range(len(parts)))]
+        whole, *others = (
+            kind(own.model_copy(update={"weights": str(f), "revision": ""}), media_root(params.corpus.root))
+            for f in folders
+        )
+        encoder = CrossfitEncoder(whole, others, parts) if parts else whole
+        return _with_valid_frames(encoder, f"{path}: finetune.{stream}")
     if stream in params.extract:
         encoder = build(stream, params.extract[stream], path, media_root(params.corpus.root))
         encoder.kept = Path(os.environ.get("DVC_ROOT") or ".") / ".cache" / "kept"

@@ -99,7 +99,8 @@ class FinetuneParams(Strict):
     Attributes:
         fold: the session held out as test, or `none` for the corpus's own split; must equal `train.fold`.
         val: as `train.val`, which it must equal.
-        seed: of the order of batches, dropout and, with a fold or `val: speaker`, the choice of val.
+        seed: of the order of batches, dropout, the parts of `crossfit` and, with a fold or `val: speaker`, the choice
+            of val.
         epochs: passes over the train split.
         batch_size: utterances per step, over all processes.
         lr: the peak learning rate, reached after the share `warmup` of all steps; then it decays linearly to 0.
@@ -109,6 +110,8 @@ class FinetuneParams(Strict):
         clip: the largest norm of the gradient.
         precision: of the computation; weights are stored in float32.
         threads: CPU threads; another number changes the last digits.
+        crossfit: the number of parts of the train dialogues. The features of a part come from an encoder that is
+            fine-tuned on the other parts. 0 or 1: off.
     """
 
     fold: str | int = "none"
@@ -123,6 +126,7 @@ class FinetuneParams(Strict):
     clip: Positive = 1.0
     precision: Literal["fp32", "bf16"] = "fp32"
     threads: Count = 1
+    crossfit: Annotated[int, Field(ge=0)] = 0
 
 
 class StreamNames(Strict):

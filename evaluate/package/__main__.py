@@ -42,6 +42,7 @@ def package(model: Path, to: Path, licence: str, metrics: Path, onnx: bool) -> l
         UserError: the folder exists, the model is missing or damaged, or it cannot be exported to ONNX.
     """
     from evaluate.package import card, to_onnx
+    from extract.crossfit import without
     from train.checkpoint import read_model
     from train.fusion.build import restored
     from train.fusion.params import recorded
@@ -55,7 +56,8 @@ def package(model: Path, to: Path, licence: str, metrics: Path, onnx: bool) -> l
         for name in ("model.safetensors", "model.json"):
             shutil.copyfile(model / name, part / name)
         for name, source in _local_weights(record):
-            shutil.copytree(source, part / WEIGHTS / name)
+            # The encoders of cross-fitting (extract/crossfit.py) encode train utterances only.
+            shutil.copytree(source, part / WEIGHTS / name, ignore=shutil.ignore_patterns(without("*")))
             extra.append(f"`{WEIGHTS}/{name}` has the weights of an encoder that was fine-tuned.")
         if onnx:
             fusion = recorded(record.params, model / "model.json")

@@ -72,7 +72,8 @@ class Meta:
         encoder: the encoder's params, JSON-serialisable, never a path.
         weights: name, revision and sha256; empty strings if the encoder has no weights.
         weights_saw: for fine-tuned weights, `fold` and `ids`: hashes of the utterance ids in the `train` part and, if
-            they chose the epoch, in the `val` part; otherwise None.
+            they chose the epoch, in the `val` part; `crossfit`, the number of encoders that each did not see a part of
+            `train`, whose features they made; otherwise None.
         packages: distribution name → version.
         code: the hash of the modules that compute the features.
         frames_dim: D, or 0 if no frames are stored (`frames` is `none`).

@@ -102,6 +102,18 @@ def _unheard(utterances: Sequence[Utterance], count: int, rng: np.random.Generat
     return set(dialogues[np.isin(group, chosen)])
 
 
+def parts(dialogues: Iterable[str], count: int, seed: int) -> list[list[str]]:
+    """Return the dialogues in `count` parts, dealt in random order; their sizes differ by at most one.
+
+    Args:
+        dialogues: ids of dialogues, at least `count` different ones.
+        count: the number of parts.
+        seed: of the order.
+    """
+    order = np.random.default_rng(seed).permutation(np.array(sorted(set(dialogues)), dtype=object))
+    return [sorted(order[k::count]) for k in range(count)]
+
+
 def ids_hash(utterances: Iterable[str]) -> str:
     """Return the sha256 (hex) of the sorted utterance ids."""
     return hashlib.sha256("\n".join(sorted(utterances)).encode()).hexdigest()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,13 +41,19 @@ class Labelled:
         """
         return [(u.session, u.speaker) if u.speaker else None for u in self.utterances]
 
-    def ids(self) -> dict[str, str]:
-        """Return the sha256 (hex) of the sorted utterance ids, for `train` and for `val`."""
-        return {part: self._hash(part) for part in ("train", "val")}
+    def ids(self, held_out: Collection[str] = ()) -> dict[str, str]:
+        """Return the sha256 (hex) of the sorted utterance ids, for `train` and for `val`.
 
-    def _hash(self, part: str) -> str:
+        Args:
+            held_out: dialogues whose utterances are left out.
+        """
+        return {part: self._hash(part, held_out) for part in ("train", "val")}
+
+    def _hash(self, part: str, held_out: Collection[str]) -> str:
         return ids_hash(
-            u.utterance for u, split in zip(self.utterances, self.split, strict=True) if split == part
+            u.utterance
+            for u, split in zip(self.utterances, self.split, strict=True)
+            if split == part and u.dialogue not in held_out
         )
 
 

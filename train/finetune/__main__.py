@@ -6,7 +6,8 @@
 `finetune.NAME` describes a stream, as under `extract`, and has a section `training`. The encoder is `text`, or `speech`
 with frozen convolutions. Only utterances of train and val are read, each with its context. weights/NAME holds the
 model, its tokenizer or preprocessor, and finetune.json: base weights, params, the scores of every epoch, the fold, and
-hashes of the utterance ids, which training checks.
+hashes of the utterance ids, which training checks. With `training.crossfit: K` it also holds K encoders that each were
+trained without a part of the train dialogues (extract/crossfit.py).
 
 The same inputs on the same machine give the same bytes. After an interruption, the next run resumes from the last saved
 state, at most a few minutes old.

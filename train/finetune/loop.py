@@ -51,6 +51,12 @@ class Examples:
     inputs: list[Any]
     labels: Tensor
 
+    def only(self, chosen: list[int]) -> Examples:
+        """Return the examples with these indices."""
+        return Examples(
+            [self.names[i] for i in chosen], [self.inputs[i] for i in chosen], self.labels[chosen]
+        )
+
 
 class Classifier(nn.Module):
     """An encoder's pooled vector, dropout, and a linear layer.

@@ -15,7 +15,8 @@ from safetensors import SafetensorError
 from tqdm import tqdm
 
 from extract.contract import Encoder, Failure, Item
-from extract.networks.weights import RECORD
+from extract.crossfit import without
+from extract.networks.weights import RECORD, content_hash
 from extract.streams import WEIGHTS, base_of, load_checked
 from pipeline.disk import replacing_folder
 from pipeline.env import device as pick_device
@@ -24,6 +25,7 @@ from pipeline.inputs import Inputs
 from pipeline.locks import alone
 from pipeline.params import FinetuneParams, Params
 from pipeline.tables.schema import LABELS, UTTERANCES, Utterance, dialogues
+from pipeline.tables.splits import parts
 from pipeline.tables.target import target_of
 from train.checkpoint import state_folder
 from train.data.labelled import labelled
@@ -61,15 +63,45 @@ def _run(name: str, params: Params, accelerator: Any, inputs: Inputs) -> None:
     accelerator.print(f"{name}: {len(train.names)} utterances to train on, {len(val.names)} to select on")
     settings = [encoder.fingerprint(), knobs.model_dump_json(), params.corpus.target, *params.corpus.labels]
     states = state_folder("train.finetune.__main__", settings, [UTTERANCES, LABELS], accelerator.device)
-    done = fit(
-        encoder, train, val, len(params.corpus.labels), knobs, accelerator, states / "finetune.pt", name
-    )
+    dialogue = {u.utterance: u.dialogue for u in data.utterances}
+    dealt = _dealt({dialogue[one] for one in train.names}, knobs, name)
+    others = {states / without(k): part for k, part in enumerate(dealt, 1)}
+    for folder, held_out in [*others.items(), (WEIGHTS / name, [])]:
+        if held_out:
+            accelerator.print(f"{name}: {folder.name}: {len(held_out)} of the train dialogues are held out")
+            if folder.exists():  # completed by an interrupted run
+                continue
+        rest = train.only([i for i, one in enumerate(train.names) if dialogue[one] not in held_out])
+        state = states / f"{folder.name}.pt"
+        done = fit(encoder, rest, val, len(params.corpus.labels), knobs, accelerator, state, name)
+        if accelerator.is_main_process:
+            inside = {} if held_out else others
+            record = _record(name, params, encoder, knobs, done) | {"ids": data.ids(held_out)}
+            record["crossfit"] = [
+                {"sha256": content_hash(place), "dialogues": part} for place, part in inside.items()
+            ]
+            _write(folder, encoder, done, record, list(inside))
+        accelerator.free_memory()
+        _say(name, done, val, accelerator)
     if accelerator.is_main_process:
-        record = _record(name, params, encoder, knobs, done) | {"ids": data.ids()}
-        _write(WEIGHTS / name, encoder, done, record)
         inputs.check([WEIGHTS / name])
         shutil.rmtree(states, ignore_errors=True)
     accelerator.end_training()
+
+
+def _dealt(dialogues: set[str], knobs: FinetuneParams, name: str) -> list[list[str]]:
+    """Return the parts of the train dialogues for cross-fitting; an empty list if it is off."""
+    if knobs.crossfit < 2:
+        return []
+    if knobs.crossfit > len(dialogues):
+        raise UserError(
+            f"finetune.{name}.training.crossfit={knobs.crossfit}: the train split has only {len(dialogues)} dialogues "
+            "with a label that can be read; lower it"
+        )
+    return parts(dialogues, knobs.crossfit, knobs.seed)
+
+
+def _say(name: str, done: Trained, val: Examples, accelerator: Any) -> None:
     accelerator.print(
         f"{name}: epoch {done.best_epoch} of {len(done.history)} chosen on val, weighted F1 "
         f"{done.best['val_weighted_f1']:.4f}"
@@ -154,8 +186,16 @@ def _record(
     }
 
 
-def _write(folder: Path, encoder: Any, done: Trained, record: dict[str, Any]) -> None:
-    """Write the folder under a temporary name and rename it when it is complete, so that no partial folder is read."""
+def _write(folder: Path, encoder: Any, done: Trained, record: dict[str, Any], others: list[Path]) -> None:
+    """Write the folder under a temporary name and rename it when it is complete, so that no partial folder is read.
+
+    Args:
+        folder: the folder to write.
+        encoder: the encoder, whose preprocessor is written, too.
+        done: the weights.
+        record: the content of finetune.json.
+        others: folders to copy into it.
+    """
     network = encoder.network()
     network.load_state_dict(done.weights)
     text = json.dumps(record, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
@@ -165,3 +205,5 @@ def _write(folder: Path, encoder: Any, done: Trained, record: dict[str, Any]) ->
         except SafetensorError as error:  # raised instead of OSError if the disk is full
             raise not_written(folder, error) from None
         (part / RECORD).write_text(text + "\n", encoding="utf-8")
+        for other in others:
+            shutil.copytree(other, part / other.name)
