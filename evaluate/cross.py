@@ -66,9 +66,8 @@ class Crossed:
 
     def table(self) -> pd.DataFrame:
         """Return a row per score: its mean over the seeds, standard deviation and interval, in percent."""
-        found = pd.DataFrame(
-            [scores(self.truth, row, int(self.predicted.max()) + 1) for row in self.predicted]
-        )
+        classes = 1 + int(max(self.truth.max(), self.predicted.max()))
+        found = pd.DataFrame([scores(self.truth, row, classes) for row in self.predicted])
         ends = intervals(self.truth, self.predicted, self.dialogues, self.resamples) or {}
         rows = []
         for name in METRICS:
@@ -91,6 +90,11 @@ def cross(model: Path, corpus: Path, renamed: Mapping[str, str]) -> Crossed:
             another encoder, or no test utterance has a label of the model.
     """
     params = sections(corpus / PARAMS)
+    if params.corpus.target != "single":
+        raise UserError(
+            f"{corpus / PARAMS}: corpus.target={params.corpus.target}: only answers with one label per utterance are "
+            "compared; name a corpus with target: single"
+        )
     folders = sorted(model.glob("seed*"), key=lambda path: (len(path.name), path.name)) or [model]
     names = read_model(folders[0])[1].labels
     ours = _ours(params.corpus.labels, names, renamed)
@@ -139,19 +143,22 @@ def _answers(folder: Path, corpus: Path, rows: list[Utterance], names: Sequence[
             f"{folder}/model.json: predicts {record.target} {', '.join(record.labels)} instead of one of "
             f"{', '.join(names)}; name a model of one label per utterance, or several with equal labels"
         )
+    fusion, goal = recorded(record.params, folder / "model.json"), recorded_goal(record)
     caches = {m: corpus / FEATURES / f"{stream.stream}.h5" for m, stream in record.streams.items()}
     for modality, path in caches.items():
         with FeatureCache(path) as cache:
-            for difference in differences(record.streams[modality], cache.meta, path):
-                print(f"note: {difference}")
-    fusion, goal = recorded(record.params, folder / "model.json"), recorded_goal(record)
+            meta = cache.meta
+        for difference in differences(record.streams[modality], meta, path):
+            print(f"note: {difference}")
+        # Imported features are known by their description only.
+        size = meta.frames_dim if fusion.declared.reads == "frames" else meta.pooled_dim
+        if size != record.dims[modality]:
+            raise UserError(
+                f"{path}: {size} features, but the model was trained on {record.dims[modality]}; use the stream of "
+                "training"
+            )
     known = {m: Statistics(np.array(s.mean), np.array(s.sd)) for m, s in record.statistics.items()}
     data = read_unlabelled(fusion.declared, record.params.train, rows, goal, caches, known)
-    if data.dims != record.dims:
-        raise UserError(
-            f"{corpus / FEATURES}: the features have sizes {data.dims}, but the model was trained on {record.dims}; "
-            "use the streams of training"
-        )
     network = restored(folder, state, fusion, record.dims, goal).to(device())
     found: np.ndarray = probabilities(network, data, device(), temperature=record.temperature).argmax(axis=1)
     return found
@@ -167,12 +174,9 @@ def differences(stream: StreamRecord, meta: Meta, path: Path) -> list[str]:
                 f"{path}: made with {field} {here[field]!r}, but the model was trained on features of {value!r}; "
                 f"extract {stream.stream} with the params and weights of training"
             )
-    same = (stream.code, stream.packages) == (meta.code, meta.packages)
-    return (
-        []
-        if same
-        else [f"{path}: made by another version of the encoder's code or packages than in training"]
-    )
+    if (stream.code, stream.packages) == (meta.code, meta.packages):
+        return []
+    return [f"{path}: made by another version of the encoder's code or packages than in training"]
 
 
 def said(found: Crossed) -> str:

@@ -141,6 +141,25 @@ def test_features_of_another_encoder_are_an_error_and_of_another_version_a_note(
         differences(stream, replace(meta, weights={"sha256": "f" * 64}), path)
 
 
+def test_features_of_another_size_are_an_error(here: Path) -> None:
+    """Imported features have no weights, and any description."""
+    names = pd.read_csv(here / "other/data/utterances.csv")["utterance"].tolist()
+    wide = np.ones((len(names), small.DIMS["text"] + 1), np.float32)
+    small.cache(here / "other", "text", names, wide, np.full(len(names), True))
+    with pytest.raises(UserError, match=r"words\.h5: 13 features, but the model was trained on 12"):
+        cross(Path("models"), here / "other", MAP)
+
+
+@pytest.mark.parametrize("kind", ["soft", "multi"])
+def test_a_corpus_of_several_labels_is_an_error(here: Path, kind: str) -> None:
+    path = here / "other/params.yaml"
+    raw = json.loads(path.read_text())
+    raw["corpus"]["target"] = kind
+    path.write_text(json.dumps(raw))
+    with pytest.raises(UserError, match=rf"corpus\.target={kind}: only answers with one label"):
+        cross(Path("models"), here / "other", MAP)
+
+
 def test_a_corpus_without_a_common_label_is_an_error(here: Path) -> None:
     relabel(here / "other", {"happiness": "boredom", "rage": "boredom", "neutral": "boredom"})
     with pytest.raises(UserError, match=r"no test utterance has a label of the model .*--map"):
