@@ -77,7 +77,7 @@ class CrossfitEncoder(Encoder[StreamParams]):
 
     def __init__(self, whole: Encoder[Any], others: Sequence[Encoder[Any]], parts: Sequence[Part]) -> None:
         super().__init__(whole.params, whole.media)
-        self.modality = whole.modality  # type: ignore[misc]  # only here it depends on the instance
+        self.modality = whole.modality  # type: ignore[misc]  # a class attribute of every other encoder
         self.batch_size = whole.batch_size
         self._encoders = [whole, *others]
         self._part_of = {dialogue: k for k, part in enumerate(parts, 1) for dialogue in part.dialogues}
@@ -124,13 +124,9 @@ class CrossfitEncoder(Encoder[StreamParams]):
     @override
     def read(self, item: Item) -> Any | Failure:
         """Return (number of the encoder, the result of its `read`)."""
-        marked = isinstance(item.content, dict) and "without" in item.content
-        k, inner = (
-            (item.content["without"], replace(item, content=item.content["content"]))
-            if marked
-            else (WHOLE, item)
-        )
-        value = self._encoders[k].read(inner)
+        k = item.content.get("without", WHOLE)
+        own = replace(item, content=item.content["content"]) if k != WHOLE else item
+        value = self._encoders[k].read(own)
         return value if isinstance(value, Failure) else (k, value)
 
     @override

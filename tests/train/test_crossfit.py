@@ -11,7 +11,7 @@ import pytest
 
 from evaluate.package.__main__ import package
 from evaluate.predict.trained import open_model
-from extract.contract import Item
+from extract.contract import Features, Item
 from extract.crossfit import without
 from extract.encoders.text import TextEncoder
 from extract.engine import run
@@ -24,6 +24,7 @@ from pipeline.tables.splits import ids_hash, parts
 from tests.extract.project import inline
 from tests.train import tuned
 from train import stage
+from train.checkpoint import write_state
 from train.finetune import loop as encoder_loop
 from train.fusion.build import read as load_dataset
 
@@ -54,7 +55,8 @@ def plain(folder: Path) -> TextEncoder:
 
 def vectors(encoder: TextEncoder, talk: list[Utterance]) -> np.ndarray:
     items = [encoder.item(talk, i) for i in range(len(talk))]
-    return np.stack([f.pooled for f in encoder.extract([i for i in items if isinstance(i, Item)])])
+    found = encoder.extract([item for item in items if isinstance(item, Item)])
+    return np.stack([one.pooled for one in found if isinstance(one, Features)])
 
 
 def test_each_train_dialogue_is_encoded_by_weights_that_did_not_see_it(
@@ -68,7 +70,7 @@ def test_each_train_dialogue_is_encoded_by_weights_that_did_not_see_it(
     train = {u.dialogue for d, u in enumerate(utterances) if d // 4 % 4 < 2}
     assert sorted(d for part in dealt for d in part) == sorted(train)
     assert [len(part) for part in dealt] == [4, 4, 4]
-    with FeatureCache("data/features/tuned.h5") as cache:
+    with FeatureCache(Path("data/features/tuned.h5")) as cache:
         pooled, meta = cache.pooled(), cache.meta
     rows = {u.utterance: row for u, row in zip(utterances, pooled, strict=True)}
     places = [FOLDER, *(FOLDER / without(k + 1) for k in range(K))]
@@ -125,10 +127,10 @@ def test_stopped_and_resumed_equals_uninterrupted(monkeypatch: pytest.MonkeyPatc
     tuned.finetune(monkeypatch)
     whole = contents()
     shutil.rmtree(FOLDER)
-    write, steps = encoder_loop.write_state, []
+    steps: list[str] = []
 
     def write_and_stop(path: Path, state: dict[str, object]) -> None:
-        write(path, state)
+        write_state(path, state)
         steps.append(path.name)
         if len(steps) == stop:
             raise KeyboardInterrupt
