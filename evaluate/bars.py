@@ -23,3 +23,15 @@ def bar(probabilities: np.ndarray) -> str:
     if edges[-1] < 99.95:
         stops.append(f"transparent {edges[-1]:.1f}% 100%")
     return f"linear-gradient(90deg,{','.join(stops)})"
+
+
+def cells(probabilities: np.ndarray) -> str:
+    """Return a CSS gradient with a cell of equal width per `top` label of `[C]`, filled by its own probability."""
+    kept = top(probabilities)
+    width = 100 / len(kept)
+    stops = []
+    for place, i in enumerate(kept):
+        left = place * width
+        filled = left + width * float(probabilities[i])
+        stops += [f"var(--e{i}) {left:.1f}% {filled:.1f}%", f"var(--line) {filled:.1f}% {left + width:.1f}%"]
+    return f"linear-gradient(90deg,{','.join(stops)})"

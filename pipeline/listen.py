@@ -8,9 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from pipeline import fragments
+from pipeline.progress import Progress
 from pipeline.tables.schema import Source
 from pipeline.transcribe.listener import Listener
 from pipeline.transcribe.params import TranscribeParams
@@ -41,7 +40,7 @@ def strangers(spoken: Sequence[tuple[str, Source, str]], root: Path, params: Tra
             files.setdefault(fragments.split(one[1].cell).file, []).append(one)
     listener = Listener(params.weights, params.language)
     found = []
-    with tqdm(total=sum(map(len, files.values())), desc="listen", unit="utt") as bar:
+    with Progress("listen", sum(map(len, files.values()))) as progress:
         for file, turns in files.items():
             turns.sort(key=lambda turn: turn[1].start or 0.0)
             spans = [
@@ -52,7 +51,7 @@ def strangers(spoken: Sequence[tuple[str, Source, str]], root: Path, params: Tra
                     heard = "".join(word.text for word in listener.words(sound)).strip()
                     if common(text, heard) < COMMON:
                         found.append(f"{name} ({source.cell}: {heard or 'no words'})")
-                    bar.update()
+                    progress.add(1)
             except Unreadable:
                 continue  # the report lists the file among the undecodable ones or those without sound
     return found

@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from evaluate.bars import bar, top
+from evaluate.bars import bar, cells, top
 from evaluate.predict.answers import Answers
 from evaluate.predict.trained import Trained
 from pipeline import fragments
 from pipeline.pages import turns
 from pipeline.pages.playable import Shown, link
-from pipeline.tables.target import BETWEEN
 
 
 def render(answers: Answers, model: Trained, folder: Path, shown: Shown) -> str:
@@ -31,6 +30,7 @@ def render(answers: Answers, model: Trained, folder: Path, shown: Shown) -> str:
         lead=f"{said} {model.name}, trained on {model.corpus}. Each {'number' if numbers else 'label'} is a model's "
         "prediction for one turn, not a fact about a person.",
         labels=[] if numbers else answers.labels,
+        several=answers.kind == "multi",
         turns=found,
         notes=[*answers.recordings.notes(), *shown.notes],
         step=False,
@@ -45,9 +45,7 @@ def turns_of(answers: Answers, folder: Path, shown: Shown) -> list[turns.Turn]:
 def _turn(answers: Answers, i: int, folder: Path, shown: Shown) -> turns.Turn:
     utterance = answers.recordings.utterances[i]
     start, end = answers.recordings.span(utterance)
-    said = answers.emotion(i)
-    # The page gives a turn one label, so several labels and numbers are shown as text.
-    text = (said,) if answers.kind == "values" or (BETWEEN in said and answers.kind == "multi") else ()
+    numbers = answers.kind == "values"
     gaps = [f"{modality}: {status}" for modality, status in answers.gaps(i)]
     far = [f"{modality}: far from training" for modality, found in answers.far.items() if found[i]]
     return turns.Turn(
@@ -55,9 +53,10 @@ def _turn(answers: Answers, i: int, folder: Path, shown: Shown) -> turns.Turn:
         start,
         end if math.isfinite(end) else None,
         source=link(shown.files.get(fragments.split(utterance.played.cell).file), folder),
-        label="" if text else said,
-        guess=None if answers.kind == "values" else _guess(answers, i),
-        flags=(*text, *gaps, *far),
+        label="" if numbers else answers.emotion(i),
+        numbers=dict(zip(answers.labels, answers.probabilities[i].tolist(), strict=True)) if numbers else {},
+        guess=None if numbers else _guess(answers, i),
+        flags=(*gaps, *far),
         still=shown.stills.get(utterance.utterance, ""),
     )
 
@@ -66,8 +65,8 @@ def _guess(answers: Answers, i: int) -> turns.Guess:
     probabilities = answers.probabilities[i]
     likeliest = int(probabilities.argmax())
     return turns.Guess(
-        label=likeliest,
+        label=answers.labels[likeliest],
         probability=float(probabilities[likeliest]),
-        bar=bar(probabilities / max(1.0, float(probabilities.sum()))),
+        bar=cells(probabilities) if answers.kind == "multi" else bar(probabilities),
         shares=[(answers.labels[k], float(probabilities[k])) for k in top(probabilities)],
     )

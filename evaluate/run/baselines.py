@@ -1,23 +1,41 @@
-"""Score the simplest model on test: the same answer for every utterance."""
+"""Fit logistic regression to the features of a run: the baseline that the report shows beside the model."""
 
 from __future__ import annotations
 
-from typing import Any
+import copy
 
-import numpy as np
+import torch
 
-from evaluate.run.measures.measure import Measure
-from evaluate.run.results import Run
+from evaluate.inference import BATCH, probabilities
+from evaluate.run.results import Prediction
+from train.data.corpus import Corpus
+from train.data.dialogues import Dialogues
+from train.layers.logistic import LogisticRegression
+from train.truth import known
 
 
-def majority(run: Run, measure: Measure) -> dict[str, Any] | None:
-    """Return the constant answer that fits the train split and its scores on test.
+def logistic(data: Corpus) -> Prediction | None:
+    """Return the predictions of `model.name: logreg`, fitted to train and chosen on val; the test split is not read.
 
-    It is the most frequent label, or what `Measure.constant` says. None if one of the splits has no labels.
+    None for frames, which logistic regression does not read, and if train has a single label.
     """
-    train, test = (np.flatnonzero((run.splits == split) & measure.known) for split in ("train", "test"))
-    if not len(train) or not len(test):
+    goal = data.goal
+    one_label = goal.kind in ("single", "soft") and int((goal.counts > 0).sum()) < 2
+    if one_label or not isinstance(data, Dialogues):
         return None
-    label, answer = measure.constant(train)
-    answers = np.broadcast_to(answer, run.first.probabilities.shape)
-    return {"label": label, **measure.scores(answers, run.first, test)}
+    train, val = (
+        [data.batch(group) for group in data.groups(data.labelled_units(split), BATCH)]
+        for split in ("train", "val")
+    )
+    truth = torch.cat([batch.labels for batch in val])
+    here = known(truth)
+    model = LogisticRegression(data.dims, len(goal.names), before=0, after=0)
+    fitted = []
+    for _ in model.solutions(train, goal):
+        with torch.no_grad():
+            logits = torch.cat([model(batch).logits for batch in val])[here]
+        score = goal.scores(logits, truth[here])[f"val_{goal.main}"]
+        fitted.append((score, copy.deepcopy(model), goal.calibrated(logits, truth[here])))
+    _, chosen, calibration = max(fitted, key=lambda one: one[0])
+    answers = probabilities(chosen, data, torch.device("cpu"), temperature=calibration.temperature)
+    return Prediction(0, answers, temperature=calibration.temperature, thresholds=calibration.thresholds)

@@ -11,7 +11,6 @@ import numpy as np
 import pandas as pd
 
 from evaluate.run import metrics
-from evaluate.run.baselines import majority
 from evaluate.run.measures import MEASURES, measure_of
 from evaluate.run.measures.measure import NAMES, Measure, mean
 from evaluate.run.results import Run
@@ -53,7 +52,10 @@ def details(run: Run) -> dict[str, Any]:
                 summary[metric] |= {"low": low, "high": high}
         found["splits"][split] = summary
     test = np.flatnonzero((run.splits == "test") & measure.known)
-    found["majority"] = majority(run, measure)
+    found["majority"] = _majority(run, measure, test)
+    found["logistic_regression"] = (
+        measure.scores(run.logistic.probabilities, run.logistic, test) if run.logistic and len(test) else None
+    )
     found["modalities"] = _modalities(run, measure, test)
     found["wrong"] = measure.wrong(test)
     found["streams"] = [
@@ -151,6 +153,19 @@ def _gap(splits: dict[str, Any], main: str) -> list[str]:
         "from weights that were fitted to the val utterances (`python -m pipeline.features info FILE` shows what is "
         "recorded)"
     ]
+
+
+def _majority(run: Run, measure: Measure, test: np.ndarray) -> dict[str, Any] | None:
+    """Return the constant answer that fits the train split and its scores on test.
+
+    It is the most frequent label, or what `Measure.constant` says. None if one of the splits has no labels.
+    """
+    train = np.flatnonzero((run.splits == "train") & measure.known)
+    if not len(train) or not len(test):
+        return None
+    label, answer = measure.constant(train)
+    answers = np.broadcast_to(answer, run.first.probabilities.shape)
+    return {"label": label, **measure.scores(answers, run.first, test)}
 
 
 def _reads_later_turns(run: Run) -> list[str]:

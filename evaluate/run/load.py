@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from evaluate import inference as predict
+from evaluate.run.baselines import logistic
 from evaluate.run.metrics import scores
 from evaluate.run.results import Attention, Prediction, Run, Stream
 from pipeline.env import device as pick_device
@@ -60,6 +61,7 @@ def load_run(params: Params, models: Path = MODELS) -> Run:
         best_epoch=best,
         dropped=data.dropped,
         hints=hints(data, params, {seed: frame.to_dict("records") for seed, frame in history.items()}),
+        logistic=logistic(data),
         oracle=oracle,
     )
 

@@ -1,18 +1,9 @@
-"use strict";
 // Filters, tables of probabilities, and attention maps. All text is set by textContent, so nothing is parsed as HTML.
 const data = JSON.parse(document.getElementById("data").textContent);
 const form = document.querySelector(".filters");
 const turns = [...document.querySelectorAll(".turn")];
 const dialogues = [...document.querySelectorAll(".dialogue")];
 const percent = (thousandths) => (thousandths / 10).toFixed(1);
-
-function make(tag, parent, text, className) {
-  const element = document.createElement(tag);
-  if (text !== undefined) element.textContent = text;
-  if (className) element.className = className;
-  parent.append(element);
-  return element;
-}
 
 for (const dialogue of dialogues) {
   const name = dialogue.querySelector("h3").firstChild.textContent;

@@ -76,6 +76,7 @@ class Run:
         best_epoch: {seed: the epoch chosen on val}.
         dropped: {modality: why it is not used although params.yaml names a stream for it}.
         hints: sentences about properties of training that make the scores low or uncertain (train/fusion/hints.py).
+        logistic: the predictions of logistic regression on the same features (evaluate/run/baselines.py), or None.
         oracle: one per seed, from the epoch with the best main score on *test*; empty without
             `evaluate.oracle_test`.
         shares: `[N, C]` shares of the votes, NaN where unlabelled; None unless `corpus.target` is `soft`.
@@ -91,6 +92,7 @@ class Run:
     best_epoch: dict[int, int]
     dropped: dict[str, str] = field(default_factory=dict)
     hints: Sequence[str] = ()
+    logistic: Prediction | None = None
     oracle: Sequence[Prediction] = ()
     shares: np.ndarray | None = None
 

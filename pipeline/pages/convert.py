@@ -13,10 +13,10 @@ import cv2
 from av.container import InputContainer
 from av.filter import Graph
 from av.stream import Disposition
-from tqdm import tqdm
 
 from pipeline.errors import UserError
 from pipeline.packets import Packets, open_media, seconds
+from pipeline.progress import Progress
 
 WIDTH, HEIGHT = 1280, 720  # pixels of a copy, at most
 RATE = 48000
@@ -38,14 +38,14 @@ def tracks(container: InputContainer) -> dict[str, Any]:
 
 
 def convert(path: Path, to: Path, name: str) -> None:
-    """Write the first video and audio track of a media file as MP4, with a progress bar.
+    """Write the first video and audio track of a media file as MP4, and show the progress.
 
     Pictures are turned upright and shrunk to WIDTH × HEIGHT. The clock begins at 0 as in a player.
 
     Args:
         path: the media file.
         to: the file to write.
-        name: the media file's name on the progress bar.
+        name: the media file's name in the progress.
 
     Raises:
         FFmpegError: the file cannot be decoded.
@@ -55,14 +55,14 @@ def convert(path: Path, to: Path, name: str) -> None:
         writers = {track.index: kinds[kind](output) for kind, track in tracks(container).items()}
         length = (container.duration or 0) // av.time_base
         packets = Packets(container)
-        with tqdm(total=length, desc=f"copy of {name}", unit="s") as bar:
+        with Progress(f"copy of {name}", length, "s") as progress:
             for packet in packets:
                 writer = writers.get(packet.stream_index)
                 if writer is None:
                     continue
                 for frame in packet.decode():
                     writer.write(frame, packets.zero)
-                bar.update(max(0, min(int(packets.furthest), length) - bar.n))
+                progress.add(max(0.0, min(int(packets.furthest), length) - progress.count))
         for writer in writers.values():
             writer.end()
 

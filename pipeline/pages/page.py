@@ -13,18 +13,20 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-LOOKS = Path(__file__).with_suffix(".css")
+LOOKS, SHARED = (Path(__file__).with_suffix(suffix) for suffix in (".css", ".js"))
 
 
 def page(source: Path, *sheets: Path, **values: Any) -> str:
-    """Return the rendered SOURCE.html.j2 with SOURCE.js and the style sheets inlined; `values` are escaped.
+    """Return the rendered SOURCE.html.j2 with the scripts and style sheets inlined; `values` are escaped.
+
+    The script is page.js followed by SOURCE.js, the style page.css followed by `sheets`.
 
     Args:
         source: the path of template and script without suffix.
         sheets: style sheets to add after page.css.
         values: variables of the template.
     """
-    script = source.with_suffix(".js").read_text(encoding="utf-8")
+    script = "".join(path.read_text(encoding="utf-8") for path in (SHARED, source.with_suffix(".js")))
     environment = Environment(
         autoescape=True,
         loader=FileSystemLoader(source.parent),

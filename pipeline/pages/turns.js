@@ -1,12 +1,12 @@
-"use strict";
-// Play turns, label them by click or key, filter them, and save a csv file. All text is set by textContent, so nothing
-// is parsed as HTML.
+// Play turns, label them by click or key, filter them, and save a csv file. textContent sets all text: no HTML is parsed.
 const rows = JSON.parse(document.getElementById("rows").textContent);
 const player = document.querySelector("video");
 const trouble = document.querySelector(".trouble");
 const form = document.querySelector(".find");
 const choices = [...document.querySelectorAll(".choice button")];
 const labels = choices.map((button) => button.dataset.label);
+const takesLabels = !document.querySelector(".choice").hidden;
+const between = document.body.dataset.several; // between the labels of a turn, if it may have several
 const keys = "123456789qwetyuiopasdfghlzxcvbnm"; // without j, k and r, which have another meaning
 const lanes = [...document.querySelectorAll(".lanes")];
 const dialogues = [...document.querySelectorAll("section[id^=dialogue-]")];
@@ -21,9 +21,7 @@ const turns = [...document.querySelectorAll(".turn")].map((item) => ({
 document.querySelectorAll(".lane button").forEach((block) => { turns[block.dataset.turn].block = block; });
 // A browser that blocks storage forgets the labels when the page is closed.
 const memory = (() => {
-  try {
-    return localStorage;
-  } catch {
+  try { return localStorage; } catch {
     return { getItem: () => null, setItem() {}, removeItem() {} };
   }
 })();
@@ -58,7 +56,7 @@ function select(turn) {
   turn.item.classList.add("selected");
   const words = [turn.speaker, turn.item.querySelector(".words").textContent].filter(Boolean).join(": ");
   document.querySelector(".current").textContent = words;
-  for (const button of choices) button.setAttribute("aria-pressed", String(button.dataset.label === turn.label));
+  for (const button of choices) button.setAttribute("aria-pressed", String(parts(turn.label).includes(button.dataset.label)));
 }
 
 function follow() {
@@ -94,14 +92,25 @@ function step(by) {
 
 // Labels
 
-function choose(label) {
+const parts = (label) => (between ? label.split(between) : [label]);
+
+// With several labels a choice adds or removes one.
+function pick(label) {
+  const chosen = parts(selected.label);
+  if (!between || label === "") return choose(label);
+  const on = (name) => name !== "" && chosen.includes(name) !== (name === label);
+  return choose(labels.filter(on).join(between), false);
+}
+
+function choose(label, next = true) {
+  if (!takesLabels) return;
   given.set(selected.utterance, label);
   saved = false;
   memory.setItem(store, JSON.stringify([...given]));
   show(selected);
   select(selected);
   summarise();
-  if (form.elements.step.checked) step(1);
+  if (next && form.elements.step.checked) step(1);
 }
 
 function show(turn) {
@@ -110,18 +119,18 @@ function show(turn) {
   if (turn.item.dataset.label === turn.label) return;
   turn.item.dataset.label = turn.label;
   const name = turn.label || "no label";
-  turn.item.querySelector(".label").replaceChildren();
-  make("span", turn.item.querySelector(".label"), name, turn.label && "emotion").style.setProperty("--c", colour(turn.label));
-  turn.block.style.setProperty("--c", colour(turn.label));
+  const place = turn.item.querySelector(".label");
+  place.replaceChildren();
+  for (const part of parts(turn.label)) make("span", place, part || name, part && "emotion").style.setProperty("--c", colour(part));
+  turn.block.style.setProperty("--c", colour(parts(turn.label)[0]));
   turn.block.title = `${turn.item.querySelector(".at").textContent} ${turn.speaker}: ${name}`;
 }
 
-function colour(label) {
-  return label ? `var(--e${labels.indexOf(label)})` : "var(--none)";
-}
+const colour = (label) => (label ? `var(--e${labels.indexOf(label)})` : "var(--none)");
 
 // Each speaker's share of time by label; of turns, if the length of a turn is unknown.
 function summarise() {
+  if (!takesLabels) return;
   const known = turns.every((turn) => turn.end < Infinity);
   document.querySelector(".unit").textContent = known ? "time" : "turns";
   const found = new Map();
@@ -130,7 +139,7 @@ function summarise() {
     const amount = known ? turn.end - turn.start : 1;
     one.count += 1;
     one.seconds += amount;
-    one.parts.set(turn.label, (one.parts.get(turn.label) ?? 0) + amount);
+    for (const part of parts(turn.label)) one.parts.set(part, (one.parts.get(part) ?? 0) + amount);
     found.set(turn.speaker, one);
   }
   const body = document.querySelector(".summary tbody");
@@ -161,14 +170,6 @@ function summarise() {
     given.size === 0 ? "" : `${given.size} labelled by you${saved ? "" : ", not saved"}`;
 }
 
-function make(tag, parent, text, className) {
-  const element = document.createElement(tag);
-  if (text !== undefined) element.textContent = text;
-  if (className) element.className = className;
-  parent.append(element);
-  return element;
-}
-
 function clock(seconds) {
   const whole = Math.round(seconds);
   return `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")}`;
@@ -183,7 +184,8 @@ function filter() {
   for (const turn of turns) {
     const state = wanted.state === "*"
       || (wanted.state === "changed" ? given.has(turn.utterance) : "flagged" in turn.item.dataset);
-    const hit = state && turn.words.includes(words) && ["label", "speaker"].every((key) => wanted[key] === "*" || wanted[key] === turn[key]);
+    const hit = state && turn.words.includes(words) && ["*", ...parts(turn.label)].includes(wanted.label)
+      && ["*", turn.speaker].includes(wanted.speaker);
     turn.item.hidden = !hit;
     turn.block.classList.toggle("dim", !hit);
     hits += hit;
@@ -211,8 +213,7 @@ function csv() {
 
 function save() {
   const href = URL.createObjectURL(new Blob([csv()], { type: "text/csv" }));
-  const link = Object.assign(document.createElement("a"), { href, download: "annotations.csv" });
-  link.click();
+  Object.assign(document.createElement("a"), { href, download: "annotations.csv" }).click();
   setTimeout(() => URL.revokeObjectURL(href));
   saved = true;
   summarise();
@@ -228,7 +229,7 @@ choices.forEach((button, i) => {
   button.querySelector("kbd").textContent = button.dataset.label === "" ? "0" : keys[i] ?? "";
   button.addEventListener("click", () => {
     button.blur(); // so that the next Space plays
-    choose(button.dataset.label);
+    pick(button.dataset.label);
   });
 });
 for (const event of ["timeupdate", "seeked"]) player.addEventListener(event, follow);
@@ -273,7 +274,7 @@ addEventListener("keydown", (event) => {
   }
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const at = keys.indexOf(event.key);
-  const action = actions[event.key] ?? (at >= 0 && labels[at] ? () => choose(labels[at]) : undefined);
+  const action = actions[event.key] ?? (at >= 0 && labels[at] ? () => pick(labels[at]) : undefined);
   if (!action) return;
   event.preventDefault();
   event.stopPropagation();
@@ -290,7 +291,7 @@ const size = new ResizeObserver(() => {
 [document.querySelector(".player"), ...lanes].forEach((element) => size.observe(element));
 
 for (const [utterance, label] of JSON.parse(memory.getItem(store) ?? "[]")) {
-  if (labels.includes(label)) given.set(utterance, label);
+  if (parts(label).every((part) => labels.includes(part))) given.set(utterance, label);
 }
 turns.forEach(show);
 select(turns[0]);

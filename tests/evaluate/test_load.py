@@ -167,6 +167,9 @@ def test_a_baseline_is_scored_and_shown_like_any_model(here, name):
     assert {"train_loss", "train_ce", "val_ce"} <= set(plots.tables(run, found)["loss"])
     assert plots.tables(run, found)["attention_by_pair"].empty
     assert f"<title>{name} on small" in report.render(run, found)
+    if name == "logreg":
+        test = found["splits"]["test"]
+        assert found["logistic_regression"] == {m: test[m]["mean"] for m in found["logistic_regression"]}
     if name == "majority":
         assert found["splits"]["test"]["unweighted_accuracy"]["mean"] == pytest.approx(1 / 3)
         assert all(row["cost"]["weighted_f1"] == 0 for row in found["modalities"].values())

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
+from pipeline.closure import ROOT
 from pipeline.errors import UserError
 from pipeline.listen import common
 from pipeline.transcribe.listener import Listener
@@ -36,6 +40,17 @@ def test_a_recording_without_subtitles_is_transcribed(here, monkeypatch, capsys)
     before = (here / "out/predictions.csv").read_bytes()
     run(monkeypatch, "talk.wav", "--to", "out", "--speakers", "2")
     assert (here / "out/predictions.csv").read_bytes() == before
+
+
+def test_the_first_word_comes_before_the_heavy_imports():
+    program = (
+        "import sys; from evaluate.predict import __main__ as predict\n"
+        "heavy = {'torch', 'numpy', 'pandas', 'pydantic', 'av', 'scipy', 'sklearn'}\n"
+        "predict.say = lambda text: sys.exit(f'{text}; {sorted(heavy & set(sys.modules))}')\n"
+        "sys.argv = ['predict', 'talk.wav', '--to', 'out', '--model', 'models/seed0']; predict.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT)
+    assert done.stderr.strip() == "predict: loading models/seed0; []"
 
 
 def test_a_recording_without_words_is_refused(here, monkeypatch):

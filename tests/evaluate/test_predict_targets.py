@@ -38,7 +38,9 @@ def test_a_model_of_values_gives_numbers(talk, monkeypatch):
     assert np.isfinite(values).all()
     said = f"valence {values[0, 0]:.2f}, arousal {values[0, 1]:.2f}, sentiment {values[0, 2]:.2f}"
     assert f"[{said}]" in (talk / "out/talk.emotion.srt").read_text(encoding="utf-8")
-    assert said in (talk / "out/timeline.html").read_text(encoding="utf-8")
+    page = (talk / "out/timeline.html").read_text(encoding="utf-8")
+    assert said in page
+    assert page.count("<polyline") == 3 * len({row["speaker"] for row in found})
     with pytest.raises(UserError, match=r"--at-least 0.5: the model predicts valence, arousal, sentiment"):
         run(monkeypatch, "--at-least", "0.5")
 
@@ -53,7 +55,9 @@ def test_a_model_of_several_labels_gives_those_that_reach_their_thresholds(talk,
     for row in rows(talk / "out"):
         assert row["emotion"] == f"{first}|{third}"
         assert 0 < sum(float(row[name]) for name in record.labels) < 3
-    assert f"{first}|{third}" in (talk / "out/timeline.html").read_text(encoding="utf-8")
+    page = (talk / "out/timeline.html").read_text(encoding="utf-8")
+    assert page.count(f'data-label="{first}|{third}"') == 2
+    assert "data-flagged" not in page
 
 
 def test_a_model_of_votes_gives_shares(talk, monkeypatch):

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from evaluate.run import charts, details, report
+from evaluate.run.results import Prediction
 
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -252,6 +253,17 @@ def test_the_majority_of_train_is_scored_on_test(make_run):
     assert f"“{run.names[label]}”" in row["text"]
     assert "majority" not in json.dumps(details.short(found, run.params))
     assert rendered(make_run(parts=("train", "val")))[0]["majority"] is None
+
+
+def test_logistic_regression_is_scored_on_test(make_run):
+    run = make_run()
+    assert not [e for e in rendered(run)[1].all("tr") if "regression on test" in e["text"]]
+    exact = np.eye(len(run.names))[np.maximum(run.truth, 0)]
+    found, page = rendered(dataclasses.replace(run, logistic=Prediction(0, exact)))
+    assert set(found["logistic_regression"].values()) == {1.0}
+    [row] = [e for e in page.all("tr") if "regression on test" in e["text"]]
+    assert row["text"].startswith("logistic regression")
+    assert row["text"].count("100.0") == 4
 
 
 def test_soft_hgr_does_not_flatten_the_losses(make_run):

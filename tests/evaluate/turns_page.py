@@ -57,7 +57,7 @@ def made(count: int, source: str = "talk.mp4", dialogues: int = 1, seconds: floa
             turns.Turn(
                 utterance, start, start + seconds, source,
                 label="" if i % 5 == 4 else LABELS[k],
-                guess=turns.Guess(k, float(p[k]), bar(p), shares),
+                guess=turns.Guess(LABELS[k], float(p[k]), bar(p), shares),
                 flags=("visual: no_face",) if i % 7 == 6 else (),
             )
         )  # fmt: skip
@@ -72,10 +72,13 @@ def shown(browser, tmp_path):
     browser.execute_cdp_cmd("Network.enable", {})
     still = browser.execute_cdp_cmd("Page.addScriptToEvaluateOnNewDocument", {"source": STILL})
 
-    def show(found: list[turns.Turn], step: bool = False) -> Path:
+    def show(found: list[turns.Turn], step: bool = False, several: bool = False) -> Path:
         clip(tmp_path / "talk.mp4", 4.0)
         path = tmp_path / "page.html"
-        path.write_text(turns.render("talk", "lead", LABELS, found, ["a note"], step), encoding="utf-8")
+        labels = [] if found[0].numbers else LABELS
+        path.write_text(
+            turns.render("talk", "lead", labels, found, ["a note"], step, several), encoding="utf-8"
+        )
         browser.get(path.as_uri())
         browser.execute_script("localStorage.clear()")
         browser.get(path.as_uri())
