@@ -25,7 +25,7 @@ def bar(probabilities: np.ndarray) -> str:
     return f"linear-gradient(90deg,{','.join(stops)})"
 
 
-def cells(probabilities: np.ndarray) -> str:
+def gauges(probabilities: np.ndarray) -> str:
     """Return a CSS gradient with a cell of equal width per `top` label of `[C]`, filled by its own probability."""
     kept = top(probabilities)
     width = 100 / len(kept)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from evaluate.bars import bar, cells, top
+from evaluate.bars import bar, gauges, top
 from evaluate.predict.answers import Answers
 from evaluate.predict.trained import Trained
 from pipeline import fragments
@@ -67,6 +67,6 @@ def _guess(answers: Answers, i: int) -> turns.Guess:
     return turns.Guess(
         label=answers.labels[likeliest],
         probability=float(probabilities[likeliest]),
-        bar=cells(probabilities) if answers.kind == "multi" else bar(probabilities),
+        bar=gauges(probabilities) if answers.kind == "multi" else bar(probabilities),
         shares=[(answers.labels[k], float(probabilities[k])) for k in top(probabilities)],
     )
