@@ -30,10 +30,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from evaluate.experiments import answers as scored
+from evaluate.experiments.answers import OneLabel
+from evaluate.experiments.answers import seeds as seeds_of
 from evaluate.experiments.ensemble import ensemble, named
 from evaluate.experiments.paired import paired_bootstrap
 from evaluate.inference import probabilities
+from evaluate.run.metrics import scores
 from pipeline.command import parser
 from pipeline.params import Params
 from pipeline.strict import validate
@@ -176,7 +178,7 @@ def table(models: list[str], seeds: int, setups: list[str]) -> pd.DataFrame:
             other = done.get((model, normalise, "any") if val == "speaker" else ("logreg", normalise, val))
             head = {"model": NAMES[model], "normalise": normalise, "val": val}
             rows.append(head | _cells(answers, other) | {"val F1": _mean([score for _, score in folds])})
-            together = [both[1] for frame in answers if (both := ensemble({}, frame)) is not None]
+            together = [both[1] for frame in answers if (both := ensemble(OneLabel, frame)) is not None]
             if len(together) == len(answers):
                 title = named(NAMES[model], answers[0])
                 rows.append(head | {"model": title} | _cells(together, answers) | {"val F1": ""})
@@ -186,7 +188,17 @@ def table(models: list[str], seeds: int, setups: list[str]) -> pd.DataFrame:
 def _cells(folds: list[pd.DataFrame], other: list[pd.DataFrame] | None) -> dict[str, str]:
     """Return WA, UA and weighted F1 of the answers of all folds, and p against those of `other`."""
 
-    found = [[scored.OneLabel(frame).scores(seed) for seed in scored.seeds(frame)] for frame in folds]
+    def numbers(frame: pd.DataFrame, column: str) -> np.ndarray:
+        found: np.ndarray = frame[column].map(EMOTIONS.index).to_numpy()
+        return found
+
+    found = [
+        [
+            scores(numbers(frame, "emotion"), numbers(frame, column), len(EMOTIONS))
+            for column in seeds_of(frame)
+        ]
+        for frame in folds
+    ]
     cells = {
         head: _mean([float(np.mean([one[metric] for one in seeds])) for seeds in found])
         for metric, head in (
@@ -197,8 +209,8 @@ def _cells(folds: list[pd.DataFrame], other: list[pd.DataFrame] | None) -> dict[
     }
     if other is None or other is folds:
         return cells | {"p": ""}
-    ours, theirs = (scored.OneLabel(pd.concat(frames)) for frames in (folds, other))
-    return cells | {"p": f"{paired_bootstrap(ours, theirs):.4f}"}
+    p = paired_bootstrap(OneLabel(pd.concat(folds)), OneLabel(pd.concat(other)))
+    return cells | {"p": f"{p:.4f}"}
 
 
 def _mean(values: list[float]) -> str:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 
-from evaluate.experiments.answers import SEED, TOGETHER, kind_of, seeds
+from evaluate.experiments.answers import SEED, TOGETHER, Answers, seeds
 
 ALONE = f"{SEED}0"
 
@@ -17,17 +16,16 @@ def named(title: str, answers: pd.DataFrame) -> str:
     return f"{title}, ensemble of {len(seeds(answers))} seeds"
 
 
-def ensemble(test: Mapping[str, Any], table: pd.DataFrame) -> tuple[dict[str, Any], pd.DataFrame] | None:
+def ensemble(kind: type[Answers], table: pd.DataFrame) -> tuple[dict[str, Any], pd.DataFrame] | None:
     """Return the ensemble's scores and answers, or None if it has no test answer of its own.
 
     The scores have the form of `splits.test` in details.json, with one seed. In the answers, the column `seed0` is the
     ensemble. It is None for one seed, and for a solver, whose seeds agree on every test utterance.
 
     Args:
-        test: `splits.test` of an experiment's details.json.
+        kind: how the experiment is scored.
         table: its predictions.csv. The column `predicted` is the ensemble's answer.
     """
-    kind = kind_of(test)
     if kind(table).agree():
         return None
     alone = table.drop(columns=[column for seed in seeds(table) for column in kind.columns(table, seed)])

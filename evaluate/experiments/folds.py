@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from evaluate.experiments import clone
+from evaluate.experiments.answers import kind_of
 from evaluate.experiments.answers import seeds as seeds_of
 from evaluate.experiments.ensemble import ensemble, named
 from evaluate.experiments.grids import GRIDS, Row, experiment
@@ -120,7 +121,11 @@ def with_ensemble(title: str, folds: Mapping[str, Results | Failed]) -> dict[str
     """
     runs: dict[str, Results | Failed] = {title: over_folds(title, folds)}
     done = {fold: run for fold, run in folds.items() if not isinstance(run, Failed)}
-    together = {fold: both for fold, run in done.items() if (both := ensemble(*run)) is not None}
+    together = {
+        fold: both
+        for fold, (test, answers) in done.items()
+        if (both := ensemble(kind_of(test), answers)) is not None
+    }
     if len(together) == len(folds):
         runs[named(title, next(iter(done.values()))[1])] = over_folds(title, together)
     return runs

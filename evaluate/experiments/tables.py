@@ -152,7 +152,7 @@ def compare(names: Sequence[str], against: str) -> pd.DataFrame:
 
 def with_ensemble(title: str, run: Results | Failed) -> dict[str, Results | Failed]:
     """Return a run and the ensemble of its seeds, if it has one, each under the title of its row."""
-    if isinstance(run, Failed) or (together := ensemble(*run)) is None:
+    if isinstance(run, Failed) or (together := ensemble(kind_of(run[0]), run[1])) is None:
         return {title: run}
     return {title: run, named(title, run[1]): together}
 

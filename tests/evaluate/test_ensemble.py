@@ -28,7 +28,7 @@ def test_an_ensemble_is_scored_by_its_mean_probabilities(make_run):
     run = make_run(seeds=3, skill=1.0, parts=("train", "val") + ("test",) * 12)
     rows = np.flatnonzero((run.splits == "test") & (run.truth >= 0))
     guess = np.mean([p.probabilities for p in run.predictions], axis=0)[rows].argmax(1)
-    found, alone = ensemble(details.details(run)["splits"]["test"], answers(run))
+    found, alone = ensemble(OneLabel, answers(run))
     for metric, value in scores(run.truth[rows], guess, len(run.names)).items():
         assert found[metric] == {"mean": pytest.approx(value), "sd": None, "seeds": [pytest.approx(value)]}
     assert set(METRICS) < set(found)
@@ -42,10 +42,9 @@ def test_an_ensemble_is_scored_by_its_mean_probabilities(make_run):
 
 
 def test_seeds_that_agree_are_no_ensemble(make_run):
-    one = {"weighted_f1": {}}
-    assert ensemble(one, answers(make_run(seeds=1))) is None
+    assert ensemble(OneLabel, answers(make_run(seeds=1))) is None
     same = answers(make_run(seeds=2)).assign(seed1=lambda frame: frame["seed0"])
-    assert ensemble(one, same) is None
+    assert ensemble(OneLabel, same) is None
 
 
 @pytest.mark.parametrize("kind", ["multi", "values"])
@@ -56,7 +55,7 @@ def test_an_ensemble_of_several_labels_or_values_is_scored_like_a_seed(kind):
     together = [dataclasses.replace(p, probabilities=mean) for p in run.predictions]
     wanted = details.details(dataclasses.replace(run, predictions=together))["splits"]["test"]
     test = details.details(run)["splits"]["test"]
-    found, alone = ensemble(test, answers(run))
+    found, alone = ensemble(kind_of(test), answers(run))
     assert seeds(alone) == ["seed0"]
     for metric in {"multi": ("macro_f1", "micro_f1", "subset_accuracy"), "values": ("ccc", "pearson", "mae")}[
         kind

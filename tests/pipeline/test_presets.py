@@ -21,7 +21,14 @@ PRESETS = sorted((ROOT / "presets").glob("*.yaml"))
 
 def test_the_presets_are_there():
     names = {path.stem for path in PRESETS}
-    assert names >= {"meld-text", "meld-text-base", "meld-text-finetuned", "meld", "iemocap", "iemocap4-foalnet"}
+    assert names >= {
+        "meld-text",
+        "meld-text-base",
+        "meld-text-finetuned",
+        "meld",
+        "iemocap",
+        "iemocap4-foalnet",
+    }
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
