@@ -78,7 +78,7 @@ def planned(grid: str, rows: Sequence[Row], seeds: int) -> dict[str, tuple[str, 
         for fold in folds:
             # `++` also sets a param that params.yaml leaves at its default.
             encoders = (f"++finetune.{name}.training.fold={_quoted(fold)}" for name in fitted)
-            changes = (f"train.seeds={seeds}", f"train.fold={_quoted(fold)}", *encoders, *row.changes)
+            changes = (f"++train.seeds={seeds}", f"++train.fold={_quoted(fold)}", *encoders, *row.changes)
             experiments[name_of(grid, row, fold)] = changes
     return experiments
 

@@ -60,7 +60,7 @@ class Failed:
 
 def planned(grid: str, seeds: int) -> dict[str, tuple[str, ...]]:
     """Return the experiments of a grid, name → changed params, with `seeds` seeds each."""
-    return {experiment(grid, row): (f"train.seeds={seeds}", *row.changes) for row in rows(grid, load())}
+    return {experiment(grid, row): (f"++train.seeds={seeds}", *row.changes) for row in rows(grid, load())}
 
 
 def enqueue(experiments: Mapping[str, Sequence[str]]) -> None:

@@ -64,7 +64,7 @@ def test_one_experiment_is_queued_per_session(project):
     tables.enqueue(folds.planned("model", folds.ALONE, 2))
     queued = [words for words in project if words[:3] == ("exp", "run", "--queue")]
     assert [words[4] for words in queued] == [f"model-all-folds-fold-{f}" for f in range(4)]
-    assert queued[1][5:] == ("-S", "train.seeds=2", "-S", "train.fold=1")
+    assert queued[1][5:] == ("-S", "++train.seeds=2", "-S", "++train.fold=1")
     assert [words[2] for words in project if words[:2] == ("exp", "remove")] == ["model-all-folds-fold-1"]
 
 
@@ -76,7 +76,7 @@ def test_a_fine_tuned_stream_is_fitted_to_each_fold(project):
     tables.enqueue(folds.planned("model", folds.ALONE, 1))
     queued = [words for words in project if words[:3] == ("exp", "run", "--queue")]
     assert [words[8:] for words in queued] == [
-        (f"train.fold={f}", "-S", f"++finetune.own.training.fold={f}") for f in range(4)
+        (f"++train.fold={f}", "-S", f"++finetune.own.training.fold={f}") for f in range(4)
     ]
 
 

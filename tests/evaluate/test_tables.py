@@ -197,7 +197,7 @@ def test_the_papers_table_has_every_column_and_says_what_was_not_run(results, mo
     planned = tables.planned("baselines", 3)
     assert "baselines-unimse" not in planned
     # A solver's seeds are equal, so it is run once.
-    once = {name for name, changes in planned.items() if changes[-1] == "train.seeds=1"}
+    once = {name for name, changes in planned.items() if changes[-1] == "++train.seeds=1"}
     solved = {"majority", "logistic-regression", "logistic-regression-3-turns"}
     assert once == {f"baselines-{name}" for name in solved}
     assert "baselines-after-iterativeerc-reduction" in planned

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from dvc.utils.hydra import apply_overrides
 
 from evaluate.experiments import folds, tables
 from evaluate.experiments.grids import GRIDS, experiment, left_out, rows
@@ -103,3 +104,10 @@ def test_the_reason_is_what_the_queued_run_said(tmp_path: Path, monkeypatch: pyt
     assert isinstance(found["bad"], tables.Failed)
     assert "nowhere" in found["bad"].reason
     assert json.loads(Path("results/metrics.json").read_text())
+
+
+def test_a_grid_runs_on_a_preset_that_leaves_seeds_at_its_default(settings: Path) -> None:
+    """`make folds` on EmoDB's preset ended with "Could not override 'train.seeds'"."""
+    shutil.copy(Path(__file__).parents[2] / "presets/emodb.yaml", settings)
+    apply_overrides(settings, list(tables.planned("baselines", 2)["baselines-lmf"]))
+    assert load().train.seeds == 2
