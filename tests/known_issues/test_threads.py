@@ -8,12 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from extract.engine import local
 from pipeline import env
 from pipeline.errors import UserError
+from pipeline.transcribe.sound import RATE
+from pipeline.transcribe.voices import Voices
 from tests.extract.fake_encoders import FakeEncoder, FakeParams
 from tests.train import small
 from train import stage
@@ -163,3 +166,22 @@ def test_threads_are_a_whole_number(monkeypatch: pytest.MonkeyPatch, value: str)
     monkeypatch.setenv("EMOFUSE_THREADS", value)
     with pytest.raises(UserError, match=f"EMOFUSE_THREADS='{value}': must be a whole number, 1 or more"):
         env.cores()
+
+
+def test_speaker_vectors_are_computed_with_one_thread_whatever_other_libraries_set() -> None:
+    # Whisper's library sets torch's number of threads to the number of cores.
+    sound = np.random.default_rng(0).normal(scale=0.1, size=2 * RATE).astype(np.float32)
+    voices = Voices()
+    used: list[int] = []
+    voices._network.register_forward_pre_hook(lambda *given: used.append(torch.get_num_threads()))
+    before = torch.get_num_threads()
+    found = []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            found.append(voices.vectors(sound, [(0.0, 1.5), (0.5, 2.0)]))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert used == [1] * 4
+    assert found[0].tobytes() == found[1].tobytes()
