@@ -41,8 +41,9 @@ def main() -> None:
     words = _arguments()
     begin = time.monotonic()
     given = dict(pair.split("=", 1) for pair in words.weights)
-    chosen = model_folder(words.model) if words.model else _first_model()
-    say(f"predict: loading {words.model or chosen}")
+    named = words.model or str(_first_model())
+    say(f"predict: loading {named}")
+    chosen = model_folder(named)  # may download
     with scratch() as folder:
         from evaluate.predict.source import from_csv, from_recording, from_video
         from evaluate.predict.trained import open_model
