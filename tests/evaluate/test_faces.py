@@ -72,7 +72,11 @@ def test_the_page_shows_the_selected_face_and_the_others(
     assert "missing_file" in page
     assert "&lt;b&gt;hello&lt;/b&gt;" in page
     assert "http" not in page.replace("http-equiv", "")
-    strips = {path.name: cv2.imread(str(path)).shape for path in (project / "results/faces/face").iterdir()}
+    strips = {}
+    for path in (project / "results/faces/face").iterdir():
+        strip = cv2.imread(str(path))
+        assert strip is not None
+        strips[path.name] = strip.shape
     assert strips == {"u1.jpg": (72, 4 * 72, 3), "u2.jpg": (72, 4 * 72, 3)}  # u3 has no file
 
 

@@ -39,7 +39,7 @@ WEIGHTS = Path(DATA) / "lr_asd/finetuning_TalkSet.model"
 PUBLISHED = pytest.mark.skipif(not (DATA and WEIGHTS.is_file()), reason="LR-ASD's weights are not here")
 
 
-MOUTHS = {"encoder": "face", "faces": "speaker", "speaker_weights": "mouths"}
+MOUTHS: dict[str, Any] = {"encoder": "face", "faces": "speaker", "speaker_weights": "mouths"}
 
 
 def recorded_input() -> tuple[np.ndarray, np.ndarray]:
