@@ -20,7 +20,6 @@ import transformers
 from pipeline.env import ONE_THREAD
 from tests.clone import ROOT
 from tests.extract.portraits import astronaut, hopper, scene
-from tests.extract.test_speaker import PUBLISHED, WEIGHTS
 
 SPEAKER = {"encoder": "face", "faces": "speaker", "count": 20}
 # A worker reads and encodes a clip several times; the main thread is the worker's, as in a process of the engine.
@@ -135,10 +134,8 @@ def vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {"encoder": "image", "count": 180},
         {"encoder": "face", "count": 20},
         {**SPEAKER, "speaker_weights": "mouths"},
-        # Both faces are in view all the time, so the network scores both.
-        pytest.param({**SPEAKER, "speaker_weights": str(WEIGHTS)}, marks=PUBLISHED),
     ],
-    ids=["image", "face", "mouths", "LR-ASD"],
+    ids=["image", "face", "mouths"],
 )
 def test_a_worker_takes_less_than_a_gigabyte_at_4k(
     clip: Path, vit: Path, params: dict[str, str | int]
