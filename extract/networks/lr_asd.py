@@ -24,6 +24,8 @@ ROWS_A_PICTURE = 4  # of coefficients, one each 10 ms; pictures come at 25 a sec
 MEAN, SPREAD = 0.4161, 0.1688
 EPS = 1e-3
 CHANNELS = (1, 32, 64, 128)
+PART = 20  # pictures
+REACH = 3  # pictures, of `Convolutions` over time: 2 and 1
 
 
 class Convolutions(nn.Sequential):
@@ -101,12 +103,10 @@ class LRASD(nn.Module):
 
     def _seen(self, pictures: Tensor) -> Tensor:
         """[B, T, 112, 112] -> [B, 128, T]."""
-        x = pictures[:, None]
-        for i, block in enumerate(self.pictures):
-            x = block(x)
-            if i < 2:
-                x = F.max_pool3d(x, (1, 3, 3), (1, 2, 2), (0, 1, 1))
-        return x.amax((3, 4))
+        first, second, third = self.pictures
+        x = _in_parts(lambda part: _halved(first(part)), pictures[:, None])
+        seen: Tensor = third(_halved(second(x)))
+        return seen.amax((3, 4))
 
     def _heard(self, sound: Tensor) -> Tensor:
         """[B, 4T, 13] -> [B, 128, T]."""
@@ -116,6 +116,25 @@ class LRASD(nn.Module):
             if i < 2:
                 x = F.max_pool3d(x, (3, 1, 1), (2, 1, 1), (1, 0, 0))
         return x.mean((3, 4))
+
+
+def _halved(x: Tensor) -> Tensor:
+    """Return the largest values of overlapping 3 × 3 squares: [B, C, T, rows, columns] -> half the rows and columns."""
+    return F.max_pool3d(x, (1, 3, 3), (1, 2, 2), (0, 1, 1))
+
+
+def _in_parts(layers: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Return layers(x) for [B, C, T, …], computed for `PART` pictures at a time, since large pictures fill the memory.
+
+    The layers must read at most `REACH` pictures before and after each.
+    """
+    length = x.shape[2]
+    parts = []
+    for i in range(0, length, PART):
+        begin = max(0, i - REACH)
+        part = layers(x[:, :, begin : min(length, i + PART + REACH)])
+        parts.append(part[:, :, i - begin : i - begin + PART])
+    return torch.cat(parts, 2)
 
 
 def speaking_network(

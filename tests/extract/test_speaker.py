@@ -19,6 +19,7 @@ from benchmarks.pairs import write_pair
 from extract import __main__ as extraction
 from extract.contract import Failure
 from extract.encoders.face import FaceEncoder, FaceParams
+from extract.networks import lr_asd
 from extract.networks.lr_asd import speaking_network
 from extract.networks.weights import resolve
 from extract.reading import detections, faces
@@ -71,6 +72,18 @@ def test_the_network_answers_as_the_published_one() -> None:
     with np.load(RECORDED) as recorded:
         found = network(pictures, recorded["mfcc"], [len(pictures)])
         np.testing.assert_allclose(found, recorded["logits"], atol=1e-4)
+
+
+def test_pictures_computed_in_parts_have_the_logits_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    network = lr_asd.LRASD().eval()
+    pictures, sound = torch.rand(1, 45, 32, 32) * 255, torch.randn(1, 180, 13)
+    with torch.inference_mode():
+        parts = network(pictures, sound)
+        monkeypatch.setattr(lr_asd, "PART", 45)
+        whole = network(pictures, sound)
+    assert whole.abs().max() > 1e-3
+    torch.testing.assert_close(parts, whole, rtol=0, atol=1e-6)
 
 
 def test_other_weights_are_refused(tmp_path: Path) -> None:
