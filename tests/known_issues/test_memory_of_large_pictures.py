@@ -20,6 +20,7 @@ import transformers
 from pipeline.env import ONE_THREAD
 from tests.clone import ROOT
 from tests.extract.portraits import astronaut, hopper, scene
+from tests.extract.test_speaker import PUBLISHED, WEIGHTS
 
 SPEAKER = {"encoder": "face", "faces": "speaker", "count": 20}
 # A worker reads and encodes a clip several times; the main thread is the worker's, as in a process of the engine.
@@ -129,19 +130,21 @@ def vit(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    "params",
+    ("params", "most"),
     [
-        {"encoder": "image", "count": 180},
-        {"encoder": "face", "count": 20},
-        {**SPEAKER, "speaker_weights": "mouths"},
+        ({"encoder": "image", "count": 180}, 1000),
+        ({"encoder": "face", "count": 20}, 1000),
+        ({**SPEAKER, "speaker_weights": "mouths"}, 1000),
+        # Both faces are in view all the time, so the network scores both.
+        pytest.param({**SPEAKER, "speaker_weights": str(WEIGHTS)}, 1200, marks=PUBLISHED),
     ],
-    ids=["image", "face", "mouths"],
+    ids=["image", "face", "mouths", "LR-ASD"],
 )
-def test_a_worker_takes_less_than_a_gigabyte_at_4k(
-    clip: Path, vit: Path, params: dict[str, str | int]
+def test_a_worker_takes_about_a_gigabyte_at_most_at_4k(
+    clip: Path, vit: Path, params: dict[str, str | int], most: int
 ) -> None:
     weights = {"weights": str(vit)} if params["encoder"] == "image" else {}
     frames, megabytes = peak(clip, {**params, **weights}, 2)
     print(f"{megabytes} MB")
     assert frames == params["count"]
-    assert megabytes < 1000
+    assert megabytes < most
