@@ -100,23 +100,23 @@ def _module(folder: Path) -> Any:
     if not (folder / "model.py").is_file():
         sys.exit(f"{folder}/model.py does not exist; pass a checkout as the help of this command describes")
     try:
-        from torch_geometric import nn as layers
+        layers = importlib.import_module("torch_geometric.nn")
     except ImportError:
         sys.exit("the published code needs PyTorch Geometric; run `pip install torch_geometric`")
 
-    class RGCN(layers.RGCNConv):
+    class RGCN(layers.RGCNConv):  # type: ignore[misc, name-defined]
         """The relational graph layer, with the argument that PyTorch Geometric removed."""
 
-        def forward(self, x: Tensor, edges: Tensor, kinds: Tensor, edge_norm: Tensor) -> Tensor:
+        def forward(self, x: Tensor, edges: Tensor, kinds: Tensor, edge_norm: Tensor | None = None) -> Tensor:
             """Return the new nodes [N, D]; `edge_norm` is not used."""
             out: Tensor = super().forward(x, edges, kinds)
             return out
 
-    layers.RGCNConv = RGCN
+    layers.RGCNConv = RGCN  # type: ignore[attr-defined]
     sys.modules.setdefault("ipdb", types.ModuleType("ipdb"))
     if not torch.cuda.is_available():
         torch.Tensor.cuda = lambda tensor, *_: tensor  # type: ignore[method-assign]
-    torch.Tensor.__setitem__ = _set  # type: ignore[method-assign]
+    torch.Tensor.__setitem__ = _set  # type: ignore[assignment]
     for name in ("model", "model_mm", "model_GCN"):  # both checkouts have a module `model`
         sys.modules.pop(name, None)
     sys.path.insert(0, str(folder))

@@ -196,7 +196,7 @@ SAID = {
 }
 FOLDS = {"train": ["hh04W3xXa5s", "-lost"], "test": ["7l3BNtSE0xc"], "valid": ["188343"]}
 # The spans and labels [sentiment, happy, sad, anger, surprise, disgust, fear] of each video.
-RATED = {
+RATED: dict[str, list[tuple[tuple[float, float], list[float]]]] = {
     "hh04W3xXa5s": [((0.0, 2.5), [1, 2, 0, 0, 1 / 3, 0, 0]), ((2.5, 4.0), [0] * 7), ((8.0, 9.0), [3] * 7)],
     "188343": [((1.235, 3.0), [-3, 0, 1, 0, 0, 0, 0])],
 }
