@@ -95,8 +95,8 @@ def _function(network: nn.Module, fusion: Fusion, dims: dict[str, int]) -> _Func
 def _of_dialogues(network: nn.Module, params: Params, dims: dict[str, int]) -> _Function:
     if params.compat == "published":
         raise UserError(
-            "--onnx: model multiemo: model.compat=published attends to padded turns, so its output depends on the "
-            "batch; train with model.compat=default"
+            "--onnx: model.compat=published attends to padded turns, so the output depends on the batch; set "
+            "model.compat=default in params.yaml and train again"
         )
     from evaluate.package.padded import Padded
     from train.models.multiemo.network import MultiEMO

@@ -41,7 +41,7 @@ def write(to: Path, corpus: Corpus) -> None:
     if corpus.params.target != "values":
         raise UserError(
             f"corpus.target={corpus.params.target}: MMSA's pickles hold a number per utterance, which needs "
-            "corpus.target=values; write the layout `datasets` instead"
+            "corpus.target=values; use the layout `datasets` instead"
         )
     fields: dict[str, FeatureCache] = {}
     for name, cache in corpus.streams.items():

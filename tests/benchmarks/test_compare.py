@@ -88,6 +88,8 @@ def test_every_benchmark_with_json_writes_this_format() -> None:
         "foalnet_memory",
         "gpu",
         "latency",
+        "listen",
+        "long_recording",
         "recording",
         "scale",
         "train_step",

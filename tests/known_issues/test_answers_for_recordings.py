@@ -53,6 +53,7 @@ def test_nothing_is_extracted_for_answers_that_would_overwrite_their_source(tmp_
     monkeypatch.setattr("evaluate.predict.source.from_csv", lambda *_: found)
     monkeypatch.setattr(predict, "answer", lambda *_: pytest.fail("extracted"))
     (tmp_path / "predictions.csv").write_text("utterance,dialogue,turn\nu0,talk,0\n")
+    (tmp_path / "models").mkdir()
     words = ["--csv", "predictions.csv", "--to", ".", "--model", "models/seed0"]
     monkeypatch.setattr(sys, "argv", ["predict", *words])
     with pytest.raises(UserError, match=r"predictions.csv would overwrite predictions.csv"):
@@ -87,7 +88,7 @@ def test_a_turn_below_the_least_probability_is_left_open(tmp_path):
     assert "[joy]" in text
     assert "[?]" in text
     made = timeline.turns_of(answers, tmp_path, Shown({}))
-    assert [(turn.label, turn.guess.label) for turn in made] == [("joy", 0), ("", 1)]
+    assert [(turn.label, turn.guess.label) for turn in made] == [("joy", "joy"), ("", "anger")]
     page = Page(turns.render("talk", "", ["joy", "anger"], made, [], step=False))
     assert [e["text"] for e in page.all("span", class_="label")] == ["joy", "no label"]
     assert [e["text"] for e in page.all("span", class_="guess")] == ["model: joy 90%", "model: anger 60%"]

@@ -40,7 +40,11 @@ def test_every_model_is_a_name_away_from_every_preset(preset, name):
     raw["model"]["name"] = name
     streams = raw["train"]["streams"]
     # An imported stream may have frames.
-    if name == "foalnet" and raw["extract"] and not preset.stem.startswith(("demo", "iemocap4")):
+    if (
+        name == "foalnet"
+        and (raw["extract"] or raw["finetune"])
+        and not preset.stem.startswith(("demo", "iemocap4"))
+    ):
         with pytest.raises(
             UserError,
             match=r"foalnet reads (frames; set it to f2|audio and visual, and no such stream is in use)",
