@@ -1,4 +1,4 @@
-"""Compare the time of a training epoch of DialogueGCN and MMGCN in this project and in the published code.
+"""Compare the time of training steps of DialogueGCN and MMGCN in this project and in the published code.
 
     python -m benchmarks.graphs --dialoguegcn ../conv-emotion --mmgcn ../MMGCN --csv results/published/graphs.csv
 
@@ -28,7 +28,7 @@ from train.fusion.params import declared
 from train.models.contract import Batch
 from train.targets.single import Single
 
-HEAD = ["model", "side", "seconds an epoch", "published / this"]
+HEAD = ["model", "steps", "side", "seconds", "published / this"]
 
 
 class Ours:
@@ -116,7 +116,8 @@ def compare(model: str, sides: dict[str, Any], batches: list[Batch], rounds: int
             seconds[name] += statistics.median(times)
         print(f"{model}: batch {number} of {len(batches)}", end="\r", file=sys.stderr)
     first = next(iter(seconds.values()))
-    return [[model, name, f"{value:.2f}", f"{first / value:.1f}x"] for name, value in seconds.items()]
+    count = str(len(batches))
+    return [[model, count, name, f"{value:.2f}", f"{first / value:.1f}x"] for name, value in seconds.items()]
 
 
 if __name__ == "__main__":

@@ -62,8 +62,9 @@ def test_both_models_are_timed_beside_their_checkouts(
     head, *rows = csv.reader(out.read_text().splitlines())
     assert head == graphs.HEAD
     assert [row[0] for row in rows] == ["DialogueGCN"] * 3 + ["MMGCN"] * 3
-    assert all(float(row[2]) >= 0 for row in rows)
-    assert rows[0][3] == rows[3][3] == "1.0x"
+    assert all(float(row[3]) >= 0 for row in rows)
+    assert rows[0][4] == rows[3][4] == "1.0x"
+    assert {row[1] for row in rows} == {"1"}
     assert capsys.readouterr().out.count("published") == 4
 
 
