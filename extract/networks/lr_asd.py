@@ -105,8 +105,8 @@ class LRASD(nn.Module):
         """[B, T, 112, 112] -> [B, 128, T]."""
         first, second, third = self.pictures
         x = _in_parts(lambda part: _halved(first(part)), pictures[:, None])
-        seen: Tensor = third(_halved(second(x)))
-        return seen.amax((3, 4))
+        x = _in_parts(lambda part: _halved(second(part)), x)
+        return _in_parts(lambda part: third(part).amax((3, 4)), x)
 
     def _heard(self, sound: Tensor) -> Tensor:
         """[B, 4T, 13] -> [B, 128, T]."""
