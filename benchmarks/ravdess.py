@@ -35,7 +35,6 @@ from evaluate.experiments.answers import seeds as seeds_of
 from evaluate.experiments.ensemble import ensemble, named
 from evaluate.experiments.paired import paired_bootstrap
 from evaluate.inference import probabilities
-from evaluate.run.metrics import scores
 from pipeline.command import parser
 from pipeline.params import Params
 from pipeline.strict import validate
@@ -187,18 +186,7 @@ def table(models: list[str], seeds: int, setups: list[str]) -> pd.DataFrame:
 
 def _cells(folds: list[pd.DataFrame], other: list[pd.DataFrame] | None) -> dict[str, str]:
     """Return WA, UA and weighted F1 of the answers of all folds, and p against those of `other`."""
-
-    def numbers(frame: pd.DataFrame, column: str) -> np.ndarray:
-        found: np.ndarray = frame[column].map(EMOTIONS.index).to_numpy()
-        return found
-
-    found = [
-        [
-            scores(numbers(frame, "emotion"), numbers(frame, column), len(EMOTIONS))
-            for column in seeds_of(frame)
-        ]
-        for frame in folds
-    ]
+    found = [[OneLabel(frame).scores(seed) for seed in seeds_of(frame)] for frame in folds]
     cells = {
         head: _mean([float(np.mean([one[metric] for one in seeds])) for seeds in found])
         for metric, head in (

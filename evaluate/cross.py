@@ -23,6 +23,7 @@ import numpy as np
 import pandas as pd
 
 from evaluate.inference import probabilities
+from evaluate.predict.hub import seed_folders
 from evaluate.run.measures.measure import NAMES
 from evaluate.run.metrics import METRICS, intervals, scores
 from pipeline.command import parser
@@ -95,7 +96,7 @@ def cross(model: Path, corpus: Path, renamed: Mapping[str, str]) -> Crossed:
             f"{corpus / PARAMS}: corpus.target={params.corpus.target}: only answers with one label per utterance are "
             "compared; name a corpus with target: single"
         )
-    folders = sorted(model.glob("seed*"), key=lambda path: (len(path.name), path.name)) or [model]
+    folders = seed_folders(model) or [model]
     names = read_model(folders[0])[1].labels
     ours = _ours(params.corpus.labels, names, renamed)
     rows = read_utterances(corpus / UTTERANCES)

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evaluate.predict.hub import model_folder
+from evaluate.predict.hub import model_folder, seed_folders
 from pipeline.command import parser
 from pipeline.disk import write_text
 from pipeline.errors import UserError, entry, writing
@@ -194,7 +194,7 @@ def write(answers: Answers, model: Trained, to: Path, as_stills: bool) -> None:
 
 
 def _first_model() -> Path:
-    found = sorted(MODELS.glob("seed*"), key=lambda path: (len(path.name), path.name))
+    found = seed_folders(MODELS)
     if not found:
         raise UserError(
             f"{MODELS}: no model found; train one with `dvc repro`, fetch it with `dvc pull train`, "

@@ -1,4 +1,4 @@
-"""Find a packaged model: a folder, or a model of the Hugging Face hub."""
+"""Find trained models: the seeds of a run, a folder, or a model of the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -14,6 +14,11 @@ FILES = (
     "model.safetensors", "model.json", "config.json", "README.md", "weights/*/*.safetensors", "weights/*/*.json",
     "weights/*/*.txt", "weights/*/*.model",
 )  # fmt: skip
+
+
+def seed_folders(models: Path) -> list[Path]:
+    """Return the folders of the models of a run, seed0, seed1, …, in the order of their numbers."""
+    return sorted(models.glob("seed*"), key=lambda path: (len(path.name), path.name))
 
 
 def model_folder(given: str) -> Path:

@@ -161,16 +161,22 @@ def test_a_track_bridges_a_gap_and_false_faces_are_left_out() -> None:
     assert sorted(spread(tracks, 5)) == [2, 7, 12, 17, 22]
 
 
-def test_three_settings_of_faces_cost_one_detection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path, _ = write_pair(tmp_path / "a.mp4", 1)
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """Return a list that receives every frame in which faces are detected from now on."""
     looked: list[object] = []
     find = faces.find
 
-    def counted(frames: Sequence[Any], *rest: Any) -> Any:
+    def find_and_count(frames: Sequence[Any], *rest: Any) -> Any:
         looked.extend(frames)
         return find(frames, *rest)
 
-    monkeypatch.setattr(faces, "find", counted)
+    monkeypatch.setattr(faces, "find", find_and_count)
+    return looked
+
+
+def test_three_settings_of_faces_cost_one_detection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, _ = write_pair(tmp_path / "a.mp4", 1)
+    looked = counted(monkeypatch)
     crops = {}
     for name in ("all", "largest", "most_central", "track"):
         for kept in (None, tmp_path / "kept"):
@@ -220,14 +226,7 @@ def test_three_streams_of_24_clips_cost_one_detection(
     (tmp_path / "params.yaml").write_text(json.dumps(sections), encoding="utf-8")
     monkeypatch.setattr(sys, "argv", ["pipeline.prepare"])
     prepare.main()
-    looked: list[object] = []
-    find = faces.find
-
-    def counted(frames: Sequence[Any], *rest: Any) -> Any:
-        looked.extend(frames)
-        return find(frames, *rest)
-
-    monkeypatch.setattr(faces, "find", counted)
+    looked = counted(monkeypatch)
     counts = {}
     for name in streams:
         monkeypatch.setattr(sys, "argv", ["extract", name])

@@ -66,7 +66,8 @@ def _run(name: str, params: Params, accelerator: Any, inputs: Inputs) -> None:
     dialogue = {u.utterance: u.dialogue for u in data.utterances}
     dealt = _dealt({dialogue[one] for one in train.names}, knobs, name)
     others = {states / without(k): part for k, part in enumerate(dealt, 1)}
-    for folder, held_out in [*others.items(), (WEIGHTS / name, [])]:
+    for folder, part in [*others.items(), (WEIGHTS / name, [])]:
+        held_out = set(part)
         if held_out:
             accelerator.print(f"{name}: {folder.name}: {len(held_out)} of the train dialogues are held out")
             if folder.exists():  # completed by an interrupted run
@@ -78,7 +79,7 @@ def _run(name: str, params: Params, accelerator: Any, inputs: Inputs) -> None:
             inside = {} if held_out else others
             record = _record(name, params, encoder, knobs, done) | {"ids": data.ids(held_out)}
             record["crossfit"] = [
-                {"sha256": content_hash(place), "dialogues": part} for place, part in inside.items()
+                {"sha256": content_hash(place), "dialogues": left} for place, left in inside.items()
             ]
             _write(folder, encoder, done, record, list(inside))
         accelerator.free_memory()
