@@ -7,7 +7,8 @@ A setting changes some of these params. `--rows` holds a line for each setting, 
 are not run again, so an interrupted sweep goes on. The test split is not read.
 
 The table has the weighted F1 of the chosen epoch on val, in percent, mean over the seeds. The last columns are the mean
-over the projects of the difference from the params as they are, and in how many projects the setting is better.
+over the projects of the difference from the params as they are, and in how many of its projects the setting is better.
+A setting that `--rows` lacks on a project is marked there as not run.
 """
 
 from __future__ import annotations
@@ -17,11 +18,12 @@ import tempfile
 import time
 from contextlib import chdir
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import torch
 
+from evaluate.experiments import paper
+from evaluate.experiments.paper import Changes
 from pipeline.command import parser
 from pipeline.params import PARAMS, Params
 from pipeline.settings import read_yaml
@@ -31,7 +33,6 @@ from train.fusion.build import read
 
 AS_THEY_ARE = "as they are"
 COLUMNS = ["setting", "project", "seed", "val_weighted_f1", "best_epoch", "epochs", "seconds"]
-Changes = dict[str, dict[str, Any]]
 SETTINGS: dict[str, Changes] = {
     AS_THEY_ARE: {},
     "lr 0.0003": {"train": {"lr": 0.0003}},
@@ -52,6 +53,8 @@ SETTINGS: dict[str, Changes] = {
     "last step's weights": {"train": {"ema_epochs": 0.0}},
     "averaged over 3 epochs": {"train": {"ema_epochs": 3.0}},
     "normalised by speaker": {"train": {"normalise": "speaker"}},
+    "the paper's settings for MELD": paper.MELD,
+    "the paper's settings for IEMOCAP": paper.IEMOCAP,
     "logistic regression": {"model": {"name": "logreg"}},
     "logistic regression, ±3 turns": {"model": {"name": "logreg_context", "turns": 3}},
     "BC-LSTM": {"model": {"name": "bclstm"}},
@@ -113,9 +116,10 @@ def table(rows: pd.DataFrame, projects: list[str]) -> pd.DataFrame:
     """Return a row per setting, best first: each project's score, the mean difference, and the projects it wins."""
     means = 100 * rows.groupby(["setting", "project"])["val_weighted_f1"].mean().unstack()[projects]
     differences = means - means.loc[AS_THEY_ARE]
-    found = means.map("{:.1f}".format)
+    found = means.map("{:.1f}".format).where(means.notna(), "not run")
     found["difference"] = differences.mean(axis=1)
-    found["better on"] = (differences > 0).sum(axis=1).map(f"{{}} of {len(projects)}".format)
+    run = means.notna().sum(axis=1).astype(str)
+    found["better on"] = (differences > 0).sum(axis=1).astype(str) + " of " + run
     found = found.sort_values("difference", ascending=False)
     found["difference"] = found["difference"].map("{:+.1f}".format)
     return found.reset_index()

@@ -8,6 +8,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from evaluate.experiments.paper import IEMOCAP, MELD, overrides
 from pipeline.params import MODALITIES, Params
 
 
@@ -43,16 +44,22 @@ MULTIEMO, FOALNET = "model.name=multiemo", "model.name=foalnet"
 BOTH = ("audio", "visual")
 # A solver gives every seed the same result, so one seed is enough.
 ONCE = "++train.seeds=1"
+LINEAR = (
+    Row("majority", ("model.name=majority", ONCE)),
+    Row("logistic regression", ("model.name=logreg", ONCE)),
+    Row("logistic regression, ±3 turns", ("model.name=logreg_context", "++model.turns=3", ONCE)),
+)
+RECURRENT = (
+    Row("BC-LSTM", ("model.name=bclstm",), "BC-LSTM"),
+    Row("DialogueRNN", ("model.name=dialoguernn",), "DialogueRNN"),
+)
 # The other rows are compared with the last row of a grid. `++` also sets a param that params.yaml leaves out.
 GRIDS = {
     "baselines": (
-        Row("majority", ("model.name=majority", ONCE)),
-        Row("logistic regression", ("model.name=logreg", ONCE)),
-        Row("logistic regression, ±3 turns", ("model.name=logreg_context", "++model.turns=3", ONCE)),
+        *LINEAR,
         Row("attention", ("model.name=attention",)),
         Row("LMF", ("model.name=lmf",)),
-        Row("BC-LSTM", ("model.name=bclstm",), "BC-LSTM"),
-        Row("DialogueRNN", ("model.name=dialoguernn",), "DialogueRNN"),
+        *RECURRENT,
         Row("DialogueGCN", ("model.name=dialoguegcn",), "DialogueGCN"),
         Row("MMGCN", ("model.name=mmgcn",), "MMGCN"),
         Row("M3Net", ("model.name=m3net",)),
@@ -74,32 +81,22 @@ GRIDS = {
         _alone("text+audio+visual", "MultiEMO text+audio+visual"),
     ),
     "fusion": (
-        Row("logistic regression", ("model.name=logreg", ONCE)),
+        *LINEAR,
+        *RECURRENT,
         Row("MultiEMO w/o visual", (MULTIEMO, "train.streams.visual=none")),
-        Row(
-            "MultiEMO w/o MultiAttn",
-            (
-                MULTIEMO,
-                "++model.multiattn=false",
-            ),
-            "MultiEMO w/o MultiAttn",
-        ),
-        Row(
-            "MultiEMO w/o SWFC",
-            (
-                MULTIEMO,
-                "++loss.mu1=0",
-            ),
-            "MultiEMO w/o SWFC",
-        ),
-        Row(
-            "MultiEMO w/o Soft-HGR",
-            (
-                MULTIEMO,
-                "++loss.mu2=0",
-            ),
-        ),
+        Row("MultiEMO w/o the text's DialogueRNN", (MULTIEMO, "++model.text_rnn=false")),
+        Row("MultiEMO w/o MultiAttn", (MULTIEMO, "++model.multiattn=false"), "MultiEMO w/o MultiAttn"),
+        Row("MultiEMO w/o SWFC", (MULTIEMO, "++loss.mu1=0"), "MultiEMO w/o SWFC"),
+        Row("MultiEMO w/o Soft-HGR", (MULTIEMO, "++loss.mu2=0")),
+        Row("MultiEMO w/o both", (MULTIEMO, "++loss.mu1=0", "++loss.mu2=0")),
         Row("MultiEMO", (MULTIEMO,), "MultiEMO"),
+    ),
+    "settings": (
+        *LINEAR,
+        Row("MultiEMO, the paper's settings for MELD", (MULTIEMO, *overrides(MELD))),
+        Row("MultiEMO, the paper's settings for IEMOCAP", (MULTIEMO, *overrides(IEMOCAP))),
+        Row("MultiEMO, one layer", (MULTIEMO, "++model.layers=1")),
+        Row("MultiEMO", (MULTIEMO,)),
     ),
     "foalnet": (
         Row("audio alone", (FOALNET, *_only("audio")), "WavLM audio alone", BOTH),
