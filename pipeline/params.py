@@ -201,7 +201,7 @@ class TrainParams(Strict):
     patience: Count = 15
     batch_size: Count = 16
     optimiser: Literal["adam", "adamw"] = "adam"
-    lr: Positive = 1e-4
+    lr: Positive = 1e-3
     weight_decay: Annotated[float, Field(ge=0)] = 1e-5
     plateau: Plateau = Plateau()
     ema_epochs: Annotated[float, Field(ge=0)] = 1.5

@@ -88,14 +88,13 @@ GRIDS = {
         Row("MultiEMO w/o MultiAttn", (MULTIEMO, "++model.multiattn=false"), "MultiEMO w/o MultiAttn"),
         Row("MultiEMO w/o SWFC", (MULTIEMO, "++loss.mu1=0"), "MultiEMO w/o SWFC"),
         Row("MultiEMO w/o Soft-HGR", (MULTIEMO, "++loss.mu2=0")),
-        Row("MultiEMO w/o both", (MULTIEMO, "++loss.mu1=0", "++loss.mu2=0")),
+        Row("MultiEMO, cross-entropy alone", (MULTIEMO, "++loss.mu1=0", "++loss.mu2=0")),
         Row("MultiEMO", (MULTIEMO,), "MultiEMO"),
     ),
     "settings": (
         *LINEAR,
         Row("MultiEMO, the paper's settings for MELD", (MULTIEMO, *overrides(MELD))),
         Row("MultiEMO, the paper's settings for IEMOCAP", (MULTIEMO, *overrides(IEMOCAP))),
-        Row("MultiEMO, one layer", (MULTIEMO, "++model.layers=1")),
         Row("MultiEMO", (MULTIEMO,)),
     ),
     "foalnet": (

@@ -20,5 +20,7 @@ IEMOCAP: Changes = {
 def overrides(changes: Changes) -> tuple[str, ...]:
     """Return the changes as Hydra overrides, `++section.key=value`, which also set params that a file leaves out."""
     return tuple(
-        f"++{section}.{key}={str(value).lower()}" for section, own in changes.items() for key, value in own.items()
+        f"++{section}.{key}={str(value).lower()}"
+        for section, own in changes.items()
+        for key, value in own.items()
     )

@@ -45,6 +45,12 @@ def test_a_sweep_goes_on_and_never_reads_test(
     assert table.loc["lr 0.003", "a"] == pytest.approx(means["lr 0.003", "a"], abs=0.06)
     assert table.loc["as they are", "difference"] == 0
     assert table.loc["as they are", "better on"] == "0 of 2"
+    part = sweep.table(
+        more[(more["setting"] != "lr 0.003") | (more["project"] == "b")], ["a", "b"]
+    ).set_index("setting")
+    assert part.loc["lr 0.003", "a"] == "not run"
+    assert part.loc["lr 0.003", "better on"] in ("0 of 1", "1 of 1")
+    assert part.loc["as they are", "a"] == f"{table.loc['as they are', 'a']:.1f}"
     assert "lr 0.003" in capsys.readouterr().out
 
 

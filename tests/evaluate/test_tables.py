@@ -142,7 +142,7 @@ def test_an_experiment_that_is_not_there_is_named(results):
         tables.collect("baselines")
 
 
-@pytest.mark.parametrize("grid", ["baselines", "fusion", "modalities"])
+@pytest.mark.parametrize("grid", ["baselines", "fusion", "modalities", "settings"])
 def test_a_grid_has_published_figures_where_there_are_any(results, monkeypatch, grid):
     for row in tables.GRIDS[grid]:
         results[tables.experiment(grid, row)] = results["weak"]

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from evaluate.experiments import paper
 from extract.encoders import finetune_params, stream_params
 from extract.networks.weights import COMMIT
 from pipeline.corpora import REGISTRY
-from pipeline.params import FEATURES, Params, load
+from pipeline.params import FEATURES, Params, TrainParams, load
 from pipeline.settings import read_yaml
 from train.fusion.params import declared, fusion, unread
 
@@ -81,33 +82,31 @@ def test_a_preset_is_complete_and_opens_with_its_manual(path):
     assert "dvc " in comment
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        (
-            "meld",
-            {"batch": 100, "layers": 2, "mu": (0.3, 0.3), "swfc": (1.4, 2.0, 1.2), "head": 512, "epochs": 15},
-        ),
-        (
-            "iemocap",
-            {"batch": 64, "layers": 6, "mu": (0.4, 0.4), "swfc": (0.8, 2.4, 1.1), "head": 256, "epochs": 100},
-        ),
-    ],
-)
-def test_multiemos_settings(name, expected):
-    params = load(ROOT / f"presets/{name}.yaml")
-    chosen = fusion(params)
-    model, loss = chosen.model, chosen.loss
-    assert expected == {
-        "batch": params.train.batch_size,
-        "layers": model.layers,
-        "mu": (loss.mu1, loss.mu2),
-        "swfc": (loss.temperature, loss.focus, loss.alpha),
-        "head": model.head,
-        "epochs": params.train.epochs,
-    }
-    assert (params.train.lr, params.train.weight_decay, model.dropout) == (1e-4, 1e-5, 0.0)
-    assert model.bidirectional == (name == "iemocap")
+@pytest.mark.parametrize(("corpus", "column"), [("MELD", 1), ("IEMOCAP", 2)])
+def test_the_docs_state_the_papers_settings(corpus, column):
+    page = (ROOT / "docs/multiemo.md").read_text(encoding="utf-8")
+    rows = [line.strip("|").split("|") for line in page.splitlines() if line.startswith("| `")]
+    said = {cells[0].strip(" `"): cells[column].strip() for cells in rows if len(cells) == 3}
+    for section, values in getattr(paper, corpus).items():
+        stated = dict(item.split() for item in said[section].split(", "))
+        assert stated == {name: format_value(value) for name, value in values.items()}
+
+
+def format_value(value):
+    return f"{value:.4f}" if value == 1e-4 else str(value).lower()
+
+
+@pytest.mark.parametrize("name", ["meld", "iemocap"])
+def test_presets_of_corpora_have_the_default_settings_of_multiemo(name):
+    raw = read_yaml(ROOT / f"presets/{name}.yaml")
+    kind = declared("multiemo")
+    defaults = kind.params().model_dump() | {"name": "multiemo"}
+    assert {key: defaults[key] for key in raw["model"]} == raw["model"]
+    for section, model in (("train", TrainParams), ("loss", kind.loss_params)):
+        fields = model.model_fields
+        same = {"lr", "batch_size", "ema_epochs", "optimiser", "weight_decay", "mu1", "mu2", "soft_hgr"}
+        for key in same & set(raw[section]):
+            assert raw[section][key] == fields[key].default, key
 
 
 @pytest.mark.parametrize("path", [ROOT / "params.yaml", *PRESETS], ids=lambda path: path.stem)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 class Params(HeadsParams):
     """The section `model`.
 
+    The defaults are those that `benchmarks.sweep` found best on val of several corpora (docs/results.md).
+    evaluate/experiments/paper.py has the paper's settings.
+
     Attributes:
         compat: `published` also reproduces the authors' code where the default corrects it.
         ffn: the inner size of MultiAttn's feed-forward sublayers.
@@ -35,10 +38,11 @@ class Params(HeadsParams):
     """
 
     compat: Literal["default", "published"] = "default"
-    ffn: Size = 1024
+    dim: Size = 128
+    ffn: Size = 256
     layers: Annotated[int, Field(ge=1, le=256)] = 2
-    head: Size = 256
-    dropout: Dropout = 0.0
+    head: Size = 512
+    dropout: Dropout = 0.6
     bidirectional: bool = True
     causal: bool = False
     text_rnn: bool = True
@@ -59,7 +63,7 @@ class LossParams(Strict):
     """
 
     mu1: Share = 0.3
-    mu2: Share = 0.3
+    mu2: Share = 0.1
     temperature: Positive = 1.0
     focus: Annotated[float, Field(ge=0)] = 2.0
     alpha: Annotated[float, Field(ge=0)] = 1.0
