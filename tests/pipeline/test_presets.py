@@ -100,7 +100,7 @@ def format_value(value):
 def test_presets_of_corpora_have_the_default_settings_of_multiemo(name):
     raw = read_yaml(ROOT / f"presets/{name}.yaml")
     kind = declared("multiemo")
-    defaults = kind.params().model_dump() | {"name": "multiemo"}
+    defaults = kind.params(name="multiemo").model_dump()
     assert {key: defaults[key] for key in raw["model"]} == raw["model"]
     for section, model in (("train", TrainParams), ("loss", kind.loss_params)):
         fields = model.model_fields
