@@ -1,8 +1,8 @@
 """The encoder of a Whisper model in CTranslate2's format, as transformers' `WhisperEncoder`.
 
 faster-whisper's models have this format. `model.bin` holds the tensors. `config.json` says nothing about the network,
-so its sizes are those of the tensors. `model.bin` is little-endian (ctranslate2/specs/model_spec.py). A text is its length
-(u2), its bytes in UTF-8 and a zero, which the length counts:
+so its sizes are those of the tensors. `model.bin` is little-endian (ctranslate2/specs/model_spec.py). A text is its
+length (u2), its bytes in UTF-8 and a zero, which the length counts:
 
     u4 format, text name of the model, u4 revision,
     u4 count, then of each variable: text name, u1 rank, u4 sizes[rank], u1 type, u4 bytes, the values
