@@ -11,7 +11,7 @@ from extract.crossfit import CrossfitEncoder, read_parts, without
 from extract.encoders import build, finetune_params, stream_params
 from pipeline.env import media_root
 from pipeline.errors import UserError
-from pipeline.messages import nearest
+from pipeline.messages import listed, nearest
 from pipeline.params import PARAMS, FinetuneParams, Params, load
 
 # Fine-tuned weights, one folder per stream.
@@ -73,7 +73,7 @@ def unknown(stream: str, params: Params, path: Path = PARAMS) -> UserError:
     known = [*params.extract, *params.finetune]
     return UserError(
         f"{path}: no stream `{stream}` under extract or finetune{nearest(stream, known)}; "
-        f"use one of: {', '.join(known) or 'none'}"
+        f"use one of: {listed(known) or 'none'}"
     )
 
 
@@ -86,7 +86,7 @@ def base_of(stream: str, params: Params, path: Path = PARAMS) -> tuple[Encoder[A
     if stream not in params.finetune:
         raise UserError(
             f"{path}: no `{stream}` under finetune{nearest(stream, list(params.finetune))}; "
-            f"use one of: {', '.join(params.finetune) or 'none'}"
+            f"use one of: {listed(params.finetune) or 'none'}"
         )
     kind, own, training = finetune_params(stream, params.finetune[stream], path)
     return kind(own, media_root(params.corpus.root)), training

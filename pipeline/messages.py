@@ -1,9 +1,9 @@
-"""Collect the errors in a user's files into one message, and suggest the nearest known name for a misspelt one."""
+"""Collect the errors in a user's files into one message, list names, and suggest the nearest known one."""
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from pipeline.errors import UserError
 
@@ -43,11 +43,24 @@ class Problems:
             UserError: with the first values, one per line, and their number.
         """
         if self.count:
-            more = self.count - len(self.listed)
-            lines = [*self.listed, *[f"and {more} more"] * (more > 0)]
-            raise UserError(
-                f"{self.where}: {self.count} invalid values; correct them:\n  " + "\n  ".join(lines)
-            )
+            lines = _with_rest(self.listed, self.count, "\n  ")
+            raise UserError(f"{self.where}: {self.count} invalid values; correct them:\n  {lines}")
+
+
+def listed(names: Iterable[str], between: str = ", ") -> str:
+    """Return the first `LISTED` names and how many more there are; empty if there is no name.
+
+    Args:
+        names: any number of names, in the order of the message.
+        between: what separates them.
+    """
+    found = list(names)
+    return _with_rest(found[:LISTED], len(found), between)
+
+
+def _with_rest(shown: Sequence[str], count: int, between: str) -> str:
+    more = count - len(shown)
+    return between.join([*shown, *[f"and {more} more"] * (more > 0)])
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

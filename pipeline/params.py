@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, model_validator
 
 from pipeline.errors import UserError
-from pipeline.messages import nearest
+from pipeline.messages import listed, nearest
 from pipeline.names import Column, FileName, Label, StreamName, StreamOrNone, names_mistake
 from pipeline.settings import read_yaml
 from pipeline.strict import Strict, validate
@@ -282,7 +282,7 @@ def load(path: Path = PARAMS) -> Params:
     known = sorted({*params.extract, *params.finetune} | imported - {"none"})
     problems = [
         f"{path}: train.streams.{modality}={name!r}: unknown stream{nearest(name, known)}; "
-        f"known: {', '.join(known) or 'no stream'}; `none` drops the modality. To use features from another tool, "
+        f"known: {listed(known) or 'no stream'}; `none` drops the modality. To use features from another tool, "
         f"run `dvc repro prepare`, `python -m pipeline.features import … --stream {name}`, and "
         f"{TRACK.format(file=imported_to(name))} for queued experiments"
         for modality, name in used.items()

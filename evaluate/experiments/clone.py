@@ -9,6 +9,7 @@ commit, the uncommitted changes of tracked files, and the data in DVC's cache.
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -47,7 +48,9 @@ def run(experiments: Mapping[str, Sequence[str]]) -> None:
         left, code = dict(experiments), -1
         while left and code < 0:
             (place / PARAMS).write_bytes(params)  # a killed experiment leaves its own
-            code = subprocess.run(words, cwd=place, input=json.dumps(left), text=True).returncode
+            code = subprocess.run(
+                words, cwd=place, env=environment(), input=json.dumps(left), text=True
+            ).returncode
             if code < 0:
                 left = _after_the_killed(left, home, baseline, signal.Signals(-code).name)
     if code > 0:
@@ -55,6 +58,15 @@ def run(experiments: Mapping[str, Sequence[str]]) -> None:
             f"the experiments ended with exit code {code}; the message is above. The finished ones are kept: run the "
             "command again for the others"
         )
+
+
+def environment() -> dict[str, str]:
+    """Return this process's environment with the folder of its Python first in PATH.
+
+    The stages run `python`, which is another one if the project's environment is not activated.
+    """
+    path = os.environ.get("PATH", os.defpath)
+    return {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), path])}
 
 
 def _clone(repo: Repo, home: Path, baseline: str, place: Path) -> None:

@@ -35,6 +35,7 @@ from evaluate.experiments.tables import (
 from evaluate.run.measures.measure import NAMES
 from pipeline.command import parser
 from pipeline.errors import UserError, entry
+from pipeline.messages import listed
 from pipeline.params import load
 from pipeline.tables.schema import read_utterances
 
@@ -141,12 +142,12 @@ def over_folds(title: str, folds: Mapping[str, Results | Failed]) -> Results | F
     """
     failed = [f"fold {fold}: {run.reason}" for fold, run in folds.items() if isinstance(run, Failed)]
     if failed:
-        return Failed("; ".join(failed))
+        return Failed(listed(failed, "; "))
     done = {fold: run for fold, run in folds.items() if not isinstance(run, Failed)}
     tests, answers = zip(*done.values(), strict=True)
     seeds = {fold: " ".join(seeds_of(frame)) for fold, (_, frame) in done.items()}
     if len(set(seeds.values())) > 1:
-        shown = "; ".join(f"fold {fold}: {names}" for fold, names in seeds.items())
+        shown = listed((f"fold {fold}: {names}" for fold, names in seeds.items()), "; ")
         raise UserError(
             f"{title}: the folds have different seeds ({shown}); run them again with the same --seeds"
         )

@@ -90,7 +90,10 @@ def run_dvc(*words: str, capture: bool = False) -> str:
         UserError: DVC ends with an error.
     """
     done = subprocess.run(
-        [sys.executable, "-m", "dvc", *words], stdout=subprocess.PIPE if capture else None, text=True
+        [sys.executable, "-m", "dvc", *words],
+        env=clone.environment(),
+        stdout=subprocess.PIPE if capture else None,
+        text=True,
     )
     if done.returncode:
         raise UserError(

@@ -33,7 +33,7 @@ from pipeline.corpora import raw
 from pipeline.corpora.split import drawn
 from pipeline.env import media_root
 from pipeline.errors import UserError
-from pipeline.messages import Problems
+from pipeline.messages import Problems, listed
 from pipeline.params import CorpusParams
 from pipeline.tables.labels import rating
 from pipeline.tables.schema import Utterance, decimal, whole
@@ -74,7 +74,7 @@ def ignored(path: Path, values: Sequence[str] = ()) -> list[str]:
     """Return a note on the columns of a csv file other than COLUMNS and `values`; empty if there are none."""
     _, row = next(raw.csv_rows(path, NEEDED, COLUMNS), ("", {}))
     names = [name or "(no name)" for name in row if name not in (*COLUMNS, *values)]
-    return [f"{path}: ignored columns: {', '.join(names)}"] * bool(names)
+    return [f"{path}: ignored columns: {listed(names)}"] * bool(names)
 
 
 def cells(utterance: Utterance) -> dict[str, str]:
@@ -148,7 +148,7 @@ def _file(root: Path) -> Path:
     if not files:
         raise raw.NoAnnotation(f"{root}: no .csv file here")
     if len(files) > 1:
-        raise UserError(f"{root}: {', '.join(path.name for path in files)}: more than one csv file; keep one")
+        raise UserError(f"{root}: {listed(path.name for path in files)}: more than one csv file; keep one")
     return files[0]
 
 

@@ -16,7 +16,7 @@ from pipeline import folders
 from pipeline.corpora import mmsa, raw
 from pipeline.corpora.pickles.mmsa import BETWEEN, Part, read_parts
 from pipeline.errors import UserError
-from pipeline.messages import Problems
+from pipeline.messages import Problems, listed
 from pipeline.params import CorpusParams
 
 FAULTS = (
@@ -44,7 +44,7 @@ def read(root: Path, corpus: CorpusParams) -> raw.Tables:
         raise raw.NoAnnotation(f"{root}: no .pkl file here")
     if len(files) > 1:
         raise UserError(
-            f"{root}: {', '.join(path.name for path in files)}: more than one pickle; their tables are the same, so "
+            f"{root}: {listed(path.name for path in files)}: more than one pickle; their tables are the same, so "
             "keep one here"
         )
     table = [row for part in read_parts(files[0]) for row in _rows(part, bool(corpus.labels))]

@@ -24,7 +24,7 @@ from pipeline import folders, fragments
 from pipeline.corpora.header import read_header
 from pipeline.env import media_root
 from pipeline.errors import UserError
-from pipeline.messages import Problems
+from pipeline.messages import Problems, listed
 from pipeline.params import CorpusParams
 from pipeline.tables.schema import LABEL_COLUMNS, SPLITS
 from pipeline.tables.target import Target, target_of
@@ -233,7 +233,7 @@ def tables(rows: Iterable[Row], corpus: CorpusParams, problems: Problems) -> Tab
 def _labels(rows: Sequence[Row], corpus: CorpusParams) -> pd.DataFrame:
     known = sorted({name for row in rows for name in row.values})
     if lacking := ", ".join(name for name in corpus.values if name not in known):
-        there = ", ".join(known) or "none"
+        there = listed(known) or "none"
         raise UserError(f"corpus.values: {corpus.name} has no numbers named {lacking}; choose from: {there}")
     labels = pd.DataFrame([{name: getattr(row, name) for name in LABEL_COLUMNS} for row in rows])
     for name in corpus.values:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.lib import format as npy
 
 from pipeline.errors import UserError
+from pipeline.messages import listed
 
 MAX_ARRAY_BYTES = 4 << 30
 # A compressed array may expand to this many bytes, or to this many times its compressed size if that is more.
@@ -72,7 +73,7 @@ class Npz:
 
     def __getitem__(self, name: str) -> np.ndarray:
         if name not in self.names:
-            raise ArrayError(f"{self.source}: no array {name!r}; there are {', '.join(self.names) or 'none'}")
+            raise ArrayError(f"{self.source}: no array {name!r}; there are {listed(self.names) or 'none'}")
         try:
             member = self.zip.getinfo(f"{name}.npy")
             if member.file_size > MAX_ARRAY_BYTES:

@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import UserError
+from pipeline.messages import listed
 from pipeline.params import sections
 from pipeline.tables.labels import read_labels
 from pipeline.tables.schema import read_utterances
 from pipeline.tables.splits import ids_hash, splits
 from pipeline.tables.target import target_of
-
-LISTED = 20
 
 
 def fitted(part: str, table: Path) -> dict[str, Any]:
@@ -37,10 +36,10 @@ def fitted(part: str, table: Path) -> dict[str, Any]:
         ids = {line.strip() for line in lines if line.strip()}
         unknown = sorted(ids - {u.utterance for u in utterances})
         if unknown or not ids:
-            shown = ", ".join(unknown[:LISTED])
             raise UserError(
-                f"--saw {part}: {len(unknown)} of {len(ids)} ids are not in {table}: {shown or 'no id in the file'}; "
-                "list the ids of this corpus that the weights were fitted to, one per line"
+                f"--saw {part}: {len(unknown)} of {len(ids)} ids are not in {table}: "
+                f"{listed(unknown) or 'no id in the file'}; list the ids of this corpus that the weights were "
+                "fitted to, one per line"
             )
         return {"fold": f"listed in {Path(part).name}", "ids": {"train": ids_hash(ids)}}
     params = sections()

@@ -35,9 +35,9 @@ from pipeline.features.entries import Arrays, Clips, Entries, Loaded, array_key
 from pipeline.features.parquet import Columns
 from pipeline.features.schema import Meta, Row
 from pipeline.features.writer import write
+from pipeline.messages import listed
 from pipeline.tables.schema import Utterance
 
-LISTED = 20
 LARGEST = float(np.finfo(np.float32).max)
 MMSA = {"visual": "vision"}  # the modality's name in MMSA's pickles, where it differs
 MOST = {"f2": float(np.finfo(np.float16).max), "f4": LARGEST}
@@ -145,9 +145,7 @@ class _Folder:
         npz = Npz(data, path.name)
         name = self.source.array or (npz.names[0] if len(npz.names) == 1 else "")
         if not name:
-            raise UserError(
-                f"{path}: contains {', '.join(npz.names) or 'no arrays'}; choose one with --array"
-            )
+            raise UserError(f"{path}: contains {listed(npz.names) or 'no arrays'}; choose one with --array")
         return Loaded(key, npz[name])
 
 
@@ -178,7 +176,7 @@ class _Matrix:
         if len(self.rows) < len(text):
             twice = sorted(u for u, count in Counter(text).items() if count > 1)
             raise UserError(
-                f"{source.path}: {source.ids}: duplicate ids: {_listed(twice)}; keep one row for each"
+                f"{source.path}: {source.ids}: duplicate ids: {_names(twice)}; keep one row for each"
             )
         self.found = set(self.rows)
 
@@ -239,7 +237,7 @@ def _dims(arrays: Arrays, utterances: Sequence[str], about: About) -> tuple[int,
             reasons.append(f"{utterance}: {row.error}")
     raise UserError(
         "nothing to import: no utterance has a usable array; correct these files:\n  "
-        + "\n  ".join(reasons[:LISTED])
+        + listed(reasons, "\n  ")
     )
 
 
@@ -268,9 +266,9 @@ def _check_ids(found: set[str], utterances: Sequence[str], path: Path, partial: 
     missing, extra = sorted(set(utterances) - found), sorted(found - set(utterances))
     notes = []
     if missing:
-        notes.append(f"{len(missing)} of {len(utterances)} utterances are not in {path}: {_listed(missing)}")
+        notes.append(f"{len(missing)} of {len(utterances)} utterances are not in {path}: {_names(missing)}")
     if extra:
-        notes.append(f"{len(extra)} in {path} are not in the table of utterances: {_listed(extra)}")
+        notes.append(f"{len(extra)} in {path} are not in the table of utterances: {_names(extra)}")
     if len(missing) == len(utterances) or (notes and not partial):
         hint = "map the names with --names CSV (columns file,utterance)"
         raise UserError(
@@ -289,6 +287,5 @@ def _stem(file: str) -> str:
     return normalize("NFC", re.sub(r"\.np[yz]$", "", file, flags=re.IGNORECASE))
 
 
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - LISTED} more" if len(names) > LISTED else ""
-    return ", ".join(map(schema.one_line, names[:LISTED])) + more
+def _names(names: Sequence[str]) -> str:
+    return listed(map(schema.one_line, names))

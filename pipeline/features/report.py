@@ -12,8 +12,8 @@ import numpy as np
 from pipeline.features import schema
 from pipeline.features.cache import FeatureCache
 from pipeline.features.schema import STATUSES
+from pipeline.messages import listed
 
-LISTED = 20
 REASONS = 5
 
 
@@ -70,15 +70,15 @@ def diff(a: FeatureCache, b: FeatureCache) -> str:
     here, there = set(a.utterances), set(b.utterances)
     for path, only in ((a.path, here - there), (b.path, there - here)):
         if only:
-            text.append(f"only in {path}: {_listed(sorted(only))}")
+            text.append(f"only in {path}: {listed(sorted(only))}")
     if here == there and a.utterances != b.utterances:
         text.append("the rows are in a different order")
     found = _differences(a, b)
     if found:
         both, largest = len(here & there), max(d.size for d in found)
         text.append(f"{len(found)} of {both} common utterances differ, by at most {largest:g}")
-        text += [f"  {d.utterance}: {d.what}" for d in sorted(found, key=lambda d: -d.size)[:LISTED]]
-        text += [f"  and {len(found) - LISTED} more"] * (len(found) > LISTED)
+        by_size = sorted(found, key=lambda d: -d.size)
+        text.append("  " + listed((f"{d.utterance}: {d.what}" for d in by_size), "\n  "))
     return "\n".join(text)
 
 
@@ -140,7 +140,3 @@ def _names(names: tuple[str, ...]) -> str:
 
 def _value(value: Any) -> str:
     return schema.one_line(value if isinstance(value, str) else schema.canonical_json(value))
-
-
-def _listed(names: list[str]) -> str:
-    return ", ".join(names[:LISTED]) + (f" and {len(names) - LISTED} more" if len(names) > LISTED else "")

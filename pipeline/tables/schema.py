@@ -20,7 +20,7 @@ import pandas as pd
 
 from pipeline import fragments
 from pipeline.errors import UserError
-from pipeline.messages import Problems
+from pipeline.messages import Problems, listed
 
 UTTERANCES = Path("data/utterances.csv")
 LABELS = Path("data/labels.csv")
@@ -222,8 +222,8 @@ def rows_of(
             if missing or extra or len(set(header)) < len(header):
                 raise UserError(
                     f"{path}: line 1: columns must be {', '.join(columns)}"
-                    + (f"; missing: {', '.join(sorted(missing))}" if missing else "")
-                    + (f"; unknown: {', '.join(sorted(extra))}" if extra else "")
+                    + (f"; missing: {listed(sorted(missing))}" if missing else "")
+                    + (f"; unknown: {listed(sorted(extra))}" if extra else "")
                 )
             line = reader.line_num + 1
             for values in reader:

@@ -12,6 +12,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
 from pipeline.errors import UserError
+from pipeline.messages import listed
 from pipeline.params import Val
 from pipeline.tables.schema import UTTERANCES, Utterance
 
@@ -51,7 +52,7 @@ def splits(
         known = sorted(set(session.values()) - {""})
         if str(fold) not in known:
             raise UserError(
-                f"{field}={fold}: no such session; choose one of {UTTERANCES}: {', '.join(known) or 'none'}"
+                f"{field}={fold}: no such session; choose one of {UTTERANCES}: {listed(known) or 'none'}"
             )
         test = {dialogue for dialogue, there in session.items() if there == str(fold)}
     rest = [dialogue for dialogue in session if dialogue not in test]

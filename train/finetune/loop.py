@@ -23,6 +23,7 @@ from tqdm import tqdm
 
 from extract.contract import Trainable
 from pipeline.errors import UserError
+from pipeline.messages import listed
 from pipeline.params import FinetuneParams
 from train.checkpoint import read_state, write_state
 from train.data.order import bucketed
@@ -126,7 +127,7 @@ def fit(
                 group["lr"] = group["share"] * knobs.lr * slope(step, total, knobs.warmup)
             value = _step(model, optimiser, train, order[place], knobs, accelerator)
             if not math.isfinite(value):
-                names = ", ".join(train.names[i] for i in order[place])
+                names = listed(train.names[i] for i in order[place])
                 raise UserError(
                     f"{name}: the loss or its gradient ({value:g}) is not finite in epoch {epoch + 1} for the "
                     f"utterances {names}; lower finetune.{name}.training.lr"

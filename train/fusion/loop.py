@@ -22,6 +22,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
 from pipeline.errors import UserError
+from pipeline.messages import listed
 from pipeline.params import Params, TrainParams
 from pipeline.tables.schema import LABELS
 from train.checkpoint import read_state, write_state, write_weights
@@ -170,7 +171,7 @@ def _epoch(
         with torch.autocast(device.type, torch.bfloat16, enabled=knobs.precision == "bf16"):
             parts = criterion(model(batch), batch.labels)
         if not torch.isfinite(parts["total"]):
-            names = ", ".join(data.name(unit) for unit in group)
+            names = listed(data.name(unit) for unit in group)
             shown = {k: f"{k}={v.item():g}" for k, v in parts.items() if not torch.isfinite(v)}
             # A finite loss of the goal means that the logits are finite, so the params of another term are the cause.
             remedy = (

@@ -18,6 +18,7 @@ from pipeline.corpora.pickles import unpickle
 from pipeline.corpora.pickles.texts import AGAIN, SHARED, checked
 from pipeline.corpora.raw import MAX_NAME
 from pipeline.errors import UserError
+from pipeline.messages import listed
 from pipeline.params import MODALITIES
 
 # The role of each entry of a tuple; `-` is ignored. The first layout that fits is used.
@@ -82,7 +83,7 @@ def read(files: Sequence[Path]) -> Published:
             tuples.append(path)
     if len(tuples) != 1:
         raise UserError(
-            f"{', '.join(map(str, files))}: {len(tuples)} of these files contain speakers and labels; name exactly "
+            f"{listed(map(str, files))}: {len(tuples)} of these files contain speakers and labels; name exactly "
             "one such file"
         )
     for role, value in roles.items():
