@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,6 +18,7 @@ from extract.encoders import REGISTRY, encoder_class
 from pipeline.closure import ROOT
 from pipeline.params import FinetuneParams, Params, StreamParams
 from pipeline.transcribe.params import TranscribeParams
+from tests import warm
 from tests.test_help import COMMANDS, ENTRIES
 from train.models import MODELS
 
@@ -91,10 +89,9 @@ def commands_page() -> str:
 
 def help_of(command: str) -> str:
     """Return what `python -m COMMAND --help` prints, 110 columns wide."""
-    return subprocess.run(
-        [sys.executable, "-m", *command.split(), "--help"], cwd=ROOT, env={**os.environ, "COLUMNS": "110"},
-        check=True, capture_output=True, text=True,
-    ).stdout.rstrip()  # fmt: skip
+    done = warm.run(ROOT, *command.split(), "--help", COLUMNS="110")
+    assert done.returncode == 0, done.stderr
+    return done.stdout.rstrip()
 
 
 def _section(title: str, rows: list[str]) -> str:
