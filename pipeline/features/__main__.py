@@ -123,8 +123,8 @@ def _parser() -> argparse.ArgumentParser:
     import_.add_argument(
         "source",
         type=Path,
-        help="a folder with one .npy or .npz per utterance, one .npz with matrices, one .csd, one .parquet or a folder "
-        "of them, or one .pkl of MMSA",
+        help="a folder with one .npy or .npz per utterance, one .npz with a matrix or an array per utterance, one "
+        ".csd, one .parquet or a folder of them, or one .pkl of MMSA",
     )
     import_.add_argument("--stream", required=True, help="the name to use in train.streams")
     import_.add_argument("--modality", required=True, choices=MODALITIES)
@@ -147,9 +147,13 @@ def _parser() -> argparse.ArgumentParser:
         default="",
         help="name of the array in the .npz, the stream in the .parquet, or the field in the .pkl",
     )
-    import_.add_argument("--ids", default="utterance", help="name of the array of ids in a single .npz")
     import_.add_argument(
-        "--names", type=Path, help="csv with columns file,utterance, if files are not named by utterance"
+        "--ids", default="utterance", help="name of the array of ids in a single .npz with a matrix"
+    )
+    import_.add_argument(
+        "--names",
+        type=Path,
+        help="csv with columns file,utterance, if files or arrays are not named by utterance",
     )
     import_.add_argument(
         "--partial", action="store_true", help="accept missing and unknown ids, and list them"

@@ -67,15 +67,18 @@ class Npz:
         self.source = source
         try:
             self.zip = zipfile.ZipFile(io.BytesIO(data) if isinstance(data, bytes) else data)
-        except (zipfile.BadZipFile, OSError, ValueError) as error:
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
             raise ArrayError(f"{source}: no readable .npz: {error}") from None
         self.names = [name.removesuffix(".npy") for name in self.zip.namelist() if name.endswith(".npy")]
 
     def __getitem__(self, name: str) -> np.ndarray:
-        if name not in self.names:
-            raise ArrayError(f"{self.source}: no array {name!r}; there are {listed(self.names) or 'none'}")
         try:
             member = self.zip.getinfo(f"{name}.npy")
+        except KeyError:
+            raise ArrayError(
+                f"{self.source}: no array {name!r}; there are {listed(self.names) or 'none'}"
+            ) from None
+        try:
             if member.file_size > MAX_ARRAY_BYTES:
                 raise ArrayError(f"{self.source}: {name} claims {member.file_size} bytes")
             if member.file_size > max(ALWAYS_BYTES, UNFOLDS * member.compress_size):

@@ -6,7 +6,7 @@
 FOLDER contains one `.npy` or `.npz` per utterance, named by its id: `[P]`, or `[T, D]` frames, which are pooled by
 their mean. The source may also be:
 
-- one `.npz` with a matrix `[N, P]` and the ids of its rows;
+- one `.npz` with a matrix `[N, P]` and the ids of its rows, or with one array per utterance, named by its id;
 - one `.csd` of the CMU Multimodal SDK;
 - one `.parquet` file with the columns of `pipeline.features export`, or a folder of such files. With the features of
   several streams in it, `--array` names the stream;
@@ -17,8 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,9 +28,9 @@ import numpy as np
 from pipeline import folders
 from pipeline.corpora import raw
 from pipeline.errors import UserError
-from pipeline.features import schema
+from pipeline.features import one_npz, schema
 from pipeline.features.arrays import ArrayError, Npz, read_npy
-from pipeline.features.entries import Arrays, Clips, Entries, Loaded, array_key
+from pipeline.features.entries import Arrays, Clips, Entries, Loaded
 from pipeline.features.parquet import Columns
 from pipeline.features.schema import Meta, Row
 from pipeline.features.writer import write
@@ -52,7 +51,7 @@ class Source:
         array: the array's name in each `.npz`, a stream's name in `.parquet`, or a field of a `.pkl`; empty: the only
             array, or the default.
         ids: the name of the array of ids in a single `.npz`.
-        names: a csv with columns file,utterance if files are not named by their utterance; else None.
+        names: a csv with columns file,utterance if files or arrays are not named by their utterance; else None.
     """
 
     path: Path
@@ -109,23 +108,22 @@ def _arrays(source: Source, about: About, table: Sequence[Utterance]) -> Arrays:
         return Clips(path, source.array or MMSA.get(about.modality, about.modality))
     if kind == ".parquet" or (path.is_dir() and folders.files(path, ".parquet")):
         return Columns(path, source.array, about.frames != "none")
-    return _Matrix(source) if path.is_file() else _Folder(source, [u.utterance for u in table])
+    named = _namer(source.names, [u.utterance for u in table])
+    if path.is_file():
+        return one_npz.read(path, source.array, source.ids, named)
+    return _Folder(source, named)
 
 
 class _Folder:
     """One file per utterance, at any depth; the id is the relative path without suffix."""
 
-    def __init__(self, source: Source, utterances: Sequence[str]) -> None:
+    def __init__(self, source: Source, named: Callable[[str], str]) -> None:
         if not source.path.is_dir():
             raise UserError(f"{source.path}: no such file or folder; correct the path")
         self.source = source
-        names = _read_names(source.names) if source.names else None
-        known = {normalize("NFC", utterance): utterance for utterance in utterances}
         self.paths: dict[str, Path] = {}
         for path in folders.files(source.path, ".npy", ".npz"):
-            stem = _stem(path.relative_to(source.path).as_posix())
-            name = stem if names is None else names.get(stem, f"{stem} (not in {source.names})")
-            utterance = known.get(normalize("NFC", name), name)
+            utterance = named(path.relative_to(source.path).as_posix())
             if utterance in self.paths:
                 raise UserError(
                     f"{path}: duplicate file of utterance {utterance}; first is {self.paths[utterance]}; keep one"
@@ -147,42 +145,6 @@ class _Folder:
         if not name:
             raise UserError(f"{path}: contains {listed(npz.names) or 'no arrays'}; choose one with --array")
         return Loaded(key, npz[name])
-
-
-class _Matrix:
-    """One `.npz`: a matrix [N, P] (or [N, T, D]) and the ids of its rows [N]."""
-
-    def __init__(self, source: Source) -> None:
-        npz = Npz(source.path, str(source.path))
-        ids, self.values = npz[source.ids], npz[source.array or "pooled"]
-        if (
-            ids.dtype.kind not in "US"
-            or ids.ndim != 1
-            or self.values.ndim < 2
-            or len(ids) != len(self.values)
-        ):
-            raise UserError(
-                f"{source.path}: {source.ids} is {ids.dtype} {ids.shape} and {source.array or 'pooled'} is "
-                f"{self.values.dtype} {self.values.shape}: give ids [N] and values [N, P] or [N, T, D]"
-            )
-        try:
-            # Invalid text is an error: replacing its characters could create a different id.
-            text = ids.tolist() if ids.dtype.kind == "U" else [i.decode() for i in ids.tolist()]
-        except (ValueError, SystemError) as error:  # NumPy raises SystemError for a number beyond Unicode
-            raise UserError(
-                f"{source.path}: {source.ids}: contains invalid text: {error}; save the ids as UTF-8"
-            ) from None
-        self.rows = {utterance: row for row, utterance in enumerate(text)}
-        if len(self.rows) < len(text):
-            twice = sorted(u for u, count in Counter(text).items() if count > 1)
-            raise UserError(
-                f"{source.path}: {source.ids}: duplicate ids: {_names(twice)}; keep one row for each"
-            )
-        self.found = set(self.rows)
-
-    def load(self, utterance: str) -> Loaded:
-        row = self.values[self.rows[utterance]]
-        return Loaded(array_key(row), row)
 
 
 def _rows(arrays: Arrays, about: About, utterances: Sequence[str]) -> Iterator[Row]:
@@ -275,6 +237,19 @@ def _check_ids(found: set[str], utterances: Sequence[str], path: Path, partial: 
             "\n".join(notes) + f"\n{hint}" + ("" if partial else ", or accept this with --partial")
         )
     return notes
+
+
+def _namer(path: Path | None, utterances: Sequence[str]) -> Callable[[str], str]:
+    """Return a function from the name of a file or array to its utterance, by the csv at `path` if there is one."""
+    names = _read_names(path) if path else None
+    known = {normalize("NFC", utterance): utterance for utterance in utterances}
+
+    def named(file: str) -> str:
+        stem = _stem(file)
+        name = stem if names is None else names.get(stem, f"{stem} (not in {path})")
+        return known.get(normalize("NFC", name), name)
+
+    return named
 
 
 def _read_names(path: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""504 mutated records of eight kinds: each is one message, or is read as what it is; in bounded memory and time."""
+"""567 mutated records of nine kinds: each is one message, or is read as what it is; in bounded memory and time."""
 
 from __future__ import annotations
 
@@ -109,6 +109,7 @@ def made(tmp_path_factory) -> Path:
         Path("params.yaml").write_text(json.dumps(params.model_dump(mode="json"), indent=1))
         ids = [u.utterance for u in read_utterances()]
         np.savez("made.npz", utterance=np.array(ids), pooled=np.ones((len(ids), 3)))
+        np.savez("named.npz", **{utterance: np.arange(1.0, 4) for utterance in ids})
         Path("made.pkl").write_bytes(pickle.dumps(tuple(dialogue_rnn().values()), 2))
         Path("talk.srt").write_text(
             "".join(f"{i}\n00:00:0{i},000 --> 00:00:0{i},900\nANNA: Hi\n\n" for i in range(1, 7))
@@ -238,6 +239,20 @@ def test_arrays(here):
             return cache.pooled().tobytes()
 
     survey(Path("made.npz"), read, any_bytes, "npz", sealed=True)
+
+
+def test_arrays_named_by_utterance(here):
+    """A damaged array is a status, because the others are whole."""
+    table = read_utterances()
+    about = About("named", "audio", "small", "none", "made")
+
+    def read() -> None:
+        import_features(Source(Path("named.npz")), about, table, Path("named.h5"), partial=False)
+        with FeatureCache(Path("named.h5")) as cache:
+            assert (cache.pooled()[cache.status == 0] == [1, 2, 3]).all()
+            assert set(cache.counts()) <= {"ok", "corrupt"}
+
+    survey(Path("named.npz"), read, any_bytes, "named npz", sealed=True)
 
 
 def test_pickles(here):
