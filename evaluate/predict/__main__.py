@@ -147,7 +147,7 @@ def answer(
         at_least,
         model.goal.kind,
         model.thresholds,
-        far(data, model.far),
+        far(data, model.regions),
     )
 
 

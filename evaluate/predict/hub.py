@@ -11,8 +11,8 @@ from pipeline.errors import UserError
 _HUB = re.compile(r"([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@([\w.-]{1,100}))?")
 # What `python -m evaluate.package` writes. Other files, such as pickled weights, are not downloaded.
 FILES = (
-    "model.safetensors", "model.json", "config.json", "README.md", "weights/*/*.safetensors", "weights/*/*.json",
-    "weights/*/*.txt", "weights/*/*.model",
+    "model.safetensors", "distance.safetensors", "model.json", "config.json", "README.md", "weights/*/*.safetensors",
+    "weights/*/*.json", "weights/*/*.txt", "weights/*/*.model",
 )  # fmt: skip
 
 
