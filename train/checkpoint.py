@@ -1,11 +1,12 @@
 """Write and read the files of training: the model as safetensors and JSON, and the state for resuming.
 
-    models/seedN/model.safetensors   weights of the chosen epoch
-    models/seedN/model.json          params, labels in order, statistics, origin of each stream (train/record.py),
-                                     the sha256 of the weights, and a digest of the other fields
-    models/seedN/history.csv         losses and val scores of every epoch
-    models/seedN/epochs/             weights of every epoch, with train.keep_epochs
-    .cache/train/KEY/                state of an unfinished run
+    models/seedN/model.safetensors       weights of the chosen epoch
+    models/seedN/model.json              params, labels in order, statistics, origin of each stream (train/record.py),
+                                         the sha256 of the weights, and a digest of the other fields
+    models/seedN/distance.safetensors    the region of each stream's features in training (train/distance.py)
+    models/seedN/history.csv             losses and val scores of every epoch
+    models/seedN/epochs/                 weights of every epoch, with train.keep_epochs
+    .cache/train/KEY/                    state of an unfinished run
 
 DVC deletes a stage's outs before it runs, so an unfinished run keeps its state and its epochs' weights in .cache. The
 state is a torch file, which is read with `weights_only=True`.
@@ -87,7 +88,7 @@ def write_model(folder: Path, weights: dict[str, torch.Tensor], record: Record) 
     """Write model.safetensors and model.json, which holds a digest of itself and the sha256 of the weights."""
     path = folder / "model.safetensors"
     write_weights(path, weights)
-    fields = {"schema": SCHEMA, "sha256": _sha256(path), **record.model_dump(mode="json")}
+    fields = {"schema": SCHEMA, "sha256": sha256(path), **record.model_dump(mode="json")}
     text = json.dumps(
         {**fields, "digest": _digest(fields)}, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False
     )
@@ -126,11 +127,19 @@ def read_model(folder: Path) -> tuple[dict[str, torch.Tensor], Record]:
     expected = fields.pop("sha256", None)
     del fields["schema"]
     record = validate(Record, fields, path)
-    path = folder / "model.safetensors"
+    return read_sealed(folder / "model.safetensors", expected), record
+
+
+def read_sealed(path: Path, expected: object) -> dict[str, torch.Tensor]:
+    """Return the tensors of a .safetensors file whose sha256 is in model.json, `expected`.
+
+    Raises:
+        UserError: the file is missing, damaged or another one, or holds values that are not finite.
+    """
     weights = read_weights(path)
-    if _sha256(path) != expected:
+    if sha256(path) != expected:
         raise _damaged(path, "its sha256 differs from the one in model.json")
-    return weights, record
+    return weights
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
@@ -160,6 +169,7 @@ def _digest(fields: dict[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Return the sha256 (hex) of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

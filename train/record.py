@@ -105,8 +105,9 @@ class Record(Strict):
         best_epoch: the epoch that was chosen on val, from 1.
         temperature: divides the logits, so that probabilities are calibrated (train/calibration.py).
         thresholds: [C] the probability from which each label applies, for several labels per utterance; else empty.
-        far: modality → the distance above which an utterance is far from training (train/distance.py); a record of an
-            earlier version has none.
+        far: modality → the distance above which an utterance is far from training (train/distance.py).
+        distance: sha256 of distance.safetensors; empty if no stream has a distance, and for records of earlier
+            versions, whose `far` is of another distance.
         packages: package → version.
         code: sha256 of the source of the network.
     """
@@ -125,6 +126,7 @@ class Record(Strict):
     temperature: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1.0
     thresholds: list[Probability] = Field(default_factory=list)
     far: dict[Modality, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    distance: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
     packages: dict[str, str]
     code: str
 

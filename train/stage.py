@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -18,11 +19,11 @@ from pipeline.locks import alone
 from pipeline.params import FEATURES, Params, load
 from pipeline.strict import validate
 from pipeline.tables.schema import LABELS, UTTERANCES
+from train import distance
 from train.calibration import Calibration
 from train.checkpoint import model_code, state_folder, write_model
 from train.data.admit import check_params
 from train.data.corpus import Corpus
-from train.distance import thresholds
 from train.fusion.build import read, restored
 from train.fusion.hints import hints
 from train.fusion.loop import answers, fit, labelled
@@ -70,6 +71,7 @@ def _run(params: Params, caches: list[Path]) -> None:
     for meta in (stream.meta for stream in data.streams.values()):
         # Fail now instead of after hours of training.
         validate(StreamRecord, stream_record(meta), FEATURES / f"{meta.stream}.h5")
+    regions = distance.fit(data)
     rows = {}
     for seed in range(params.train.seed, params.train.seed + params.train.seeds):
         folder = MODELS / f"seed{seed}"
@@ -85,7 +87,11 @@ def _run(params: Params, caches: list[Path]) -> None:
                 shutil.copytree(epochs, copies, dirs_exist_ok=True)
         network = restored(folder, done.weights, chosen, data.dims, data.goal).to(device)
         calibration = data.goal.calibrated(*answers(network, data, labelled(data, "val"), device))
-        write_model(folder, done.weights, _record(params, chosen, data, seed, done, calibration))
+        outside = {
+            "far": {modality: region.limit for modality, region in regions.items()},
+            "distance": distance.write(folder, regions),
+        }
+        write_model(folder, done.weights, _record(params, chosen, data, seed, done, calibration, outside))
         history = pd.DataFrame(done.history)
         write_text(folder / "history.csv", history.to_csv(index=False, lineterminator="\n"))
         print(
@@ -118,7 +124,13 @@ def _follow(epochs: Iterator[Trained], folder: Path) -> Trained:
 
 
 def _record(
-    params: Params, chosen: Fusion, data: Corpus, seed: int, done: Trained, calibration: Calibration
+    params: Params,
+    chosen: Fusion,
+    data: Corpus,
+    seed: int,
+    done: Trained,
+    calibration: Calibration,
+    outside: dict[str, Any],
 ) -> Record:
     fields = {
         "seed": seed,
@@ -131,7 +143,7 @@ def _record(
         "best_epoch": done.best_epoch,
         "temperature": calibration.temperature,
         "thresholds": calibration.thresholds,
-        "far": thresholds(data),
+        **outside,
         "packages": {"torch": torch.__version__},
         "code": model_code(chosen.model.name),
     }

@@ -3,9 +3,10 @@
     python -m evaluate.package models/seed0 --licence "research only" --to OUT
     python -m evaluate.package models/seed0 --licence "research only" --to OUT --onnx
 
-OUT has model.safetensors, model.json, config.json (labels, for the Hugging Face hub) and README.md, the model card. It
-also has weights/NAME for encoders that were fine-tuned here. `python -m evaluate.predict … --model OUT` predicts with
-it in any clone of this project. `hf upload USER/NAME OUT` puts it on the hub, and `hf download` brings it back.
+OUT has model.safetensors, distance.safetensors, model.json, config.json (labels, for the Hugging Face hub) and
+README.md, the model card. It also has weights/NAME for encoders that were fine-tuned here.
+`python -m evaluate.predict … --model OUT` predicts with it in any clone of this project. `hf upload USER/NAME OUT` puts
+it on the hub, and `hf download` brings it back.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ def package(model: Path, to: Path, licence: str, metrics: Path, onnx: bool) -> l
     """
     from evaluate.package import card, to_onnx
     from extract.crossfit import without
+    from train import distance
     from train.checkpoint import read_model
     from train.fusion.build import restored
     from train.fusion.params import recorded
@@ -51,9 +53,12 @@ def package(model: Path, to: Path, licence: str, metrics: Path, onnx: bool) -> l
     if to.exists():
         raise UserError(f"--to {to}: exists; name a new folder")
     state, record = read_model(model)
-    extra = []
+    names, extra = ["model.safetensors", "model.json"], []
+    if distance.read(model, record):
+        names.append(distance.FILE)
+        extra.append(f"`{distance.FILE}` tells which utterances are far from those of training.")
     with replacing_folder(to) as part:
-        for name in ("model.safetensors", "model.json"):
+        for name in names:
             shutil.copyfile(model / name, part / name)
         for name, source in _local_weights(record):
             # The encoders of cross-fitting (extract/crossfit.py) encode train utterances only.

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evaluate.predict.hub import model_folder, seed_folders
+from evaluate.predict.hub import MODELS, model_folder, seed_folders
 from pipeline.command import parser
 from pipeline.disk import write_text
 from pipeline.errors import UserError, entry, writing
@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from evaluate.predict.source import Recordings
     from evaluate.predict.trained import Trained
 
-MODELS = Path("models")
 CSV, PAGE, JOURNALS = "predictions.csv", "timeline.html", ".predict"
 
 
@@ -147,7 +146,7 @@ def answer(
         at_least,
         model.goal.kind,
         model.thresholds,
-        far(data, model.far),
+        far(data, model.regions),
     )
 
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from pipeline.errors import UserError
 
+MODELS = Path("models")
 # Names of the hub's models, and a commit, tag or branch after @.
 _HUB = re.compile(r"([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@([\w.-]{1,100}))?")
 # What `python -m evaluate.package` writes. Other files, such as pickled weights, are not downloaded.
 FILES = (
-    "model.safetensors", "model.json", "config.json", "README.md", "weights/*/*.safetensors", "weights/*/*.json",
-    "weights/*/*.txt", "weights/*/*.model",
+    "model.safetensors", "distance.safetensors", "model.json", "config.json", "README.md", "weights/*/*.safetensors",
+    "weights/*/*.json", "weights/*/*.txt", "weights/*/*.model",
 )  # fmt: skip
 
 
@@ -25,14 +26,21 @@ def model_folder(given: str) -> Path:
     """Return the folder of a model; a model of the hub is downloaded once into the hub's cache.
 
     Args:
-        given: a folder, or USER/NAME or USER/NAME@REVISION of the hub. What begins with an existing folder is a folder.
+        given: a folder, or USER/NAME or USER/NAME@REVISION of the hub. What begins with an existing folder or with
+            `models/`, the folder of trained models, is a folder.
 
     Raises:
-        UserError: the hub has no such model, or it is not on this machine and the hub cannot be reached.
+        UserError: the folder is missing, the hub has no such model, or it is not on this machine and the hub cannot be
+            reached.
     """
-    name = _HUB.fullmatch(given)
-    if name is None or Path(Path(given).parts[0]).exists():
-        return Path(given)
+    name, folder = _HUB.fullmatch(given), Path(given)
+    if name is None or folder.parts[0] == MODELS.name or Path(folder.parts[0]).exists():
+        if not folder.is_dir():
+            raise UserError(
+                f"--model {given}: no such folder in {Path.cwd()}; correct the path, train a model with `dvc repro`, "
+                "or fetch the models with `dvc pull train`"
+            )
+        return folder
     # Importing it takes half a second, which a folder does not need.
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError

@@ -20,8 +20,10 @@ from extract.contract import Encoder
 from pipeline.errors import UserError
 from pipeline.params import PARAMS, TrainParams
 from pipeline.settings import read_yaml
+from train import distance
 from train.checkpoint import model_code, read_model
 from train.data.corpus import Statistics
+from train.distance import Region
 from train.fusion.build import restored
 from train.fusion.params import Fusion, recorded
 from train.record import StreamRecord
@@ -39,7 +41,7 @@ class Trained:
         streams: modality → the stream's name.
         warnings: harmless differences from training.
         temperature, thresholds: of the calibration (train/calibration.py).
-        far: modality → the distance above which an utterance is far from training (train/distance.py).
+        regions: modality → the region of its features in training (train/distance.py).
     """
 
     network: nn.Module
@@ -54,7 +56,7 @@ class Trained:
     warnings: list[str]
     temperature: float
     thresholds: list[float]
-    far: dict[str, float]
+    regions: dict[str, Region]
 
     @property
     def name(self) -> str:
@@ -91,6 +93,12 @@ def open_model(folder: Path, weights: Mapping[str, str], media: Path) -> Trained
         warnings += _differences(stream, found[modality], path)
     if record.packages["torch"] != torch.__version__:
         warnings.append(f"torch {torch.__version__} here, {record.packages['torch']} in training")
+    regions = distance.read(folder, record)
+    if not regions:
+        warnings.append(
+            f"{path}: names no {distance.FILE}, so no utterance is named as far from training; `dvc repro train` "
+            "with this version makes one"
+        )
     fusion = recorded(record.params, path)
     if record.code != model_code(fusion.model.name):
         warnings.append(f"the source code of the model {fusion.model.name} has changed since training")
@@ -107,7 +115,7 @@ def open_model(folder: Path, weights: Mapping[str, str], media: Path) -> Trained
         warnings=warnings,
         temperature=record.temperature,
         thresholds=record.thresholds,
-        far=dict(record.far),
+        regions=regions,
     )  # fmt: skip
 
 

@@ -3,10 +3,11 @@
     python -m pipeline.annotate --to labels/            # all utterances, with their emotions where known
     python -m pipeline.annotate --to labels/ --stills   # pictures instead of copies of what browsers cannot play
 
-labels/annotate.html plays each utterance, takes a label by key press, and saves annotations.csv. A file of that name in
-labels/ is the same table, to fill in with a spreadsheet. Put one of the two into the folder of the media and set
-`corpus.name: csv`. The splits of the corpus are kept, unless all utterances are in the same split. An existing
-labels/annotations.csv is not overwritten.
+labels/annotate.html plays each utterance, takes a label by key press, and saves annotations.csv. With `corpus.target:
+multi` a key adds or removes a label, and a cell is `joy|surprise`. A file of that name in labels/ is the same table,
+to fill in with a spreadsheet. Put one of the two into the folder of the media and set `corpus.name: csv`. The splits
+of the corpus are kept, unless all utterances are in the same split. An existing labels/annotations.csv is not
+overwritten.
 """
 
 from __future__ import annotations
@@ -28,6 +29,11 @@ from pipeline.params import CorpusParams, sections
 from pipeline.tables.schema import UTTERANCE_COLUMNS, Utterance
 
 PAGE, TABLE = "annotate.html", "annotations.csv"
+# What the page says of its keys, by whether an utterance may have several labels.
+HOW = {
+    False: "the key of its label; the page then goes on to the next turn.",
+    True: "the keys of its labels; a key adds or removes one. Enter goes on to the next turn.",
+}
 
 
 def main() -> None:
@@ -54,11 +60,12 @@ def annotate(corpus: CorpusParams, to: Path, as_stills: bool) -> str:
     """
     if (to / TABLE).exists():
         raise UserError(f"{to / TABLE}: exists and may hold labels; move it, or name another folder")
-    if corpus.target != "single":
+    if corpus.target not in ("single", "multi"):
         raise UserError(
-            f"corpus.target={corpus.target}: the page gives one label to an utterance; set corpus.target to single, or "
-            "annotate with another tool"
+            f"corpus.target={corpus.target}: the page takes labels, not votes or numbers; set corpus.target to single "
+            "or multi, or annotate with another tool"
         )
+    several = corpus.target == "multi"
     utterances, labels = prepare.read(corpus)
     found = [
         _utterance(row)
@@ -77,12 +84,13 @@ def annotate(corpus: CorpusParams, to: Path, as_stills: bool) -> str:
     pages = [_turn(utterance, label, to, seen) for utterance, label in zip(found, given, strict=True)]
     text = turns.render(
         title=corpus.title or corpus.name,
-        lead="Play a turn and press the key of its label; the page then goes on to the next turn. "
+        lead=f"Play a turn and press {HOW[several]} "
         "Labels stay in this browser until you save them as a csv file.",
         labels=corpus.labels,
         turns=pages,
         notes=[*seen.notes, *missing],
         step=True,
+        several=several,
     )
     table = pd.DataFrame([{**cells(u), **label} for u, label in zip(found, given, strict=True)])
     write_text(to / PAGE, text)

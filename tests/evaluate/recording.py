@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from evaluate.predict import __main__ as predict
@@ -15,7 +16,9 @@ from extract import encoders
 from pipeline.strict import validate
 from tests.train.goals import single
 from tests.train.models_on_disk import seal
+from train import distance
 from train.checkpoint import model_code, write_model
+from train.distance import Region
 from train.fusion.build import build
 from train.fusion.params import declared, recorded
 from train.record import Record, Settings
@@ -91,6 +94,14 @@ def rows(folder: Path) -> list[dict[str, str]]:
     assert header == ["utterance", "start", "end", "speaker", "text", "missing", "far", "emotion", *LABELS]
     # `text` occurs twice, once as a label.
     return [dict(zip([*header[:8], *(f"p_{n}" for n in LABELS)], row, strict=True)) for row in values]
+
+
+def region(folder: Path, limit: float) -> None:
+    """Give a model of sound a region without components; what is farther from 0 than `limit` is far."""
+    size = json.loads((folder / "model.json").read_text())["dims"]["audio"]
+    found = {"audio": Region(np.zeros(size, np.float32), np.zeros((0, size), np.float32), limit)}
+    written = distance.write(folder, found)
+    edit(folder, lambda said: said.update(far={"audio": limit}, distance=written))
 
 
 def edit(folder: Path, change) -> None:

@@ -43,10 +43,31 @@ def test_without_a_network_the_message_says_what_to_do(here, monkeypatch):
 
 
 def test_a_folder_is_not_looked_up(here):
+    make_model(here / "mine/seed0")
+    for given in ("mine/seed0", "./mine/seed0", str(here / "mine/seed0"), "mine"):
+        assert model_folder(given) == Path(given)
+
+
+@pytest.mark.parametrize(
+    "given", ["models/seed0", "models", "./some/seed0", "../seed0", "/no/seed0", "a/b/c", "x"]
+)
+def test_a_missing_folder_is_not_looked_up_at_the_hub(here, monkeypatch, given):
+    """In a folder without models/, `models/seed0` was taken for a model of the hub."""
+
+    def refuse(*_, **__):
+        raise AssertionError("the hub was asked")
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
+    with pytest.raises(
+        UserError, match=rf"--model {given}: no such folder in {Path.cwd()}; correct the path"
+    ):
+        model_folder(given)
+
+
+def test_a_missing_seed_of_a_run_is_a_folder(here):
     make_model(here / "models/seed0")
-    assert model_folder("models/seed7") == Path("models/seed7")
-    assert model_folder("/models/seed7") == Path("/models/seed7")
-    assert model_folder("seed7") == Path("seed7")
+    with pytest.raises(UserError, match=r"--model models/seed7: no such folder in "):
+        model_folder("models/seed7")
 
 
 @pytest.mark.parametrize("error", [OfflineModeIsEnabled("offline"), OSError("no such model")])

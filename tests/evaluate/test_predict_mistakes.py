@@ -159,7 +159,7 @@ def test_a_mistake_ends_with_one_message(talk, monkeypatch):
         run(monkeypatch, "gone.mp4", "--subtitles", "talk.srt", "--to", "out")
     with pytest.raises(UserError, match=r"gone.srt: no such file"):
         run(monkeypatch, "talk.mp4", "--subtitles", "gone.srt", "--to", "out")
-    with pytest.raises(UserError, match=r"models/seed7/model.json: no such file"):
+    with pytest.raises(UserError, match=r"--model models/seed7: no such folder"):
         video(monkeypatch, "--model", "models/seed7")
     (talk / "predictions.csv").write_text("utterance,dialogue,turn,media\na,x,0,talk.mp4\n")
     with pytest.raises(UserError, match=r"predictions.csv would overwrite predictions.csv"):

@@ -18,7 +18,8 @@ from pipeline.params import load
 from tests.train import small
 from tests.train.goals import single
 from tests.train.models_on_disk import seal
-from train.checkpoint import read_model, read_weights
+from train import distance
+from train.checkpoint import read_model, read_weights, sha256
 from train.fusion.params import recorded
 from train.stage import run as train
 
@@ -131,6 +132,8 @@ def test_a_changed_record_is_refused_whatever_was_changed(here):
         ("best_epoch", True, "best_epoch=True"),
         ("temperature", 0.0, "temperature=0.0"),
         ("temperature", "hot", "temperature=.hot."),
+        ("distance", "x", "distance=.x."),
+        ("far.more", 1.0, "far"),
         ("seed", 10**400, "seed"),
         ("more", 1, "more: unknown key"),
     ],
@@ -148,6 +151,42 @@ def test_every_field_is_checked_before_it_is_used(here, place, value, expected):
         (FOLDER / "model.json").write_text(json.dumps(changed))
     with pytest.raises(UserError, match=rf"seed0/model.json: (.|\n)*{expected}"):
         recorded(read_model(FOLDER)[1].params, FOLDER / "model.json")
+
+
+def regions() -> dict:
+    return distance.read(FOLDER, read_model(FOLDER)[1])
+
+
+def test_a_region_of_another_run_is_refused(here):
+    assert set(regions()) == {"text", "audio", "visual"}
+    parts = load_file(FOLDER / distance.FILE)
+    save_file({name: tensor + 1 for name, tensor in parts.items()}, FOLDER / distance.FILE)
+    with pytest.raises(
+        UserError, match=r"distance.safetensors: damaged \(its sha256 differs from the one in model.json\)"
+    ):
+        regions()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("audio.mean", None, r"does not fit model.json: audio.mean: missing"),
+        ("audio.more", torch.zeros(7), r"does not fit model.json: audio.more: unknown"),
+        ("audio.mean", torch.zeros(8), r"audio.mean: torch.float32 of shape \(8,\), but the stream has 7"),
+        ("audio.mean", torch.zeros(7).double(), r"audio.mean: torch.float64 of shape \(7,\)"),
+        ("audio.components", torch.zeros(7), r"audio.components: torch.float32 of shape \(7,\)"),
+        ("audio.components", torch.zeros(()), r"audio.components: torch.float32 of shape \(\)"),
+        ("audio.components", torch.zeros(2, 8), r"audio.components: torch.float32 of shape \(2, 8\)"),
+        ("audio.components", torch.zeros(7, 7), r"audio.components: torch.float32 of shape \(7, 7\)"),
+        ("audio.mean", torch.full((7,), torch.nan), r"damaged \(audio.mean holds values that are not finite"),
+    ],
+)
+def test_every_part_of_a_region_is_checked(here, name, value, expected):
+    parts = load_file(FOLDER / distance.FILE) | {name: value}
+    save_file({name: part for name, part in parts.items() if part is not None}, FOLDER / distance.FILE)
+    seal(FOLDER, {**said(), "distance": sha256(FOLDER / distance.FILE)})
+    with pytest.raises(UserError, match=rf"seed0/distance.safetensors: .*{expected}"):
+        regions()
 
 
 @pytest.mark.parametrize(

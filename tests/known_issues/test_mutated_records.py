@@ -30,6 +30,8 @@ from pipeline.tables.target import Target
 from tests.pipeline.published import dialogue_rnn
 from tests.train import small
 from tests.train.models_on_disk import seal
+from train import distance
+from train.checkpoint import read_model, sha256
 from train.stage import run as train
 
 COUNT = 63
@@ -199,6 +201,17 @@ def test_headers_of_weights(here, forged):
         return answers()
 
     survey(MODEL / "model.safetensors", read, head, f"safetensors {forged}", sealed=not forged)
+
+
+def test_forged_regions(here):
+    """Sealed again after the change: what does not fit the record is refused."""
+    said, path = json.loads((MODEL / "model.json").read_text()), MODEL / distance.FILE
+
+    def read() -> dict[str, distance.Region]:
+        seal(MODEL, {**said, "distance": sha256(path)})
+        return distance.read(MODEL, read_model(MODEL)[1])
+
+    survey(path, read, head, "regions", sealed=False)
 
 
 def test_params(here):

@@ -84,7 +84,39 @@ def test_labels_are_not_overwritten(tmp_path):
         annotate(corpus, tmp_path / "labels", as_stills=False)
 
 
-def test_votes_are_refused(tmp_path):
-    corpus = raw_folders.csv(tmp_path / "media").model_copy(update={"target": "soft"})
-    with pytest.raises(UserError, match=re.escape("corpus.target=soft: the page gives one label")):
+@pytest.mark.parametrize("target", ["soft", "values"])
+def test_votes_and_numbers_are_refused(tmp_path, target):
+    corpus = raw_folders.csv(tmp_path / "media").model_copy(update={"target": target})
+    with pytest.raises(
+        UserError, match=re.escape(f"corpus.target={target}: the page takes labels, not votes")
+    ):
         annotate(corpus, tmp_path / "labels", as_stills=False)
+
+
+def test_an_utterance_may_have_several_labels(tmp_path):
+    corpus = raw_folders.csv(tmp_path / "media").model_copy(update={"target": "multi"})
+    path = tmp_path / "media/own.csv"
+    path.write_text(path.read_text().replace(",joy", ",joy|surprise"))
+    annotate(corpus, tmp_path / "labels", as_stills=False)
+    page = Page((tmp_path / "labels/annotate.html").read_text())
+    (body,) = page.all("body")
+    assert body["data-several"] == "|"
+    assert "a key adds or removes one" in page.all("p", class_="lead")[0]["text"]
+    turns = page.all("li", class_="turn")
+    assert [t["data-label"] for t in turns] == ["joy|surprise", "neutral", "anger", "fear", ""]
+    before = prepare.read(corpus)
+    table = (tmp_path / "labels/annotations.csv").rename(path)
+    for found, known in zip(prepare.read(corpus), before, strict=True):
+        assert found.drop(columns="place", errors="ignore").equals(
+            known.drop(columns="place", errors="ignore")
+        )
+    table.write_text(table.read_text().replace("neutral", "neutral|fear"))
+    assert list(prepare.read(corpus)[1]["emotion"]) == ["joy|surprise", "neutral|fear", "anger", "fear", ""]
+
+
+def test_one_label_takes_one_key(tmp_path):
+    annotate(raw_folders.csv(tmp_path / "media"), tmp_path / "labels", as_stills=False)
+    page = Page((tmp_path / "labels/annotate.html").read_text())
+    (body,) = page.all("body")
+    assert "data-several" not in body
+    assert "goes on to the next turn" in page.all("p", class_="lead")[0]["text"]

@@ -61,6 +61,6 @@ def test_killed_and_started_again_is_the_same_model(tmp_path):
     assert not (tmp_path / "killed/models/seed0/model.json").exists()
     again = run(tmp_path / "killed")
     assert again.returncode == 0, again.stderr
-    for name in "model.safetensors", "model.json", "history.csv":
+    for name in "model.safetensors", "model.json", "distance.safetensors", "history.csv":
         files = [tmp_path / run / "models/seed0" / name for run in ("whole", "killed")]
         assert files[0].read_bytes() == files[1].read_bytes(), name

@@ -54,8 +54,12 @@ class Stream(Protocol):
         """The size of a feature, D."""
         ...
 
-    def distances(self) -> np.ndarray:
-        """Return each utterance's distance from the train split, [N] f8, NaN where missing (train/distance.py)."""
+    def available(self) -> np.ndarray:
+        """Return whether each utterance has the feature, [N] bool."""
+        ...
+
+    def vectors(self, rows: np.ndarray) -> np.ndarray:
+        """Return one vector for each of `rows`, [n, D] f8: its normalised feature, or the mean of its frames."""
         ...
 
 

@@ -49,10 +49,15 @@ class Pooled:
         """The size of a feature, D."""
         return self.features.shape[1]
 
-    def distances(self) -> np.ndarray:
-        """Return the root mean square of each utterance's feature, [N] f8, NaN where missing."""
-        squares: np.ndarray = self.features.double().square().mean(1).sqrt().numpy()
-        return np.where(self.present.numpy(), squares, np.nan)
+    def available(self) -> np.ndarray:
+        """Return whether each utterance has the feature, [N] bool."""
+        found: np.ndarray = self.present.numpy()
+        return found
+
+    def vectors(self, rows: np.ndarray) -> np.ndarray:
+        """Return the normalised features of `rows`, [n, D] f8."""
+        found: np.ndarray = self.features[torch.from_numpy(rows)].double().numpy()
+        return found
 
 
 @dataclass(frozen=True)

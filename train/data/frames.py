@@ -89,12 +89,13 @@ class Frames:
             return self._held[self._starts[i] : self._starts[i + 1]]
         return self._normalised(i)
 
-    def distances(self) -> np.ndarray:
-        """Return the root mean square of each utterance's mean frame, [N] f8, NaN where missing."""
-        found = np.full(len(self.kept), np.nan)
-        for i in np.flatnonzero(self.kept).tolist():
-            found[i] = np.sqrt((self[i].mean(0, dtype=np.float64) ** 2).mean())
-        return found
+    def available(self) -> np.ndarray:
+        """Return whether each utterance has frames, [N] bool."""
+        return self.kept > 0
+
+    def vectors(self, rows: np.ndarray) -> np.ndarray:
+        """Return the mean of the normalised frames of each of `rows`, [n, D] f8; each has frames."""
+        return np.stack([self[i].mean(0, dtype=np.float64) for i in rows.tolist()])
 
     def _raw(self, i: int) -> np.ndarray:
         return self._cache.frames(i)[: self.kept[i]]
