@@ -70,7 +70,12 @@ def main() -> None:
     options.add_argument("--csv", type=Path, help="also write the table to this file")
     options.add_argument("--seeds", type=int, default=2, help="seeds of each setting; default: 2")
     options.add_argument(
-        "--settings", metavar="SETTING", nargs="+", choices=SETTINGS, default=list(SETTINGS), help="default: all"
+        "--settings",
+        metavar="SETTING",
+        nargs="+",
+        choices=SETTINGS,
+        default=list(SETTINGS),
+        help="default: all",
     )
     words = options.parse_args()
     for setting in words.settings:
