@@ -43,6 +43,7 @@ SETTINGS: dict[str, Changes] = {
     "dim 64": {"model": {"dim": 64, "ffn": 128}},
     "dim 256": {"model": {"dim": 256, "ffn": 512}},
     "layers 2": {"model": {"layers": 2}},
+    "layers 2, batch 32": {"model": {"layers": 2}, "train": {"batch_size": 32}},
     "without SWFC": {"loss": {"mu1": 0.0}},
     "SWFC 0.8": {"loss": {"mu1": 0.8}},
     "without Soft-HGR": {"loss": {"mu2": 0.0}},
