@@ -25,6 +25,7 @@ from evaluate.experiments.grids import rows as rows_of
 from evaluate.experiments.published import published
 from evaluate.experiments.render import render
 from evaluate.experiments.tables import (
+    VAL,
     Failed,
     Results,
     complete,
@@ -152,7 +153,7 @@ def over_folds(title: str, folds: Mapping[str, Results | Failed]) -> Results | F
             f"{title}: the folds have different seeds ({shown}); run them again with the same --seeds"
         )
     summary = {}
-    for metric in (name for name in NAMES if name in tests[0]):
+    for metric in (name for name in (*NAMES, VAL) if all(name in test for test in tests)):
         means = [np.nan if test[metric]["mean"] is None else test[metric]["mean"] for test in tests]
         summary[metric] = {"mean": float(np.mean(means)), "sd": float(np.std(means, ddof=1)), "seeds": means}
     scored = [frame[frame["split"] == "test"] for frame in answers]

@@ -57,10 +57,10 @@ def render(table: pd.DataFrame, form: str, published_metric: str = "weighted F1"
 def _columns(table: pd.DataFrame, plus: str, published_metric: str) -> dict[str, Callable[[Record], str]]:
     """Return {heading: function from a record to its cell} for the columns that have a value."""
 
-    def score(metric: str) -> Callable[[Record], str]:
+    def score(column: str, metric: str) -> Callable[[Record], str]:
         digits = ".3f" if metric in PLAIN else ".2f"
         return lambda record: (
-            _number(record[metric], digits) + _number(record[f"{metric}_sd"], digits, before=plus)
+            _number(record[column], digits) + _number(record[f"{column}_sd"], digits, before=plus)
         )
 
     def number(column: str, digits: str) -> Callable[[Record], str]:
@@ -74,8 +74,11 @@ def _columns(table: pd.DataFrame, plus: str, published_metric: str) -> dict[str,
         columns["its epoch chosen on"] = lambda record: (
             "" if pd.isna(record["chosen_on"]) else record["chosen_on"]
         )
-    columns |= {head: score(metric) for metric, head in HEADS.items() if metric in table}
+    columns |= {head: score(metric, metric) for metric, head in HEADS.items() if metric in table}
     columns |= {column: number(column, ".2f") for column in table if str(column).startswith("F1 ")}
+    columns |= {
+        f"val {head}": score(f"val_{name}", name) for name, head in HEADS.items() if f"val_{name}" in there
+    }
     columns["p"] = number("p", ".4f")
     for column, head, digits in (("seconds", "training s", ".1f"), ("parameters", "parameters", ",.0f")):
         if column in there:

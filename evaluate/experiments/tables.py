@@ -8,10 +8,10 @@
 `queue` instead of `run` leaves the rows to DVC's queue, for several workers: `dvc queue start -j N`. `compare` takes
 names of experiments, revisions, and `workspace`.
 Every number is read from the experiments' results; published figures come from published.csv beside this file, which
-names their source. The last column is the two-sided p of "no difference" by a paired bootstrap over the test dialogues,
-against the grid's full model or the row that `--against` names, empty below ten dialogues: of weighted F1, of macro F1
-with several labels, of CCC with values. An experiment of several seeds has a second row, the ensemble that averages the
-probabilities or values of its seeds.
+names their source. p is the two-sided p of "no difference" by a paired bootstrap over the test dialogues, against the
+grid's full model or the row that `--against` names, empty below ten dialogues: of weighted F1, of macro F1 with several
+labels, of CCC with values. The column before it has the same score on val, which chose the epochs. An experiment of
+several seeds has a second row, the ensemble that averages the probabilities or values of its seeds.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ from pipeline.params import load
 
 # (corpus, number of labels): its name in published.csv
 DATASETS = {("meld", 7): "MELD", ("iemocap", 6): "IEMOCAP-6"}
-Results = tuple[dict[str, Any], pd.DataFrame]  # details.json's `splits.test`, and predictions.csv
+# details.json's `splits.test`, with the main score on val as VAL where there is one, and predictions.csv
+Results = tuple[dict[str, Any], pd.DataFrame]
+VAL = "val"
 
 
 @dataclass(frozen=True)
@@ -89,12 +91,8 @@ def run_dvc(*words: str, capture: bool = False) -> str:
     Raises:
         UserError: DVC ends with an error.
     """
-    done = subprocess.run(
-        [sys.executable, "-m", "dvc", *words],
-        env=clone.environment(),
-        stdout=subprocess.PIPE if capture else None,
-        text=True,
-    )
+    command, out = [sys.executable, "-m", "dvc", *words], subprocess.PIPE if capture else None
+    done = subprocess.run(command, env=clone.environment(), stdout=out, text=True)
     if done.returncode:
         raise UserError(
             f"`dvc {' '.join(words)}` ended with exit code {done.returncode}; correct what its message above names"
@@ -163,7 +161,8 @@ def with_ensemble(title: str, run: Results | Failed) -> dict[str, Results | Fail
 def table_of(runs: Mapping[str, Results | Failed], against: str) -> pd.DataFrame:
     """Return one row per title: mean and sd per metric, p against the row `against`, or why it failed.
 
-    Shares are in percent. p is of the main score of the target.
+    Shares are in percent. p is of the main score of the target, and so is `val_METRIC`, the mean over the seeds on val,
+    which an ensemble lacks.
     """
     table = []
     other = runs[against]
@@ -178,11 +177,13 @@ def table_of(runs: Mapping[str, Results | Failed], against: str) -> pd.DataFrame
         else:
             test, answers = run
             record["seeds"] = len(test[metrics[0]]["seeds"])
-            for metric in metrics:
+            main = kind_of(test).main
+            named = [(metric, metric, metric) for metric in metrics] + [(f"{VAL}_{main}", VAL, main)]
+            for column, key, metric in named:
                 unit = 1 if metric in PLAIN else 100
-                for part, key in (("", "mean"), ("_sd", "sd")):
-                    value = test.get(metric, {}).get(key)  # an ensemble lacks kl and average precision
-                    record[f"{metric}{part}"] = np.nan if value is None else unit * value
+                for part, statistic in (("", "mean"), ("_sd", "sd")):
+                    value = test.get(key, {}).get(statistic)  # an ensemble lacks kl and average precision
+                    record[f"{column}{part}"] = np.nan if value is None else unit * value
             record["p"] = np.nan
             if theirs is not None and title != against:
                 record["p"] = paired_bootstrap(kind_of(test)(answers), theirs)
@@ -254,7 +255,10 @@ def results(name: str, hint: str) -> Results:
             f"experiment {name}: no test utterance has a label, so there is nothing to compare; "
             "add labels to the test split"
         )
-    return details["splits"]["test"], pd.read_csv(io.StringIO(text), keep_default_na=False, dtype=str)
+    test, val = details["splits"]["test"], details["splits"]["val"]
+    if val["scored"]:
+        test[VAL] = val[kind_of(test).main]
+    return test, pd.read_csv(io.StringIO(text), keep_default_na=False, dtype=str)
 
 
 def main() -> None:

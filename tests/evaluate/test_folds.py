@@ -105,6 +105,17 @@ def test_mean_and_sd_are_those_of_the_folds(project, monkeypatch):
         assert table[f"{metric}_sd"][5] == pytest.approx(np.std(together, ddof=1))
 
 
+def test_the_score_on_val_is_the_mean_of_the_folds():
+    runs = {f: result(f, 0.6) for f in "0123"}
+    assert "val" not in folds.over_folds("MultiEMO", runs)[0]
+    runs = {f: ({**test, "val": {"mean": int(f) / 10}}, frame) for f, (test, frame) in runs.items()}
+    val = folds.over_folds("MultiEMO", runs)[0]["val"]
+    assert (val["mean"], val["sd"]) == (
+        pytest.approx(0.15),
+        pytest.approx(np.std([0, 0.1, 0.2, 0.3], ddof=1)),
+    )
+
+
 def test_a_grid_is_compared_over_all_folds_dialogues(project, monkeypatch):
     skill = {row.title: 0.2 if "alone" in row.title else 0.9 for row in GRIDS["foalnet"]}
 

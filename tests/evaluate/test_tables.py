@@ -16,6 +16,7 @@ from dvc.exceptions import DvcException
 from evaluate.experiments import tables
 from evaluate.experiments.answers import OneLabel
 from evaluate.experiments.paired import paired_bootstrap
+from evaluate.experiments.render import render
 from evaluate.run import details
 from evaluate.run.measures import measure_of
 from evaluate.run.metrics import METRICS
@@ -67,6 +68,31 @@ def test_a_row_is_what_the_experiment_says_of_itself(results):
     assert table.loc["weak", "p"] < 0.01
 
 
+def test_the_score_on_val_is_that_of_the_chosen_epochs(results, monkeypatch, capsys):
+    table = tables.compare(["strong", "weak"], "strong").set_index("row")
+    val = json.loads(results["strong"]["results/details.json"])["splits"]["val"]["weighted_f1"]
+    seeds = 100 * np.array(val["seeds"])
+    assert table.loc["strong", "val_weighted_f1"] == pytest.approx(seeds.mean())
+    assert table.loc["strong", "val_weighted_f1_sd"] == pytest.approx(seeds.std(ddof=1))
+    assert np.isnan(table.loc["weak", "val_weighted_f1_sd"])
+    assert np.isnan(table.loc["strong, ensemble of 3 seeds", "val_weighted_f1"])
+    lines = run(monkeypatch, capsys, "compare", "strong", "weak").splitlines()
+    cells = [line[2:-2].split(" | ") for line in (lines[0], lines[2], lines[3])]
+    place = cells[0].index("val weighted F1")
+    assert cells[0][place + 1] == "p"
+    assert cells[1][place] == f"{seeds.mean():.2f} ± {seeds.std(ddof=1):.2f}"
+    assert cells[2][place] == ""
+    older = render(table.drop(columns=["val_weighted_f1", "val_weighted_f1_sd"]).reset_index(), "markdown")
+    assert older.splitlines()[0] == "|  | weighted F1 | macro F1 | WA | UA | p |"
+
+
+def test_without_a_label_on_val_there_is_no_score_on_val(results, monkeypatch, capsys):
+    found = json.loads(results["HEAD"]["results/details.json"])
+    found["splits"]["val"] = {"dialogues": 2, "utterances": 9, "scored": 0}
+    results["HEAD"]["results/details.json"] = json.dumps(found)
+    assert "val" not in run(monkeypatch, capsys, "compare", "HEAD").splitlines()[0]
+
+
 def test_no_difference_is_no_evidence(results):
     table = tables.compare(["HEAD", "workspace"], "HEAD").set_index("row")
     assert table.loc["workspace", "p"] == 1.0
@@ -112,13 +138,13 @@ def test_experiments_on_other_utterances_are_not_compared(results, make_run):
 def test_compare_prints_every_form(results, monkeypatch, capsys):
     words = ("compare", "HEAD", "_a & b%", "--against", "strong")
     lines = run(monkeypatch, capsys, *words).splitlines()
-    assert lines[0] == "|  | weighted F1 | macro F1 | WA | UA | p |"
+    assert lines[0] == "|  | weighted F1 | macro F1 | WA | UA | val weighted F1 | p |"
     rows = ["HEAD", "_a & b%", "_a & b%, ensemble of 2 seeds", "strong", "strong, ensemble of 3 seeds"]
     assert [line.split(" | ")[0] for line in lines[2:]] == [f"| {row}" for row in rows]
     assert [line.endswith("|  |") for line in lines[2:]] == [False, False, False, True, False]
     latex = run(monkeypatch, capsys, *words, "--format", "latex")
     assert r"\_a \& b\% & " in latex
-    assert latex.count("&") == latex.count(r"\&") + (1 + len(rows)) * 5
+    assert latex.count("&") == latex.count(r"\&") + (1 + len(rows)) * 6
     plain = list(csv.DictReader(io.StringIO(run(monkeypatch, capsys, *words, "--format", "csv"))))
     test = json.loads(results["HEAD"]["results/details.json"])["splits"]["test"]
     assert float(plain[0]["weighted_f1"]) == 100 * test["weighted_f1"]["mean"]
@@ -167,7 +193,7 @@ def test_the_papers_table_has_every_column_and_says_what_was_not_run(results, mo
     labels = details["labels"]
     head, _, *lines = run(monkeypatch, capsys, "show", "baselines").splitlines()
     columns = ["published weighted F1", "its epoch chosen on", "weighted F1", "macro F1", "WA", "UA"]
-    columns += [*(f"F1 {label}" for label in labels), "p", "training s", "parameters"]
+    columns += [*(f"F1 {label}" for label in labels), "val weighted F1", "p", "training s", "parameters"]
     assert head == "|  | " + " | ".join(columns) + " |"
     table = {line.split(" | ")[0][2:]: line[2:-2].split(" | ") for line in lines}
     both = [[row.title] if row.cited else [row.title, f"{row.title}, ensemble of 3 seeds"] for row in grid]
@@ -182,6 +208,7 @@ def test_the_papers_table_has_every_column_and_says_what_was_not_run(results, mo
     assert (full["training s"], full["parameters"]) == ("12.3", "5,678")
     cited = dict(zip(columns, table["UniMSE"][1:], strict=True))
     assert cited["published weighted F1"] == "65.51"
+    assert cited["val weighted F1"] == ""
     assert cited["weighted F1"].startswith("not run: cited only, because it trains T5")
     assert (cited["its epoch chosen on"], cited["p"], cited["parameters"]) == ("", "", "")
     latex = run(monkeypatch, capsys, "show", "baselines", "--format", "latex")
@@ -219,5 +246,9 @@ def test_a_table_has_the_scores_of_its_target(kind, results, monkeypatch, capsys
     assert np.isfinite(table.iloc[1][main])
     text = run(monkeypatch, capsys, "compare", "theirs")
     heads = {"soft": "KL (nats)", "multi": "mean AP", "values": "Pearson r"}
+    scored = {"soft": "val weighted F1", "multi": "val macro F1", "values": "val CCC"}
+    val = found["splits"]["val"][main]["mean"]
+    assert f"| {f'{val:.3f}' if kind == 'values' else f'{100 * val:.2f}'} ± " in text
+    assert f" | {scored[kind]} | p |" in text
     assert heads[kind] in text
     assert ("weighted F1" in text) == (kind == "soft")
