@@ -3,7 +3,7 @@ const rows = JSON.parse(document.getElementById("rows").textContent);
 const player = document.querySelector("video");
 const trouble = document.querySelector(".trouble");
 const form = document.querySelector(".find");
-const filters = document.querySelector(".filters");
+const filters = document.querySelector(".fold");
 const choices = [...document.querySelectorAll(".choice button")];
 const labels = choices.map((button) => button.dataset.label);
 const takesLabels = !document.querySelector(".choice").hidden;
@@ -277,7 +277,7 @@ const actions = {
 
 // The video and the turns' buttons have keys of their own, so the page takes its keys first. Other controls keep theirs.
 addEventListener("keydown", (event) => {
-  if (event.target.closest?.(".filters, .save, .keys, .summary")) {
+  if (event.target.closest?.(".fold, .save, .keys, .summary")) {
     if (event.key === "Escape") event.target.blur();
     return;
   }

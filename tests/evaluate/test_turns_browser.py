@@ -146,7 +146,7 @@ def test_the_first_turn_is_on_a_phones_first_screen(browser, shown, several):
 def test_folded_filters_say_when_they_hide_turns(browser, shown):
     size(browser, 390, 844)
     shown(made(30))
-    heading = browser.find_element("css selector", ".filters summary")
+    heading = browser.find_element("css selector", ".fold summary")
     assert heading.text == "Search and filters"
     heading.click()
     assert browser.find_element("css selector", ".find").is_displayed()
