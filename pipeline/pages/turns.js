@@ -3,6 +3,7 @@ const rows = JSON.parse(document.getElementById("rows").textContent);
 const player = document.querySelector("video");
 const trouble = document.querySelector(".trouble");
 const form = document.querySelector(".find");
+const filters = document.querySelector(".fold");
 const choices = [...document.querySelectorAll(".choice button")];
 const labels = choices.map((button) => button.dataset.label);
 const takesLabels = !document.querySelector(".choice").hidden;
@@ -191,8 +192,16 @@ function filter() {
     hits += hit;
   }
   for (const dialogue of dialogues) dialogue.hidden = !dialogue.querySelector(".turn:not([hidden])");
-  form.querySelector("output").textContent = `${hits} of ${turns.length} turns`;
+  const count = `${hits} of ${turns.length} turns`;
+  form.querySelector("output").textContent = count;
+  // The count is hidden with the filters, so the heading says when they hide turns.
+  filters.querySelector(".hits").textContent = hits < turns.length ? `(${count})` : "";
   document.querySelector(".none-left").hidden = hits > 0;
+}
+
+function find() {
+  filters.open = true;
+  form.elements.words.focus();
 }
 
 // The csv file
@@ -262,13 +271,13 @@ document.querySelector(".undo").addEventListener("click", () => {
 const actions = {
   " ": () => (player.paused ? (player.currentTime >= selected.end ? play(selected) : player.play()) : player.pause()),
   ArrowDown: () => step(1), j: () => step(1), ArrowUp: () => step(-1), k: () => step(-1),
-  Enter: () => choose(selected.label), r: () => play(selected), "/": () => form.elements.words.focus(),
+  Enter: () => choose(selected.label), r: () => play(selected), "/": find,
   0: () => choose(""), Backspace: () => choose(""), Delete: () => choose(""),
 };
 
 // The video and the turns' buttons have keys of their own, so the page takes its keys first. Other controls keep theirs.
 addEventListener("keydown", (event) => {
-  if (event.target.closest?.(".find, .save, .keys, .summary")) {
+  if (event.target.closest?.(".fold, .save, .keys, .summary")) {
     if (event.key === "Escape") event.target.blur();
     return;
   }
@@ -289,6 +298,13 @@ const size = new ResizeObserver(() => {
   for (const lane of lanes) lane.parentElement.style.setProperty("--lanes", `${lane.offsetHeight}px`);
 });
 [document.querySelector(".player"), ...lanes].forEach((element) => size.observe(element));
+
+// On a narrow screen the turns come first, so what stands above them begins folded. A wide screen always has its filters.
+const narrow = matchMedia("screen and (max-width: 900px)");
+const fold = () => { filters.open = !narrow.matches; };
+narrow.addEventListener("change", fold);
+fold();
+if (narrow.matches) document.querySelector(".summary details").open = false;
 
 for (const [utterance, label] of JSON.parse(memory.getItem(store) ?? "[]")) {
   if (parts(label).every((part) => labels.includes(part))) given.set(utterance, label);

@@ -112,10 +112,14 @@ def test_two_thousand_turns_are_laid_out_only_where_they_are_seen(browser, shown
     wait(browser, lambda: len(visible(browser)) == 500)
 
 
+def size(browser, width: int, height: int) -> None:
+    metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+
+
 @pytest.mark.parametrize("width", [360, 1400])
 def test_it_fits_a_phone_and_a_desk(browser, shown, width):
-    metrics = {"width": width, "height": 740, "deviceScaleFactor": 1, "mobile": width < 500}
-    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    size(browser, width, 740)
     shown(made(30, dialogues=2))
     wide = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
     assert browser.execute_script(wide) == 0
@@ -127,6 +131,36 @@ def test_it_fits_a_phone_and_a_desk(browser, shown, width):
             "return r.top >= -1 && r.bottom <= innerHeight + 1 && r.left < innerWidth"
         )
         assert browser.execute_script(inside, place), place
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_the_first_turn_is_on_a_phones_first_screen(browser, shown, several):
+    size(browser, 390, 844)
+    shown(made(30), several=several)
+    bottom = "return document.querySelector('.turn').getBoundingClientRect().bottom"
+    assert browser.execute_script(bottom) <= 844
+    folded = "return [...document.querySelectorAll('.find, .summary table')].map(e => e.checkVisibility())"
+    assert browser.execute_script(folded) == [False, False]
+
+
+def test_folded_filters_say_when_they_hide_turns(browser, shown):
+    size(browser, 390, 844)
+    shown(made(30))
+    heading = browser.find_element("css selector", ".fold summary")
+    assert heading.text == "Search and filters"
+    heading.click()
+    assert browser.find_element("css selector", ".find").is_displayed()
+    choose(browser, "speaker", "Ada")
+    heading.click()
+    assert not browser.find_element("css selector", ".find").is_displayed()
+    assert heading.text == "Search and filters (10 of 30 turns)"
+    press(browser, "\ue00c", "/")  # Esc leaves the heading
+    assert browser.find_element("css selector", ".find").is_displayed()
+    press(browser, "\ue00c")
+    heading.click()
+    size(browser, 1400, 844)
+    wait(browser, lambda: browser.find_element("css selector", ".find").is_displayed())
+    assert not heading.is_displayed(), "a wide screen has no fold"
 
 
 def test_all_turns_are_printed(browser, shown):

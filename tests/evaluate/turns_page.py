@@ -15,6 +15,9 @@ from pipeline.pages import turns
 from pipeline.tables.schema import Utterance
 from tests.extract.make_clips import clip
 
+LEAD = (
+    "Emotions by multiemo, trained on demo. Each label is a model's prediction for one turn, not a person's."
+)
 LABELS = ["joy", "anger", "neutral"]
 # It does not really play, so that it is still where a click has put it whenever it is looked at.
 STILL = """
@@ -77,7 +80,7 @@ def shown(browser, tmp_path):
         path = tmp_path / "page.html"
         labels = [] if found[0].numbers else LABELS
         path.write_text(
-            turns.render("talk", "lead", labels, found, ["a note"], step, several), encoding="utf-8"
+            turns.render("talk", LEAD, labels, found, ["a note"], step, several), encoding="utf-8"
         )
         browser.get(path.as_uri())
         browser.execute_script("localStorage.clear()")
