@@ -7,7 +7,8 @@ A setting changes some of these params. `--rows` holds a line for each setting, 
 are not run again, so an interrupted sweep goes on. The test split is not read.
 
 The table has the weighted F1 of the chosen epoch on val, in percent, mean over the seeds. The last columns are the mean
-over the projects of the difference from the params as they are, and in how many of its projects the setting is better.
+over the projects of the difference from the params as they are with the same seeds, and in how many of its projects the
+setting is better.
 A setting that `--rows` lacks on a project is marked there as not run.
 """
 
@@ -43,7 +44,6 @@ SETTINGS: dict[str, Changes] = {
     "dim 64": {"model": {"dim": 64, "ffn": 128}},
     "dim 256": {"model": {"dim": 256, "ffn": 512}},
     "layers 2": {"model": {"layers": 2}},
-    "layers 2, batch 32": {"model": {"layers": 2}, "train": {"batch_size": 32}},
     "without SWFC": {"loss": {"mu1": 0.0}},
     "SWFC 0.8": {"loss": {"mu1": 0.8}},
     "without Soft-HGR": {"loss": {"mu2": 0.0}},
@@ -120,12 +120,15 @@ def changed(changes: Changes) -> Params:
 
 def table(rows: pd.DataFrame, projects: list[str]) -> pd.DataFrame:
     """Return a row per setting, best first: each project's score, the mean difference, and the projects it wins."""
-    means = 100 * rows.groupby(["setting", "project"])["val_weighted_f1"].mean().unstack()[projects]
-    differences = means - means.loc[AS_THEY_ARE]
+    scores = rows.assign(score=100 * rows["val_weighted_f1"]).set_index(["setting", "project", "seed"])[
+        "score"
+    ]
+    each = (scores - scores.loc[AS_THEY_ARE]).groupby(["setting", "project"]).mean().unstack()[projects]
+    means = scores.groupby(["setting", "project"]).mean().unstack()[projects]
     found = means.map("{:.1f}".format).where(means.notna(), "not run")
-    found["difference"] = differences.mean(axis=1)
-    run = means.notna().sum(axis=1).astype(str)
-    found["better on"] = (differences > 0).sum(axis=1).astype(str) + " of " + run
+    found["seeds"] = rows.groupby("setting")["seed"].nunique()
+    found["difference"] = each.mean(axis=1)
+    found["better on"] = (each > 0).sum(axis=1).astype(str) + " of " + each.notna().sum(axis=1).astype(str)
     found = found.sort_values("difference", ascending=False)
     found["difference"] = found["difference"].map("{:+.1f}".format)
     return found.reset_index()

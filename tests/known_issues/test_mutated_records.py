@@ -111,7 +111,8 @@ def made(tmp_path_factory) -> Path:
         Path("params.yaml").write_text(json.dumps(params.model_dump(mode="json"), indent=1))
         ids = [u.utterance for u in read_utterances()]
         np.savez("made.npz", utterance=np.array(ids), pooled=np.ones((len(ids), 3)))
-        np.savez("named.npz", **{utterance: np.arange(1.0, 4) for utterance in ids})
+        named: dict[str, Any] = {utterance: np.arange(1.0, 4) for utterance in ids}
+        np.savez("named.npz", **named)
         Path("made.pkl").write_bytes(pickle.dumps(tuple(dialogue_rnn().values()), 2))
         Path("talk.srt").write_text(
             "".join(f"{i}\n00:00:0{i},000 --> 00:00:0{i},900\nANNA: Hi\n\n" for i in range(1, 7))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from tests.pipeline.test_features_import import IDS, imported, npy, project
 
 __all__ = ["project"]  # a fixture
 
-VECTORS = {utterance: np.full(4, i + 1.0) for i, utterance in enumerate(IDS)}
+VECTORS: dict[str, Any] = {utterance: np.full(4, i + 1.0) for i, utterance in enumerate(IDS)}
 
 
 def test_vectors_named_by_utterance(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,7 +30,9 @@ def test_vectors_named_by_utterance(project: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_frames_named_by_utterance(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    frames = {utterance: np.arange(4.0 * (i + 1)).reshape(-1, 4) + 1 for i, utterance in enumerate(IDS)}
+    frames: dict[str, Any] = {
+        utterance: np.arange(4.0 * (i + 1)).reshape(-1, 4) + 1 for i, utterance in enumerate(IDS)
+    }
     np.savez("x.npz", **frames)
     with imported(monkeypatch, "x.npz", "--frames", "f4", "--rate", 50) as cache:
         for i, expected in enumerate(frames.values()):
@@ -43,7 +46,9 @@ def test_frames_named_by_utterance(project: Path, monkeypatch: pytest.MonkeyPatc
 def test_missing_and_unknown_names_are_listed(
     project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    named = {("stranger" if utterance == "d2_2" else utterance): v for utterance, v in VECTORS.items()}
+    named: dict[str, Any] = {
+        ("stranger" if utterance == "d2_2" else utterance): v for utterance, v in VECTORS.items()
+    }
     np.savez("x.npz", **named)
     with pytest.raises(
         UserError, match=r"(?s)1 of 9 .*: d2_2\n1 in x.npz .*: stranger\n.*--names.*--partial"
@@ -69,7 +74,11 @@ def test_a_matrix_without_its_ids_is_not_taken_for_an_utterance(
 
 
 def test_an_unusable_array_is_a_status_with_a_reason(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    bad = {"d0_0": np.zeros(4), "d0_1": np.array([1, np.nan, 1, 1]), "d0_2": np.ones((2, 2, 2))}
+    bad: dict[str, Any] = {
+        "d0_0": np.zeros(4),
+        "d0_1": np.array([1, np.nan, 1, 1]),
+        "d0_2": np.ones((2, 2, 2)),
+    }
     bad["d1_0"] = np.array([{}])
     np.savez("x.npz", **{**VECTORS, **bad})
     with imported(monkeypatch, "x.npz") as cache:
