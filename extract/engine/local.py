@@ -19,8 +19,8 @@ from typing_extensions import override
 from extract.contract import Encoder, Item
 from extract.engine.crew import Crew, Worker
 from extract.engine.journal import Entry
-from extract.engine.worker import serve
-from pipeline.env import ONE_THREAD, cores, gpus_here
+from extract.engine.worker import ENVIRONMENT, serve
+from pipeline.env import cores, gpus_here
 
 
 def extract(
@@ -112,7 +112,7 @@ def _environment(more: dict[str, str]) -> Iterator[None]:
     Args:
         more: further environment variables, such as the child's GPU.
     """
-    wanted = ONE_THREAD | more
+    wanted = ENVIRONMENT | more
     before = {name: os.environ.get(name) for name in wanted}
     handler = signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.update(wanted)

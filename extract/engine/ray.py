@@ -37,8 +37,9 @@ from extract.contract import Encoder, Item
 from extract.engine.crew import Crew, Worker
 from extract.engine.journal import Entry
 from extract.engine.ray_actor import Actor, Order, watch
+from extract.engine.worker import ENVIRONMENT
 from pipeline.closure import ROOT
-from pipeline.env import ONE_THREAD, cores, gpus
+from pipeline.env import cores, gpus
 from pipeline.errors import UserError
 
 # The engine stores nothing in Ray's object store; Ray accepts little less than this.
@@ -241,7 +242,7 @@ def _connect(packages: set[str]) -> Any:
             runtime_env={
                 "working_dir": str(ROOT),
                 "excludes": [f"/{path.name}" for path in ROOT.iterdir() if path.name not in packages],
-                "env_vars": {**ONE_THREAD, **environment},
+                "env_vars": {**ENVIRONMENT, **environment},
             },
             log_to_driver=False,
             logging_level=logging.ERROR,
