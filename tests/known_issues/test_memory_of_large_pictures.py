@@ -1,8 +1,8 @@
 """A worker took too much memory.
 
 `image` kept 180 pictures of a 4K clip and `face` 60, each of 25 MB. Every encoder imported pandas, 80 MB, for a type.
-`image` held the inputs of up to three clips as floats. torchvision's imports loaded Triton, 70 MB. glibc kept the memory of
-freed pictures, 110 MB.
+`image` held the inputs of up to three clips as floats. torchvision's imports loaded Triton, 70 MB. glibc kept the
+memory of freed pictures, 110 MB.
 """
 
 from __future__ import annotations
