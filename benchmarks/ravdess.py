@@ -28,19 +28,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 
+from benchmarks import held_out
+from benchmarks.held_out import cells, mean
 from evaluate.experiments.answers import OneLabel
-from evaluate.experiments.answers import seeds as seeds_of
 from evaluate.experiments.ensemble import ensemble, named
-from evaluate.experiments.paired import paired_bootstrap
-from evaluate.inference import probabilities
 from pipeline.command import parser
 from pipeline.params import Params
 from pipeline.strict import validate
-from train.fusion import loop
-from train.fusion.build import build, read
-from train.fusion.params import fusion
+from train.fusion.build import read
 
 ROOT = Path(__file__).parents[1]
 EMOTIONS = ["neutral", "calm", "happiness", "sadness", "anger", "fear", "disgust", "surprise"]
@@ -176,33 +172,12 @@ def table(models: list[str], seeds: int, setups: list[str]) -> pd.DataFrame:
             done[model, normalise, val] = answers
             other = done.get((model, normalise, "any") if val == "speaker" else ("logreg", normalise, val))
             head = {"model": NAMES[model], "normalise": normalise, "val": val}
-            rows.append(head | _cells(answers, other) | {"val F1": _mean([score for _, score in folds])})
+            rows.append(head | cells(answers, other) | {"val F1": mean([score for _, score in folds])})
             together = [both[1] for frame in answers if (both := ensemble(OneLabel, frame)) is not None]
             if len(together) == len(answers):
                 title = named(NAMES[model], answers[0])
-                rows.append(head | {"model": title} | _cells(together, answers) | {"val F1": ""})
+                rows.append(head | {"model": title} | cells(together, answers) | {"val F1": ""})
     return pd.DataFrame(rows)
-
-
-def _cells(folds: list[pd.DataFrame], other: list[pd.DataFrame] | None) -> dict[str, str]:
-    """Return WA, UA and weighted F1 of the answers of all folds, and p against those of `other`."""
-    found = [[OneLabel(frame).scores(seed) for seed in seeds_of(frame)] for frame in folds]
-    cells = {
-        head: _mean([float(np.mean([one[metric] for one in seeds])) for seeds in found])
-        for metric, head in (
-            ("accuracy", "WA"),
-            ("unweighted_accuracy", "UA"),
-            ("weighted_f1", "weighted F1"),
-        )
-    }
-    if other is None or other is folds:
-        return cells | {"p": ""}
-    p = paired_bootstrap(OneLabel(pd.concat(folds)), OneLabel(pd.concat(other)))
-    return cells | {"p": f"{p:.4f}"}
-
-
-def _mean(values: list[float]) -> str:
-    return f"{100 * np.mean(values):.1f} ± {100 * np.std(values, ddof=1):.1f}"
 
 
 def fold_answers(
@@ -210,23 +185,7 @@ def fold_answers(
 ) -> tuple[pd.DataFrame, float]:
     """Return the answers on the held-out actors, as predictions.csv has them, and the mean weighted F1 on val."""
     params = validate(Params, settings(model, fold, normalise, val), ROOT)
-    data, cpu = read(params), torch.device("cpu")
-    test = np.flatnonzero(data.split == "test")
-    found, val_scores = [], []
-    for seed in range(seeds):
-        with tempfile.TemporaryDirectory() as state:
-            *_, done = loop.fit(data, params, seed, cpu, Path(state) / "state")
-        network, _ = build(fusion(params), data.dims, data.goal)
-        network.load_state_dict(done.weights)
-        heat = data.goal.calibrated(*loop.answers(network, data, data.labelled_units("val"), cpu)).temperature
-        found.append(probabilities(network, data, cpu, temperature=heat)[test])
-        val_scores.append(done.best["val_weighted_f1"])
-    names = np.array(EMOTIONS)
-    clips = [data.utterances[i].utterance for i in test]
-    frame = {"utterance": clips, "split": "test", "dialogue": clips, "emotion": names[data.labels[test]]}
-    frame |= {"predicted": names[np.mean(found, axis=0).argmax(1)]}
-    frame |= {f"seed{seed}": names[one.argmax(1)] for seed, one in enumerate(found)}
-    return pd.DataFrame(frame), float(np.mean(val_scores))
+    return held_out.fold_answers(params, read(params), seeds)
 
 
 if __name__ == "__main__":
