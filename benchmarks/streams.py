@@ -5,7 +5,7 @@
 The folder has params.yaml, data/labels.csv, data/utterances.csv and the features of each STREAM. The folds are the
 sessions of data/utterances.csv; in corpora of acted clips a session is a speaker or a group of speakers. The strength
 of the regularisation is chosen on val, as `train.val` says. Features are normalised by the train split, or by each
-speaker's own clips (`train.normalise: speaker`).
+speaker's own clips (`train.normalise: speaker`) if the corpus names speakers.
 
 Scores are percent, mean ± standard deviation over the folds. p is from a paired bootstrap over the dialogues of all
 folds, for weighted F1 against the first stream with the same normalisation.
@@ -28,6 +28,7 @@ from pipeline.features import FeatureCache
 from pipeline.params import FEATURES, PARAMS, Params
 from pipeline.settings import read_yaml
 from pipeline.strict import validate
+from pipeline.tables.schema import read_utterances
 from train.data.dialogues import Dialogues, Pooled
 from train.fusion.build import read
 
@@ -54,7 +55,8 @@ def table(streams: Sequence[str]) -> pd.DataFrame:
     if len(choices) > 1:
         choices.append(list(streams))
     folds, rows = sessions(), []
-    for normalise in ("global", "speaker"):
+    named = any(row.speaker for row in read_utterances())
+    for normalise in ("global", "speaker") if named else ("global",):
         first = None
         for chosen in choices:
             done = [fold_answers(*corpus(chosen, fold, normalise), 1) for fold in folds]

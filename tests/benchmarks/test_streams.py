@@ -48,3 +48,9 @@ def test_another_target_is_refused(project):
     (project / "params.yaml").write_text(values)
     with pytest.raises(UserError, match=r"corpus\.target=multi: use a corpus"):
         streams.table(["voice"])
+
+
+def test_without_named_speakers_one_normalisation(project):
+    table = pd.read_csv(project / "data/utterances.csv", dtype=str, keep_default_na=False)
+    table.assign(speaker="").to_csv(project / "data/utterances.csv", index=False, lineterminator="\n")
+    assert [row["normalise"] for _, row in streams.table(["voice"]).iterrows()] == ["global"]
