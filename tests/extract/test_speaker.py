@@ -201,7 +201,7 @@ def test_three_settings_of_faces_cost_one_detection(tmp_path: Path, monkeypatch:
 
 
 @pytest.mark.slow
-def test_three_streams_of_24_clips_cost_one_detection(
+def test_three_streams_of_233_clips_cost_one_detection(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Counted in whole extractions, each with a journal of its own."""
@@ -209,8 +209,10 @@ def test_three_streams_of_24_clips_cost_one_detection(
     monkeypatch.setattr("extract.engine.local.extract", inline)
     rows = ["utterance,dialogue,turn,text,media,split,emotion"]
     (tmp_path / "own").mkdir()
-    for number in range(24):
-        frame = scene((astronaut(160), 10 + 2 * number, 30), (hopper(160), 300, 40))
+    for number in range(233):
+        frame = scene(
+            (astronaut(160), 10 + 2 * (number % 24), 30 + 2 * (number // 24)), (hopper(160), 300, 40)
+        )
         write_clip(tmp_path / f"own/{number}.mp4", [frame] * 8)
         rows.append(f"u{number},d{number % 4},{number},hello,{number}.mp4,{SPLITS[number % 4 % 3]},joy")
     (tmp_path / "own/own.csv").write_text("\n".join(rows) + "\n", encoding="utf-8")
@@ -233,8 +235,8 @@ def test_three_streams_of_24_clips_cost_one_detection(
         extraction.main()
         counts[name] = len(looked)
         with FeatureCache(Path(f"data/features/{name}.h5")) as cache:
-            assert [STATUSES[code] for code in cache.status] == ["ok"] * 24
-    assert counts == dict.fromkeys(streams, 24 * 4)
+            assert [STATUSES[code] for code in cache.status] == ["ok"] * 233
+    assert counts == dict.fromkeys(streams, 233 * 4)
 
 
 def test_the_speaker_without_weights_is_refused() -> None:
