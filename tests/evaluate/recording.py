@@ -29,6 +29,7 @@ STREAMS: dict[str, tuple[str, dict[str, Any]]] = {
     "audio": ("voice", {"encoder": "opensmile"}),
     "visual": ("look", {"encoder": "face", "count": 1}),
 }
+FARTHEST = 1e9
 SRT = """1
 00:00:00,100 --> 00:00:00,900
 Anna: Good <i>morning</i>!
@@ -66,13 +67,18 @@ def make_model(
         made = encoder.provenance()
         streams[m] = {"stream": STREAMS[m][0], "corpus": "made", "fingerprint": encoder.fingerprint(), **made}
     folder.mkdir(parents=True)
+    # Regions from which nothing is far.
+    none_far = {
+        m: Region(np.zeros(n, np.float32), np.zeros((0, n), np.float32), FARTHEST) for m, n in dims.items()
+    }
     write_model(
         folder,
         network.state_dict(),
         validate(Record, {
             "seed": seed, "params": params, "labels": LABELS, "class_counts": [3, 2, 1], "dims": dims,
             "statistics": {m: {"mean": [0.5] * n, "sd": [2.0] * n} for m, n in dims.items()},
-            "streams": streams, "dropped": {}, "best_epoch": 1, "packages": {"torch": torch.__version__},
+            "streams": streams, "dropped": {}, "best_epoch": 1, "distance": distance.write(folder, none_far),
+            "far": dict.fromkeys(dims, FARTHEST), "packages": {"torch": torch.__version__},
             "code": model_code("multiemo"),
         }, folder),
     )  # fmt: skip

@@ -33,7 +33,7 @@ def test_the_folder_predicts_what_the_model_predicts_in_another_clone(talk, monk
     (talk / "results").mkdir()
     (talk / "results/metrics.json").write_text(json.dumps(SCORES))
     files = package(Path("models/seed0"), Path("share"), "research only", Path("results/metrics.json"), False)
-    assert files == ["README.md", "config.json", "model.json", "model.safetensors"]
+    assert files == ["README.md", "config.json", "distance.safetensors", "model.json", "model.safetensors"]
     before = (talk / "out/predictions.csv").read_bytes()
     elsewhere = talk / "clone"
     elsewhere.mkdir()

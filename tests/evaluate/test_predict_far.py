@@ -24,7 +24,7 @@ def test_an_utterance_beyond_the_records_limit_is_named(talk, monkeypatch, capsy
 
 def test_a_record_of_an_earlier_version_names_none_and_says_so(talk, monkeypatch, capsys):
     """Its limit is of another distance, so it is not used."""
-    edit(talk / "models/seed0", lambda said: said.update(far={"audio": 0.0}))
+    edit(talk / "models/seed0", lambda said: said.update(far={"audio": 0.0}, distance=""))
     video(monkeypatch)
     assert [row["far"] for row in rows(talk / "out")] == ["", ""]
     said = capsys.readouterr().err

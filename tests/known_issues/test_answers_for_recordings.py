@@ -53,7 +53,7 @@ def test_nothing_is_extracted_for_answers_that_would_overwrite_their_source(tmp_
     monkeypatch.setattr("evaluate.predict.source.from_csv", lambda *_: found)
     monkeypatch.setattr(predict, "answer", lambda *_: pytest.fail("extracted"))
     (tmp_path / "predictions.csv").write_text("utterance,dialogue,turn\nu0,talk,0\n")
-    (tmp_path / "models").mkdir()
+    (tmp_path / "models/seed0").mkdir(parents=True)
     words = ["--csv", "predictions.csv", "--to", ".", "--model", "models/seed0"]
     monkeypatch.setattr(sys, "argv", ["predict", *words])
     with pytest.raises(UserError, match=r"predictions.csv would overwrite predictions.csv"):

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.corpora import csv, scp, subtitles
 from pipeline.errors import UserError
-from pipeline.features.importer import Source, _Folder
+from pipeline.features.importer import Source, _Folder, _namer
 from pipeline.folders import files, spelt
 from pipeline.prepare import prepare
 from pipeline.tables.schema import read_utterances
@@ -62,7 +62,7 @@ def test_imported_arrays_behind_links(tmp_path):
         (tmp_path / folder).mkdir(parents=True)
         np.save(tmp_path / folder / f"{folder[-1]}.npy", np.zeros(3))
     (tmp_path / "arrays/b").symlink_to("../elsewhere")
-    found = _Folder(Source(tmp_path / "arrays"), [])
+    found = _Folder(Source(tmp_path / "arrays"), _namer(None, []))
     assert found.found == {"a/a", "b/e"}
     assert found.load("b/e")[1].shape == (3,)
 
@@ -70,9 +70,9 @@ def test_imported_arrays_behind_links(tmp_path):
 def test_imported_arrays_of_names_in_another_unicode_form(tmp_path):
     (tmp_path / "arrays").mkdir()
     np.save(tmp_path / "arrays/e\u0301.npy", np.ones(3))
-    assert _Folder(Source(tmp_path / "arrays"), ["\u00e9"]).found == {"\u00e9"}
+    assert _Folder(Source(tmp_path / "arrays"), _namer(None, ["\u00e9"])).found == {"\u00e9"}
     (tmp_path / "names.csv").write_bytes("file;utterance\n\u00e9.NPY;a\n".encode("utf-16"))
-    named = _Folder(Source(tmp_path / "arrays", names=tmp_path / "names.csv"), ["a"])
+    named = _Folder(Source(tmp_path / "arrays"), _namer(tmp_path / "names.csv", ["a"]))
     assert named.found == {"a"}
 
 

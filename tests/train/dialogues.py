@@ -14,7 +14,7 @@ CLASSES = 4
 
 def params(**changes) -> Params:
     """Model params of a small MultiEMO."""
-    sizes = {"dim": 8, "heads": 2, "ffn": 12, "layers": 2, "head": 7}
+    sizes = {"dim": 8, "heads": 2, "ffn": 12, "layers": 2, "head": 7, "dropout": 0.0}
     return Params(name="multiemo", **{**sizes, **changes})
 
 

@@ -121,7 +121,15 @@ def params(**sections: dict) -> Params:
         "corpus": {"name": "small", "watch": ".", "root": ".", "labels": LABELS},
         "extract": {name: {"encoder": "text", "frames": "f4"} for name in STREAM.values()},
         "train": {"streams": dict(STREAM), "epochs": 4, "batch_size": 5, "lr": 1e-3},
-        "model": {"name": "multiemo", "dim": 16, "heads": 2, "ffn": 24, "layers": 2, "head": 12},
+        "model": {
+            "name": "multiemo",
+            "dim": 16,
+            "heads": 2,
+            "ffn": 24,
+            "layers": 2,
+            "head": 12,
+            "dropout": 0.0,
+        },
         "loss": {},
         "evaluate": {},
     }
