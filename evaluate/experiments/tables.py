@@ -255,7 +255,7 @@ def results(name: str, hint: str) -> Results:
             f"experiment {name}: no test utterance has a label, so there is nothing to compare; "
             "add labels to the test split"
         )
-    test, val = details["splits"]["test"], details["splits"].get("val", {"scored": 0})
+    test, val = details["splits"]["test"], details["splits"]["val"]
     if val["scored"]:
         test[VAL] = val[kind_of(test).main]
     return test, pd.read_csv(io.StringIO(text), keep_default_na=False, dtype=str)

@@ -67,17 +67,14 @@ def make_model(
         made = encoder.provenance()
         streams[m] = {"stream": STREAMS[m][0], "corpus": "made", "fingerprint": encoder.fingerprint(), **made}
     folder.mkdir(parents=True)
-    # Regions from which nothing is far.
-    none_far = {
-        m: Region(np.zeros(n, np.float32), np.zeros((0, n), np.float32), FARTHEST) for m, n in dims.items()
-    }
     write_model(
         folder,
         network.state_dict(),
         validate(Record, {
             "seed": seed, "params": params, "labels": LABELS, "class_counts": [3, 2, 1], "dims": dims,
             "statistics": {m: {"mean": [0.5] * n, "sd": [2.0] * n} for m, n in dims.items()},
-            "streams": streams, "dropped": {}, "best_epoch": 1, "distance": distance.write(folder, none_far),
+            "streams": streams, "dropped": {}, "best_epoch": 1,
+            "distance": distance.write(folder, {m: around_zero(n, FARTHEST) for m, n in dims.items()}),
             "far": dict.fromkeys(dims, FARTHEST), "packages": {"torch": torch.__version__},
             "code": model_code("multiemo"),
         }, folder),
@@ -102,11 +99,15 @@ def rows(folder: Path) -> list[dict[str, str]]:
     return [dict(zip([*header[:8], *(f"p_{n}" for n in LABELS)], row, strict=True)) for row in values]
 
 
+def around_zero(size: int, limit: float) -> Region:
+    """Return a region without components: what is farther from 0 than `limit` is far."""
+    return Region(np.zeros(size, np.float32), np.zeros((0, size), np.float32), limit)
+
+
 def region(folder: Path, limit: float) -> None:
-    """Give a model of sound a region without components; what is farther from 0 than `limit` is far."""
+    """Give a model of sound the region around 0 with this limit."""
     size = json.loads((folder / "model.json").read_text())["dims"]["audio"]
-    found = {"audio": Region(np.zeros(size, np.float32), np.zeros((0, size), np.float32), limit)}
-    written = distance.write(folder, found)
+    written = distance.write(folder, {"audio": around_zero(size, limit)})
     edit(folder, lambda said: said.update(far={"audio": limit}, distance=written))
 
 

@@ -45,7 +45,8 @@ def test_labels_of_digits_are_no_numbers(monkeypatch):
     files = {}
     for name, right in (("good", 0.9), ("bad", 0.2)):
         table = answers(12, right, labels="01", unlabelled=3)
-        details = {"splits": {"test": {"scored": 1, **dict.fromkeys(METRICS, score)}}}
+        test = {"scored": 1, **dict.fromkeys(METRICS, score)}
+        details = {"splits": {"val": {"scored": 0}, "test": test}}
         files[name] = {
             "results/predictions.csv": table.to_csv(index=False),
             "results/details.json": json.dumps(details),
