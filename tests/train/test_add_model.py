@@ -52,8 +52,8 @@ def test_a_model_made_of_the_guide_is_trained_scored_and_tested(tmp_path: Path) 
         "train/models/mine/__init__.py",
         "train/models/mine/network.py",
     ]
-    row = '        Row("BC-LSTM", ("model.name=bclstm",), "BC-LSTM"),\n'
-    edit(project / "evaluate/experiments/grids.py", row, row + '        Row("mine", ("model.name=mine",)),\n')
+    row = '    Row("BC-LSTM", ("model.name=bclstm",), "BC-LSTM"),\n'
+    edit(project / "evaluate/experiments/grids.py", row, row + '    Row("mine", ("model.name=mine",)),\n')
     git(project, "add", "-A")
     git(project, "commit", "-q", "-m", "A model")
 
