@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
+from evaluate.experiments import paper
+from evaluate.experiments.paper import Changes
 from train.models.contract import MODALITIES, Batch
 from train.models.multiemo import LossParams, Params
 
@@ -69,22 +71,17 @@ class Setting:
 def settings() -> dict[str, Setting]:
     """Return the data sets and the published hyperparameters by name."""
 
-    def model(layers: int, head: int, bidirectional: bool) -> Params:
-        return Params(
-            name="multiemo", dim=256, heads=4, ffn=1024, layers=layers, head=head, bidirectional=bidirectional
-        )
-
-    def loss(mu: float, temperature: float, focus: float, alpha: float) -> LossParams:
-        return LossParams(mu1=mu, mu2=mu, temperature=temperature, focus=focus, alpha=alpha)
+    def knobs(changes: Changes) -> tuple[Params, LossParams]:
+        return Params(name="multiemo", **changes["model"]), LossParams(**changes["loss"])
 
     meld = Setting(
         "MELD", 1038, 9989, (1, 24), 100, 9, [4710, 1205, 268, 683, 1743, 271, 1109],
-        model(2, 512, bidirectional=False), loss(0.3, 1.4, 2.0, 1.2),
+        *knobs(paper.MELD),
     )  # fmt: skip
     iemocap = {
         size: Setting(
             "IEMOCAP", 120, 5810, (8, 110), size, 2, [504, 839, 1324, 933, 742, 1468],
-            model(6, 256, bidirectional=True), loss(0.4, 0.8, 2.4, 1.1),
+            *knobs(paper.IEMOCAP),
         )
         for size in (32, 64)
     }  # fmt: skip
