@@ -75,6 +75,20 @@ def workers() -> int | None:
     return _count("EMOFUSE_WORKERS")
 
 
+def workers_each(streams: int) -> int | None:
+    """Return the number of workers of each of several streams that are extracted side by side.
+
+    It is EMOFUSE_WORKERS if that is set, otherwise an equal part of the cores, at least 1. None: one per GPU, or what
+    the engine allows for a stream alone.
+
+    Raises:
+        UserError: EMOFUSE_WORKERS, EMOFUSE_THREADS or EMOFUSE_DEVICE is invalid.
+    """
+    if workers() or streams == 1 or gpus_here():
+        return workers()
+    return max(1, cores() // streams)
+
+
 def cores() -> int:
     """Return the number of cores that this run may use: EMOFUSE_THREADS, else the process's limit.
 

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from evaluate.predict.trained import Trained
 
 CSV, PAGE, JOURNALS = "predictions.csv", "timeline.html", ".predict"
+# Utterances. Extracting so few takes less time than loading the encoders, so the streams load and run side by side.
+FEW = 40
 
 
 def main() -> None:
@@ -106,21 +108,26 @@ def answer(
     from evaluate.predict.answers import Answers
     from evaluate.predict.source import corpus_of
     from extract.engine.plan import Plan
-    from extract.engine.run import fill, meta
-    from pipeline.env import device
+    from extract.engine.run import filling, meta, side_by_side
+    from pipeline.env import device, workers_each
     from pipeline.features import STATUSES, FeatureCache
     from train.distance import far
     from train.fusion.build import read_unlabelled
 
     corpus = corpus_of(model.goal.target(), Path(), recordings.media)
-    caches, missing, reasons = {}, {}, []
-    for modality, encoder in model.encoders.items():
-        name = model.streams[modality]
-        caches[modality] = folder / f"{name}.h5"
-        about = meta(name, corpus, encoder)
-        plan = Plan(encoder, recordings.utterances)
-        say(f"predict: extracting {name} of {len(plan)} utterances")
-        fill(plan, about, journals / f"{about.fingerprint}.sqlite", caches[modality])
+    caches = {m: folder / f"{name}.h5" for m, name in model.streams.items()}
+    few = len(recordings.utterances) <= FEW
+    for together in [list(model.encoders)] if few else [[m] for m in model.encoders]:
+        runs = {}
+        for modality in together:
+            about = meta(model.streams[modality], corpus, model.encoders[modality])
+            plan = Plan(model.encoders[modality], recordings.utterances)
+            say(f"predict: extracting {about.stream} of {len(plan)} utterances")
+            journal = journals / f"{about.fingerprint}.sqlite"
+            runs[modality] = filling(plan, about, journal, caches[modality], workers_each(len(together)))
+        side_by_side(runs)
+    missing, reasons = {}, []
+    for modality in model.encoders:
         with FeatureCache(caches[modality]) as cache:
             missing[modality] = [STATUSES[code] for code in cache.status]
             reasons += [f"{modality}: {why}" for why in cache.errors if why][:1]

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Hashable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,6 +34,7 @@ from pipeline.tables.schema import UTTERANCES, read_utterances
 
 # Upper limit of repairs per run. A disk that damages the journal again and again must be replaced.
 REPAIRS = 5
+K = TypeVar("K", bound=Hashable)
 T = TypeVar("T")
 Engine = Callable[[Encoder[Any], Iterator[list[Item]], int | None, float], Generator[list[Entry], None, None]]
 
@@ -93,14 +94,47 @@ def fill(plan: Plan, about: Meta, journal: Path, out: Path) -> tuple[Counter[str
     Raises:
         UserError: media files that data/utterances.csv lists are missing, or the disk is full.
     """
+    steps = filling(plan, about, journal, out, workers())
+    return side_by_side({about.stream: steps})[about.stream]
+
+
+def filling(
+    plan: Plan, about: Meta, journal: Path, out: Path, count: int | None
+) -> Generator[None, None, tuple[Counter[str], int]]:
+    """Do the work of `fill` in steps of about `TICK_SECONDS`, and return what it returns.
+
+    Args:
+        plan: the items.
+        about: metadata of the file.
+        journal: path of the journal.
+        out: path of the feature file.
+        count: number of workers; None: as many as the engine allows.
+
+    Raises:
+        UserError: media files that data/utterances.csv lists are missing, or the disk is full.
+    """
     done = 0
+    for _ in range(REPAIRS):
+        with _whole(journal) as opened:
+            done += yield from _work(about.stream, plan, opened, count)
+            if (counts := _merge(plan, opened, out, about)) is not None:
+                return counts, done
+    raise _worn(journal)
 
-    def complete(journal: Journal) -> Counter[str] | None:
-        nonlocal done
-        done += _work(about.stream, plan, journal)
-        return _merge(plan, journal, out, about)
 
-    return repairing(journal, complete), done
+def side_by_side(runs: Mapping[K, Generator[None, None, T]]) -> dict[K, T]:
+    """Advance generators in turn until each has returned; return what they returned. If one raises, close them all."""
+    found: dict[K, T] = {}
+    with ExitStack() as stack:
+        for steps in runs.values():
+            stack.enter_context(closing(steps))
+        while len(found) < len(runs):
+            for name in [name for name in runs if name not in found]:
+                try:
+                    next(runs[name])
+                except StopIteration as end:
+                    found[name] = end.value
+    return found
 
 
 def meta(stream: str, corpus: CorpusParams, encoder: Encoder[Any]) -> Meta:
@@ -136,17 +170,28 @@ def repairing(path: Path, action: Callable[[Journal], T | None]) -> T:
         UserError: the journal was damaged `REPAIRS` times.
     """
     for _ in range(REPAIRS):
-        try:
-            with Journal(path) as journal:
-                if (result := action(journal)) is not None:
-                    return result
-        except Damaged:
-            set_aside(path)
-    raise UserError(f"{path}: damaged {REPAIRS} times in one run; check the disk, then run again")
+        with _whole(path) as journal:
+            if (result := action(journal)) is not None:
+                return result
+    raise _worn(path)
 
 
-def _work(stream: str, plan: Plan, journal: Journal) -> int:
-    """Extract the items that the journal lacks; return their number."""
+@contextmanager
+def _whole(path: Path) -> Iterator[Journal]:
+    """Open a journal; if its database is damaged, set it aside and leave the block."""
+    try:
+        with Journal(path) as journal:
+            yield journal
+    except Damaged:
+        set_aside(path)
+
+
+def _worn(path: Path) -> UserError:
+    return UserError(f"{path}: damaged {REPAIRS} times in one run; check the disk, then run again")
+
+
+def _work(stream: str, plan: Plan, journal: Journal, count: int | None) -> Generator[None, None, int]:
+    """Extract the items that the journal lacks, in steps; return their number."""
     missing = plan.missing(journal)
     if not missing:
         return 0
@@ -154,7 +199,7 @@ def _work(stream: str, plan: Plan, journal: Journal) -> int:
     done = 0
     with (
         closing(_undone(plan, journal, missing)) as batches,
-        closing(_engine()(plan.encoder, batches, workers(), plan.encoder.params.timeout)) as outcomes,
+        closing(_engine()(plan.encoder, batches, count, plan.encoder.params.timeout)) as outcomes,
         Progress(stream, len(missing)) as progress,
     ):
         for entries in outcomes:
@@ -164,6 +209,7 @@ def _work(stream: str, plan: Plan, journal: Journal) -> int:
             journal.put(here)
             done += len(here)
             progress.add(len(entries))
+            yield
     journal.commit()
     if absent:
         raise UserError(
