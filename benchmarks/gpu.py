@@ -5,8 +5,9 @@
 
 Weights are random, of the published sizes (BERT-base, wav2vec2-base, CLIP's ViT-base, ResNet-101). Inputs are random,
 of mixed lengths, and in memory; only the row `face, whole stream` decodes clips (1280 x 720, 3.3 s) and runs through
-the engine, with decoders ahead. Each row repeats its call for `--seconds` after two calls that are not counted. For a
-training step, compare `benchmarks.train_step`, which runs it beside the published code.
+the engine, with decoders ahead. Each row repeats its call for `--seconds` after two calls that are not counted;
+`--seconds 0` makes one call. For a training step, compare `benchmarks.train_step`, which runs it beside the published
+code.
 """
 
 from __future__ import annotations
@@ -43,16 +44,16 @@ Row = dict[str, Any]
 
 
 def typical(run: Callable[[], object], seconds: float) -> float:
-    """Return the median seconds of a call, the device's work included, over `seconds` of calls."""
+    """Return the median seconds of a call, the device's work included, over `seconds` of calls; 0: of one call."""
     times: list[float] = []
-    for counted in range(-2, 10_000):
+    for counted in range(-2 if seconds else 0, 10_000):
         begin = time.perf_counter()
         run()
         if device().type == "cuda":
             torch.cuda.synchronize(device())
         if counted >= 0:
             times.append(time.perf_counter() - begin)
-        if sum(times) > seconds:
+        if times and sum(times) >= seconds:
             break
     return statistics.median(times)
 

@@ -1,7 +1,7 @@
 """Measure the time and memory of transcribing a long recording, with one kill.
 
     python -m benchmarks.long_recording a.wav b.wav --hours 10
-    python -m benchmarks.long_recording a.wav --hours 1 --json rows.json
+    python -m benchmarks.long_recording a.wav --hours 1 --csv rows.csv
 
 The files, repeated in order, become one recording of 16 kHz. `python -m pipeline.transcribe` transcribes it, is killed
 by SIGKILL when half of the recording is in its journal, and is run again. One row per run:
@@ -42,6 +42,7 @@ def main() -> None:
     words = parser("benchmarks.long_recording", __doc__)
     words.add_argument("files", type=Path, nargs="+", help="media files with speech")
     words.add_argument("--hours", type=float, default=10.0, help="the recording's length; default: 10")
+    words.add_argument("--csv", type=Path, help="also write the table to this file")
     words.add_argument("--json", type=Path, help="a file for the rows of the table")
     given = words.parse_args()
     with tempfile.TemporaryDirectory() as folder:
@@ -51,7 +52,10 @@ def main() -> None:
             {"run": "killed", **transcribe(recording, given.hours, until=given.hours / 2)},
             {"run": "resumed", **transcribe(recording, given.hours, until=math.inf)},
         ]
-    print(pd.DataFrame(rows).to_string(index=False, float_format="{:.2f}".format))
+    shown = pd.DataFrame(rows)
+    print(shown.to_string(index=False, float_format="{:.2f}".format))
+    if given.csv:
+        shown.to_csv(given.csv, index=False, float_format="%.2f", lineterminator="\n")
     if given.json:
         write_rows(given.json, "long_recording", rows, ["run"])
 

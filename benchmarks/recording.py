@@ -1,7 +1,7 @@
 """Measure what a bare recording costs: words, speakers and emotions against those of true utterances.
 
     python -m benchmarks.recording                    # after `dvc repro` on the built-in corpus
-    python -m benchmarks.recording --json rows.json
+    python -m benchmarks.recording --csv results/published/recording.csv
 
 Each test dialogue of the built-in corpus becomes one recording: two voices, one file, 0.4 s between turns. The rows
 differ in what is known of it. Columns, in percent:
@@ -57,12 +57,15 @@ def main() -> None:
     """Make the recordings, measure every row, print the table."""
     words = parser("benchmarks.recording", __doc__)
     words.add_argument("--model", type=Path, default=Path("models/seed0"), help="the model's folder")
+    words.add_argument("--csv", type=Path, help="also write the table to this file")
     words.add_argument("--json", type=Path, help="a file for the rows of the table")
     given = words.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         found = measure(given.model, Path(folder))
     shown = pd.DataFrame(found)
     print(shown.to_string(index=False, float_format="{:.1f}".format))
+    if given.csv:
+        shown.to_csv(given.csv, index=False, float_format="%.1f", lineterminator="\n")
     if given.json:
         write_rows(given.json, "recording", found, ["known"])
 
