@@ -46,6 +46,7 @@ SETTINGS: dict[str, Changes] = {
     "layers 2": {"model": {"layers": 2}},
     "without SWFC": {"loss": {"mu1": 0.0}},
     "SWFC 0.8": {"loss": {"mu1": 0.8}},
+    "without weights of labels": {"loss": {"alpha": 0.0}},
     "without Soft-HGR": {"loss": {"mu2": 0.0}},
     "cross-entropy alone": {"loss": {"mu1": 0.0, "mu2": 0.0}},
     "without MultiAttn": {"model": {"multiattn": False}},
