@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Iterator
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from av.sidedata.sidedata import SideDataContainer, Type
 from extract.reading.spans import Track, open_track
 from pipeline import fragments
 from pipeline.packets import seconds
+from pipeline.pixels import aspect
 
 # The picture on screen at a span's start counts if the next one follows more than this many seconds later.
 STILL = 0.1
@@ -30,8 +32,8 @@ def iter_frames(
 ) -> Iterator[tuple[float, np.ndarray]]:
     """Yield every picture of a file or span as (seconds since `start`, RGB [H, W, 3] u1).
 
-    A picture whose longer side exceeds `LONGEST` is shrunk to it. It is then turned upright, and cropped to the part
-    that the path's fragment names, if any.
+    Pixels that are not square are made square, at the picture's height. A picture whose longer side exceeds `LONGEST`
+    is shrunk to it. It is then turned upright, and cropped to the part that the path's fragment names, if any.
 
     Raises:
         MediaError: `missing_file`, `corrupt`, `no_face` (no video track), `too_short` (no picture inside the span),
@@ -40,7 +42,7 @@ def iter_frames(
     cell = fragments.split(str(path))
     with open_track(Path(cell.file), "video", start, end, max_seconds) as track:
         for at, frame in _shown(track):
-            yield at, _rgb(frame, cell.box)
+            yield at, _rgb(frame, aspect(track.stream), cell.box)
 
 
 class EvenFrames:
@@ -78,7 +80,7 @@ class EvenFrames:
                 following = next(shown, (math.inf, frame))
                 left = [moment for moment in wanted if moment >= following[0]]
                 if len(left) < len(wanted):
-                    yield at, _rgb(frame, self._part)
+                    yield at, _rgb(frame, aspect(track.stream), self._part)
                 wanted, (at, frame) = left, following
 
 
@@ -135,13 +137,14 @@ def _shown(track: Track) -> Iterator[tuple[float, av.VideoFrame]]:
         yield 0.0, before
 
 
-def _rgb(frame: av.VideoFrame, part: fragments.Box | None) -> np.ndarray:
-    scale = LONGEST / max(frame.width, frame.height)
+def _rgb(frame: av.VideoFrame, pixel: Fraction, part: fragments.Box | None) -> np.ndarray:
+    width, height = float(frame.width * pixel), frame.height
+    scale = min(1.0, LONGEST / max(width, height))
     size: dict[str, Any] = {}
-    if scale < 1:
+    if scale < 1 or pixel != 1:
         size = {
-            "width": round(frame.width * scale),
-            "height": round(frame.height * scale),
+            "width": max(1, round(width * scale)),
+            "height": max(1, round(height * scale)),
             "interpolation": "AREA",
         }
     picture = _upright(frame.to_ndarray(format="rgb24", **size), frame)

@@ -16,6 +16,7 @@ from av.stream import Disposition
 
 from pipeline.errors import UserError
 from pipeline.packets import Packets, open_media, seconds
+from pipeline.pixels import aspect
 from pipeline.progress import Progress
 
 WIDTH, HEIGHT = 1280, 720  # pixels of a copy, at most
@@ -40,7 +41,7 @@ def tracks(container: InputContainer) -> dict[str, Any]:
 def convert(path: Path, to: Path, name: str) -> None:
     """Write the first video and audio track of a media file as MP4, and show the progress.
 
-    Pictures are turned upright and shrunk to WIDTH × HEIGHT. The clock begins at 0 as in a player.
+    Pictures get square pixels, are turned upright and shrunk to WIDTH × HEIGHT. The clock begins at 0 as in a player.
 
     Args:
         path: the media file.
@@ -51,8 +52,9 @@ def convert(path: Path, to: Path, name: str) -> None:
         FFmpegError: the file cannot be decoded.
     """
     with open_media(path) as container, av.open(str(to), "w", format="mp4") as output:
-        kinds: dict[str, Any] = {"video": _Pictures, "audio": _Sound}
-        writers = {track.index: kinds[kind](output) for kind, track in tracks(container).items()}
+        writers: dict[int, _Pictures | _Sound] = {}
+        for kind, track in tracks(container).items():
+            writers[track.index] = _Sound(output) if kind == "audio" else _Pictures(output, aspect(track))
         length = (container.duration or 0) // av.time_base
         packets = Packets(container)
         with Progress(f"copy of {name}", length, "s") as progress:
@@ -87,12 +89,12 @@ def stills(path: Path, at: Mapping[str, float]) -> dict[str, str]:
                 if frame.time is not None and frame.time - zero / av.time_base >= moment:
                     break
             if last is not None:
-                found[key] = _jpeg(last)
+                found[key] = _jpeg(last, aspect(track))
     return found
 
 
-def _jpeg(frame: av.VideoFrame) -> str:
-    graph = _graph(frame, STILL, STILL, "rgb24")
+def _jpeg(frame: av.VideoFrame, pixel: Fraction) -> str:
+    graph = _graph(frame, pixel, STILL, STILL, "rgb24")
     graph.push(frame)
     done, data = cv2.imencode(
         ".jpg", graph.pull().to_ndarray()[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY]
@@ -105,8 +107,8 @@ def _jpeg(frame: av.VideoFrame) -> str:
 
 
 class _Pictures:
-    def __init__(self, output: Any) -> None:
-        self._output = output
+    def __init__(self, output: Any, pixel: Fraction) -> None:
+        self._output, self._pixel = output, pixel
         self._stream: Any = None
         self._graph: Any = None
         self._last = -1
@@ -114,7 +116,7 @@ class _Pictures:
     def write(self, frame: Any, zero: float) -> None:
         """Encode a picture; `zero` is the stamp in seconds at which the player's clock begins."""
         if self._stream is None:
-            self._graph = _graph(frame, WIDTH, HEIGHT, "yuv420p")
+            self._graph = _graph(frame, self._pixel, WIDTH, HEIGHT, "yuv420p")
         self._graph.push(frame)
         picture = self._graph.pull()
         if self._stream is None:
@@ -151,10 +153,19 @@ class _Sound:
         self._output.mux(self._stream.encode(None))
 
 
-def _graph(frame: av.VideoFrame, width: int, height: int, pixels: str) -> Graph:
-    """Return a graph that turns frames like `frame` upright, shrinks them to fit a box, and converts their pixels."""
+def _graph(frame: av.VideoFrame, pixel: Fraction, width: int, height: int, pixels: str) -> Graph:
+    """Return a graph that turns frames like `frame` upright, shrinks them to fit a box, and converts their pixels.
+
+    Args:
+        frame: the first picture.
+        pixel: the width of its pixels divided by their height; the graph makes them square.
+        width: of the box, in pixels.
+        height: of the box, in pixels.
+        pixels: the format of the graph's pixels.
+    """
     angle = round(frame.rotation / 90) * 90
-    size = (frame.height, frame.width) if angle % 180 else (frame.width, frame.height)
+    shown = float(frame.width * pixel)
+    size = (frame.height, shown) if angle % 180 else (shown, frame.height)
     # H.264 needs even sizes.
     scale = min(1.0, width / size[0], height / size[1])
     across, down = (max(2, round(side * scale / 2) * 2) for side in size)
