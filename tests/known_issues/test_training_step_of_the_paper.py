@@ -1,4 +1,4 @@
-"""The benchmark of a training step took dropout and weights of the losses from the project's defaults, not the paper."""
+"""The benchmark of a training step took dropout and weights of losses from the project's defaults, not the paper."""
 
 from __future__ import annotations
 
