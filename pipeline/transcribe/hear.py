@@ -88,7 +88,8 @@ def _add(
 def _from(pieces: Iterator[np.ndarray], first: int) -> Iterator[np.ndarray]:
     """Yield the sound from sample `first`."""
     for piece in pieces:
-        yield piece[first:]
+        if first < len(piece):  # an empty slice would keep the whole piece in memory
+            yield piece[first:]
         first = max(0, first - len(piece))
 
 

@@ -67,7 +67,8 @@ def cuts(path: Path, spans: Sequence[tuple[float, float]]) -> Iterator[np.ndarra
             kept = piece[max(0, first - at) :] if not count else piece
             at += 0 if count else len(piece) - len(kept)
             count += len(kept)
-            more.append(kept)
+            if len(kept):  # an empty slice would keep the whole piece in memory
+                more.append(kept)
         held = np.concatenate(more)
         yield held[max(0, first - at) : max(0, last - at)]
 
