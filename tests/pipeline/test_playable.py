@@ -155,7 +155,7 @@ def test_a_turned_picture_is_shown_upright(angle):
     class Turned:
         rotation, width, height, format, time_base = angle, frame.width, frame.height, frame.format, None
 
-    graph = convert._graph(Turned(), 1280, 720, "rgb24")
+    graph = convert._graph(Turned(), Fraction(1), 1280, 720, "rgb24")
     graph.push(frame)
     upright = graph.pull().to_ndarray()
     assert upright.shape == picture.shape
