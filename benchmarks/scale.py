@@ -81,6 +81,7 @@ def stage(name: str) -> dict[str, float]:
     from extract.engine.journal import Journal, journal_path
     from extract.engine.plan import Plan
     from extract.streams import encoder_of, load_checked
+    from pipeline.env import workers
     from pipeline.features import FeatureCache
     from pipeline.params import FEATURES
     from pipeline.tables.schema import read_utterances
@@ -103,7 +104,8 @@ def stage(name: str) -> dict[str, float]:
             plan.missing(journal)
             begin = begin if name == "plan" else _clock()
             if name == "extract":
-                run._work("synthetic", plan, journal)
+                for _ in run._work("synthetic", plan, journal, workers()):
+                    pass
             elif name == "merge":
                 counts: Counter[str] | None = run._merge(plan, journal, out, about)
                 assert counts == {"ok": len(plan)}

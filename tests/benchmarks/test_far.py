@@ -11,10 +11,12 @@ import pytest
 from benchmarks import far
 from evaluate.predict.trained import open_model
 from pipeline.errors import UserError
+from pipeline.params import load
 from tests.evaluate.recording import FARTHEST, around_zero, make_model, region
 from tests.extract.make_clips import clip
 from tests.extract.project import inline
 from tests.train import small
+from train.fusion.build import read
 
 SPANS = "utterance,dialogue,turn,text,media\na,x,0,Hm?,talk.wav\nb,x,1,,gone.wav\n"
 
@@ -44,7 +46,7 @@ def test_the_projects_splits_are_the_first_rows(tmp_path: Path, monkeypatch, cap
     small.make(tmp_path)
     monkeypatch.chdir(tmp_path)
     (tmp_path / "params.yaml").write_text(small.params().model_dump_json())
-    sizes = {m: stream.dim for m, stream in far.read(far.load()).streams.items()}
+    sizes = {m: stream.dim for m, stream in read(load()).streams.items()}
     model = SimpleNamespace(regions={m: around_zero(size, 0.0) for m, size in sizes.items()})
     monkeypatch.setattr(far, "open_model", lambda *_: model)
     monkeypatch.setattr(sys, "argv", ["far", "--csv", "far.csv"])

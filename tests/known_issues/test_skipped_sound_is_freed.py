@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -39,7 +40,9 @@ class Silent:
     voices = None
 
     class listener:
-        speech = staticmethod(lambda sound: [])
+        @staticmethod
+        def speech(sound: np.ndarray) -> list[tuple[float, float]]:
+            return []
 
 
 def test_a_resumed_transcription_holds_one_block(tmp_path, monkeypatch):
@@ -47,8 +50,7 @@ def test_a_resumed_transcription_holds_one_block(tmp_path, monkeypatch):
     monkeypatch.setattr(hear, "read", recording.read)
     with Journal(tmp_path / "a.jsonl") as journal:
         journal.add(Block((SECONDS - 10) * RATE, False, [], []))
-        ears: Ears = Silent()  # type: ignore[assignment]
-        hear.hear(Path("a.wav"), journal, ears, lambda seconds: None)
+        hear.hear(Path("a.wav"), journal, cast(Ears, Silent()), lambda seconds: None)
         assert journal.blocks[-1].end == SECONDS * RATE
         assert journal.blocks[-1].last
     assert 10 <= recording.most <= 12
