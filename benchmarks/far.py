@@ -24,10 +24,9 @@ from evaluate.predict.trained import Trained, open_model
 from pipeline.command import parser
 from pipeline.errors import UserError, entry
 from pipeline.params import load
+from pipeline.tables.schema import SPLITS
 from train.distance import far
 from train.fusion.build import read
-
-SPLITS = ("train", "val", "test")
 
 
 def main() -> None:
@@ -87,7 +86,7 @@ def row(name: str, flags: Mapping[str, np.ndarray], there: Mapping[str, np.ndarr
     counts = {m: (int(flags[m].sum()), int(there[m].sum())) for m in flags}
     anywhere = np.any(list(flags.values()), axis=0)
     counts["any"] = (int(anywhere.sum()), len(anywhere))
-    shares = {m: f"{far / of:.1%}".rstrip("%") if of else "none" for m, (far, of) in counts.items()}
+    shares = {m: f"{100 * part / of:.1f}" if of else "none" for m, (part, of) in counts.items()}
     return {"utterances of": name, "count": str(len(anywhere)), **shares}
 
 

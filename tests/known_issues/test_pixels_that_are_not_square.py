@@ -14,23 +14,14 @@ import pytest
 
 from extract.reading.pictures import EvenFrames, iter_frames
 from pipeline.pages.convert import convert, stills
-from tests.known_issues.test_pictures_on_screen import quarters
+from tests.known_issues.test_pictures_on_screen import quarters, write
 
 HEIGHT, WIDTH = 96, 128
 
 
 def clip(path: Path, pixel: Fraction) -> Path:
     """Write three pictures of `quarters`, stored as WIDTH × HEIGHT, whose pixels have this shape."""
-    with av.open(str(path), "w") as container:
-        stream = container.add_stream("libx264", rate=25, options={"crf": "5"})
-        stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        stream.codec_context.sample_aspect_ratio = pixel
-        for k in range(3):
-            frame = av.VideoFrame.from_ndarray(quarters(HEIGHT, WIDTH), format="rgb24")
-            frame.pts, frame.time_base = k, Fraction(1, 25)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-    return path
+    return write(path, [(k / 25, quarters(HEIGHT, WIDTH)) for k in range(3)], crf="5", aspect=str(pixel))
 
 
 @pytest.mark.parametrize("kind", ["mp4", "mkv"])
@@ -60,7 +51,7 @@ def test_pixels_are_made_square_before_a_turn(tmp_path):
     assert still(path).shape == (72, HEIGHT, 3)
 
 
-@pytest.mark.parametrize("pixel", ["1/100", "100"])
+@pytest.mark.parametrize("pixel", ["1/100", "10"])
 def test_an_implausible_shape_is_left(tmp_path, pixel):
     path = clip(tmp_path / "a.mkv", Fraction(pixel))
     assert next(iter_frames(path, None, None))[1].shape == (HEIGHT, WIDTH, 3)
