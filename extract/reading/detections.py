@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from extract.reading import faces
+from extract.reading.following import Follower
 from pipeline.disk import write_text
 
 if TYPE_CHECKING:
@@ -31,6 +32,8 @@ GPU_PICTURES = 8
 class Detections:
     """The known boxes of one clip: `boxes` has [F, 5] f4 per picture, by the seconds at which it is shown.
 
+    `follower` finds the next picture's, where faces are followed.
+
     Args:
         folder: the folder of the files; None reads and writes nothing.
         way: all that decides the boxes: the clip's content and span, the detector's params and code.
@@ -41,6 +44,7 @@ class Detections:
         self._path = folder / key[:2] / f"{key}.json" if folder else None
         self.boxes = _read(self._path) if self._path else {}
         self._known = len(self.boxes)
+        self.follower: Follower | None = None
 
     def keep(self) -> None:
         """Write the file, if any boxes are new.
@@ -65,22 +69,25 @@ def way(min_face: int, threshold: float, longest: int) -> dict[str, Any]:
 
 
 class Finder:
-    """A way to detect faces, in each picture once.
+    """A way to find faces, in each picture once.
 
     Args:
         min_face: the smallest side of a face in pixels.
         threshold: the lowest probability of a face.
         longest: the longer side in pixels to which larger pictures are shrunk; 0 disables shrinking.
+        every: detect in every N-th picture, and follow the known faces in the others; 1 detects in each.
         device: where the networks compute.
 
     Attributes:
         at_once: the number of pictures in which faces are detected together.
     """
 
-    def __init__(self, min_face: int, threshold: float, longest: int, device: torch.device) -> None:
+    def __init__(
+        self, min_face: int, threshold: float, longest: int, every: int, device: torch.device
+    ) -> None:
         self._settings = (min_face, threshold, device)
-        self._longest = longest
-        self.at_once = GPU_PICTURES if device.type == "cuda" else 1
+        self._longest, self._every = longest, every
+        self.at_once = GPU_PICTURES if device.type == "cuda" and every == 1 else 1
 
     def find(
         self, pictures: Iterable[tuple[float, np.ndarray]], known: Detections
@@ -89,10 +96,17 @@ class Finder:
         for group in faces.groups(pictures, self.at_once):
             new = [(at, picture) for at, picture in group if at not in known.boxes]
             if new:
-                found = faces.find([picture for _, picture in new], self._detect, self._longest)
+                found = faces.find([picture for _, picture in new], self._way(known), self._longest)
                 known.boxes.update(zip((at for at, _ in new), found, strict=True))
             for at, picture in group:
                 yield at, picture, known.boxes[at]
+
+    def _way(self, known: Detections) -> faces.Detect:
+        """Return the detector, or what follows the faces of this clip."""
+        if self._every == 1:
+            return self._detect
+        follower = known.follower = known.follower or Follower(self._detect, self._every)
+        return lambda pictures: [follower(picture) for picture in pictures]
 
     @cached_property
     def _detect(self) -> Detector:

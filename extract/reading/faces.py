@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
+from typing import TypeVar
 
 import cv2
 import numpy as np
 
 Detect = Callable[[Sequence[np.ndarray]], list[np.ndarray]]
+Frame = TypeVar("Frame")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +66,7 @@ def groups(frames: Iterable[tuple[float, np.ndarray]], size: int) -> Iterator[li
         yield group
 
 
-def parts(
-    frames: Iterable[tuple[float, np.ndarray]], length: int, count: int
-) -> Iterator[list[tuple[float, np.ndarray]]]:
+def parts(frames: Iterable[Frame], length: int, count: int) -> Iterator[list[Frame]]:
     """Yield `length` frames in at most `count` non-empty parts, whose sizes differ by at most one, larger first."""
     left = iter(frames)
     for part in np.array_split(np.arange(length), count):
@@ -74,7 +74,7 @@ def parts(
             yield found
 
 
-def nearest_first(part: Sequence[tuple[float, np.ndarray]]) -> list[tuple[float, np.ndarray]]:
+def nearest_first(part: Sequence[Frame]) -> list[Frame]:
     """Return a part's frames in the order of their distance from the middle one."""
     order = np.argsort(abs(np.arange(len(part)) - len(part) // 2), kind="stable")
     return [part[i] for i in order]

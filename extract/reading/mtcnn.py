@@ -5,7 +5,8 @@ an empty result for frames on which the other raises (tiny or blank frames, a li
 
 facenet-pytorch spends most of its time on resizing: it averages the whole frame for each pyramid level and crops each
 candidate in a Python loop. Here one summed-area table per frame gives every resized pixel by four look-ups at any
-scale. The values equal those of `interpolate(mode="area")` bit for bit, because sums of bytes are exact.
+scale. The values equal those of `interpolate(mode="area")` bit for bit, because sums of bytes are exact. A table has
+four channels, of which the fourth is unused, so that one look-up reads one number of 16 bytes.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import cv2
 import numpy as np
 import torch
 from facenet_pytorch.models.mtcnn import ONet, PNet, RNet
+from torch import nn
 from torchvision.ops import batched_nms
 
 from extract.networks.pretrained import inference
@@ -23,6 +25,9 @@ from extract.networks.pretrained import inference
 CELL, STRIDE = 12, 2
 PYRAMID = 0.709
 THRESHOLDS = (0.6, 0.7)
+# Candidates in a pass of RNet and ONet on a CPU. The layers of a larger pass do not fit into a core's cache, which more
+# than doubles RNet's time.
+PASS = 32
 
 
 class Detector:
@@ -49,10 +54,22 @@ class Detector:
             found, owner = boxes.cpu().numpy(), image.cpu().numpy()
         return [_by_size(_drop_nested(found[owner == i])) for i in range(len(frames))]
 
+    def follow(self, frame: np.ndarray, boxes: np.ndarray) -> np.ndarray | None:
+        """Return the boxes [F, 5] of a frame's faces, largest first, from those of a similar frame; None if one is lost.
+
+        ONet looks at the places of `boxes` [F, 5] alone, so a face that is new in this frame is not found.
+        """
+        with inference(self.device, "fp32"):
+            table = torch.from_numpy(summed_area(frame)[None]).to(self.device)
+            start = torch.from_numpy(boxes).to(self.device)
+            moved, _ = self._output(table, _square(start), torch.zeros_like(start[:, 0], dtype=torch.int64))
+        found = _by_size(_drop_nested(moved.cpu().numpy()))
+        return found if len(found) == len(boxes) else None
+
     def _propose(self, table: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Run PNet on an image pyramid; return squares [K, 5] and the index of each square's frame [K]."""
         height, width = table.shape[1] - 1, table.shape[2] - 1
-        found = [(table.new_zeros((0, 9), dtype=torch.float32), table.new_zeros(0, dtype=torch.int64))]
+        found = [(table.new_zeros((0, 9), dtype=torch.float32), *table.new_zeros((2, 0), dtype=torch.int64))]
         scale = CELL / self.min_face
         side = min(height, width) * scale
         while side >= CELL:
@@ -60,12 +77,13 @@ class Detector:
             shift, probability = self.pnet(_normalise(small))
             image, y, x = (probability[:, 1] >= self.thresholds[0]).nonzero(as_tuple=True)
             start = torch.stack([x, y], 1).float() * STRIDE + 1
-            ends = [(start / scale).floor(), ((start + CELL - 1) / scale).floor()]
-            boxes = torch.cat([*ends, probability[image, 1, y, x][:, None], shift[image, :, y, x]], 1)
-            keep = batched_nms(boxes[:, :4], boxes[:, 4], image, 0.5)
-            found.append((boxes[keep], image[keep]))
+            corners = (torch.cat([start, start + CELL - 1], 1) / scale).floor()
+            boxes = torch.cat([corners, probability[image, 1, y, x][:, None], shift[image, :, y, x]], 1)
+            found.append((boxes, image, torch.full_like(image, len(found))))
             scale, side = scale * PYRAMID, side * PYRAMID
-        boxes, image = (torch.cat(parts) for parts in zip(*found, strict=True))
+        boxes, image, level = (torch.cat(parts) for parts in zip(*found, strict=True))
+        keep = batched_nms(boxes[:, :4], boxes[:, 4], image * len(found) + level, 0.5)
+        boxes, image = boxes[keep], image[keep]
         keep = batched_nms(boxes[:, :4], boxes[:, 4], image, 0.7)
         boxes, image = boxes[keep], image[keep]
         size = boxes[:, 2:4] - boxes[:, :2]
@@ -79,7 +97,7 @@ class Detector:
         boxes, image, cuts = _cut(table, boxes, image, 24)
         if not len(boxes):
             return boxes, image
-        shift, probability = self.rnet(cuts)
+        shift, probability = self._in_passes(self.rnet, cuts)
         boxes, image, shift = _above(self.thresholds[1], probability, boxes, image, shift)
         keep = batched_nms(boxes[:, :4], boxes[:, 4], image, 0.7)
         return _square(_move(boxes[keep], shift[keep])), image[keep]
@@ -91,23 +109,28 @@ class Detector:
         boxes, image, cuts = _cut(table, boxes, image, 48)
         if not len(boxes):
             return boxes, image
-        shift, _, probability = self.onet(cuts)
+        shift, _, probability = self._in_passes(self.onet, cuts)
         boxes, image, shift = _above(self.thresholds[2], probability, boxes, image, shift)
         return _move(boxes, shift), image
 
+    def _in_passes(self, net: nn.Module, cuts: torch.Tensor) -> list[torch.Tensor]:
+        """Return a network's outputs for K > 0 inputs, `PASS` at a time on a CPU."""
+        passes = cuts.split(PASS if self.device.type == "cpu" else len(cuts))
+        return [torch.cat(parts) for parts in zip(*map(net, passes), strict=True)]
+
 
 def summed_area(frame: np.ndarray) -> np.ndarray:
-    """Return the sums [H + 1, W + 1, 3] i4 of all pixels above and to the left, for a frame [H, W, 3] u1."""
-    return cv2.integral(np.ascontiguousarray(frame))
+    """Return the sums [H + 1, W + 1, 4] i4 of all pixels above and to the left, for a frame [H, W, 3] u1."""
+    return cv2.integral(cv2.cvtColor(frame, cv2.COLOR_RGB2RGBA))
 
 
 def area_resize(table: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """Return whole frames resized by area [N, 3, height, width] f4, from their tables [N, H + 1, W + 1, 3]."""
+    """Return whole frames resized by area [N, 3, height, width] f4, from their tables [N, H + 1, W + 1, 4]."""
     ends = torch.tensor([table.shape[1] - 1, table.shape[2] - 1], device=table.device)
     y0, y1 = (edge[0] for edge in _cells(0 * ends[:1], ends[:1], height))
     x0, x1 = (edge[0] for edge in _cells(0 * ends[1:], ends[1:], width))
     rows = table.index_select(1, y1) - table.index_select(1, y0)
-    sums = rows.index_select(2, x1) - rows.index_select(2, x0)
+    sums = (rows.index_select(2, x1) - rows.index_select(2, x0))[..., :3]
     return (sums / (y1 - y0)[:, None, None] / (x1 - x0)[:, None]).permute(0, 3, 1, 2)
 
 
@@ -115,16 +138,20 @@ def area_crops(table: torch.Tensor, image: torch.Tensor, boxes: torch.Tensor, si
     """Return crops of frames, resized by area to squares [K, 3, size, size] f4.
 
     Args:
-        table: [N, H + 1, W + 1, 3] the frames' summed-area tables.
+        table: [N, H + 1, W + 1, 4] the frames' summed-area tables.
         image: [K] the index of each crop's frame.
         boxes: [K, 4] i8, x0, y0, x1, y1 inside the frame, ends exclusive.
         size: the side of the crops in pixels.
     """
     x0, x1 = _cells(boxes[:, 0], boxes[:, 2], size)
     y0, y1 = _cells(boxes[:, 1], boxes[:, 3], size)
-    k, left, right = image[:, None, None], x0[:, None], x1[:, None]
-    top, bottom = y0[:, :, None], y1[:, :, None]
-    sums = table[k, bottom, right] - table[k, top, right] - table[k, bottom, left] + table[k, top, left]
+    height, width = table.shape[1:3]
+    rows = (image[:, None] * height + torch.stack([y0, y1])) * width
+    at = rows[:, None, :, :, None] + torch.stack([x0, x1])[None, :, :, None]
+    # A number of 16 bytes holds the four channels of a place.
+    found = table.view(torch.complex128).flatten().index_select(0, at.flatten())
+    corners = found.view(torch.int32).view(*at.shape, 4)[..., :3]
+    sums = corners[1, 1] - corners[0, 1] - corners[1, 0] + corners[0, 0]
     return (sums / (y1 - y0)[:, :, None, None] / (x1 - x0)[:, None, :, None]).permute(0, 3, 1, 2)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from functools import partial
 from pathlib import Path
@@ -49,8 +49,8 @@ class EvenFrames:
     """The pictures on screen at the middles of `count` equal parts of a clip, without repetition.
 
     There are fewer than `count` if a picture is on screen in several parts. Iteration decodes the pictures in order
-    and yields them as `iter_frames` does; only selected pictures are converted to RGB. `len` is known before decoding,
-    from the packets.
+    and yields them as `iter_frames` does; only selected pictures are converted to RGB. `unconverted` leaves the
+    conversion to the caller. `len` is known before decoding, from the packets.
 
     Raises:
         MediaError: as `iter_frames`.
@@ -72,6 +72,10 @@ class EvenFrames:
         return self._len
 
     def __iter__(self) -> Iterator[tuple[float, np.ndarray]]:
+        return ((at, convert()) for at, convert in self.unconverted())
+
+    def unconverted(self) -> Iterator[tuple[float, Callable[[], np.ndarray]]]:
+        """Yield each picture as (seconds, a function that returns its RGB [H, W, 3] u1)."""
         wanted = self._middles
         with self._open() as track:
             shown = _shown(track)
@@ -80,7 +84,7 @@ class EvenFrames:
                 following = next(shown, (math.inf, frame))
                 left = [moment for moment in wanted if moment >= following[0]]
                 if len(left) < len(wanted):
-                    yield at, _rgb(frame, aspect(track.stream), self._part)
+                    yield at, partial(_rgb, frame, aspect(track.stream), self._part)
                 wanted, (at, frame) = left, following
 
 

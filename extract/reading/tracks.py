@@ -61,8 +61,8 @@ class Grid:
         """Return (number, picture) of those in which to look for faces, and find the shots."""
         before: np.ndarray | None = None
         for number, picture in on_grid(pictures):
-            small = cv2.resize(picture, THUMBNAIL, interpolation=cv2.INTER_AREA)
-            begins = before is None or _is_cut(before, small)
+            small = thumbnail(picture)
+            begins = before is None or is_cut(before, small)
             if begins:
                 self.begins.append(number)
             before = small
@@ -134,7 +134,12 @@ def spread(tracks: Sequence[Track], count: int) -> dict[int, int]:
     return dict(there[i] for i in chosen)
 
 
-def _is_cut(a: np.ndarray, b: np.ndarray) -> bool:
+def thumbnail(picture: np.ndarray) -> np.ndarray:
+    """Return a picture [H, W, 3] u1 at the size at which `is_cut` compares, [18, 32, 3] u1."""
+    return cv2.resize(picture, THUMBNAIL, interpolation=cv2.INTER_AREA)
+
+
+def is_cut(a: np.ndarray, b: np.ndarray) -> bool:
     """Return whether a cut lies between two thumbnails [18, 32, 3] u1."""
     moved = float(np.abs(a.astype(np.int16) - b).mean()) / 255
     if moved <= PIXELS:

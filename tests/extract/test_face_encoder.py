@@ -174,6 +174,7 @@ def test_what_decides_a_feature_is_in_the_fingerprint_and_the_rest_is_not(
     for change in (
         {"count": 5}, {"faces": "track"}, {"sampling": "exhaustive"}, {"min_face": 25}, {"margin": 0.1},
         {"detect_size": 320}, {"threshold": 0.8}, {"precision": "bf16"}, {"max_seconds": 60.0},
+        {"detect_every": 2},
     ):  # fmt: skip
         assert face(media, **change).fingerprint() != base, change
     moved = Path(shutil.copy(media / "clip.mp4", tmp_path / "moved.mp4"))
