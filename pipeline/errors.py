@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import errno
+import gc
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -36,6 +38,8 @@ def entry(main: Callable[[], None], interrupted: str = "interrupted") -> None:
     from pipeline.env import ONE_THREAD  # here, because pipeline.env imports this module
 
     os.environ.update(ONE_THREAD)
+    # Otherwise the interpreter, at its end, searches all objects of the libraries for garbage, which takes a second.
+    atexit.register(gc.freeze)
     # A file's name may contain invalid text, which is shown escaped.
     # typeshed declares sys.stdout as TextIO, which has no `reconfigure`.
     sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

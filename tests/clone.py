@@ -13,6 +13,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 STREAMS = ["extract@text", "extract@opensmile", "extract@face"]
+# The folders that come first in a command's PATH. The fixture `warm` adds that of tests/warm_python.py.
+FIRST = [str(Path(sys.executable).parent)]
 # Of a command, in seconds. `dvc exp run --run-all` waits forever if the queue's worker ended, for example because it
 # read a message that was only half written.
 LIMIT = 900
@@ -79,7 +81,7 @@ def copy(project: Path, target: Path) -> Path:
 
 def run(folder: Path, *words: str, code: int = 0, **variables: str) -> str:
     """Run `python -m WORDS` (dvc and the stages alike) in the clone; returns stdout and stderr together."""
-    return _run(folder, [sys.executable, "-m", *words], code, variables)
+    return _run(folder, ["python", "-m", *words], code, variables)
 
 
 def shell(folder: Path, script: str, **variables: str) -> str:
@@ -118,7 +120,7 @@ def environment(**variables: str) -> dict[str, str]:
     """Return the caller's environment without the project's settings, with `variables`."""
     return {
         **{k: v for k, v in os.environ.items() if not k.startswith(("EMOFUSE_", "DVC_"))},
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PATH": os.pathsep.join([*FIRST, os.environ["PATH"]]),
         "HF_HUB_OFFLINE": "1",
         # Every worker imports torch. tests/extract/test_run_command.py compares numbers of workers.
         "EMOFUSE_WORKERS": "1",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import settings
 
 from pipeline.env import ONE_THREAD
 from tests import clone
+from tests.warm_python import serving
 
 OURS = ("EMOFUSE_", "DVC_", "FAKE_")
 KEPT = ("EMOFUSE_DATA", "EMOFUSE_GOLDEN")
@@ -43,3 +45,17 @@ def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """Return a project whose pipeline has run, made once for all processes of the run; tests change a copy of it."""
     own = tmp_path_factory.getbasetemp()
     return clone.finished(own if worker_id == "master" else own.parent)
+
+
+@pytest.fixture(scope="session")
+def warm_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with serving(tmp_path_factory.mktemp("bin")) as folder:
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def warm(warm_python: Path) -> Iterator[None]:
+    """Let DVC and the shell run the project's commands without importing the large libraries each time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(clone, "FIRST", [str(warm_python), *clone.FIRST])
+        yield

@@ -17,6 +17,8 @@ import pytest
 from tests.clone import STREAMS, copy, edit, git, ran, run
 from tests.extract import tiny_models
 
+pytestmark = pytest.mark.usefixtures("warm")
+
 
 @pytest.fixture(scope="module")
 def project(finished, tmp_path_factory):

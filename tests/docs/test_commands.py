@@ -12,7 +12,7 @@ import pytest
 from tests.clone import copy, git, run, shell
 from tests.docs.pages import PAGES, Block, blocks
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("warm")]
 SUBTITLES = "1\n00:00:00,000 --> 00:00:01,000\nAri: They offered me a post in Toronto.\n"
 # A page whose blocks build on each other, with the edit of params.yaml that it asks for between its first two.
 TUTORIAL = "own-recordings.md"

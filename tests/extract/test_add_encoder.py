@@ -32,6 +32,7 @@ def unindented(text: str) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm")
 def test_a_copy_of_that_file_and_its_line_are_an_encoder(tmp_path):
     project, media = clone(tmp_path / "project"), tmp_path / "media"
     media.mkdir()

@@ -91,6 +91,7 @@ def test_a_row_without_one_of_its_folds_says_which() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm")
 def test_the_reason_is_what_the_queued_run_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = alone.project_with_arrays(tmp_path)
     for line in alone.section()[:5]:

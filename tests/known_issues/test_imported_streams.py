@@ -15,6 +15,7 @@ from tests.pipeline.published import dialogue_rnn
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm")
 def test_an_imported_stream_trains_in_an_experiment_of_its_own_folder(tmp_path):
     project = clone(tmp_path)
     run(project, "dvc", "repro", "-q", "prepare")
@@ -43,6 +44,7 @@ def test_an_imported_stream_trains_in_an_experiment_of_its_own_folder(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm")
 def test_published_pickles_go_through_the_whole_pipeline(tmp_path):
     project = clone(tmp_path)
     turns = {f"Ses0{1 + k % 5}{'MF'[k % 2]}_impro{k:02}": 6 for k in range(30)}

@@ -119,6 +119,7 @@ def project_with_arrays(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm")
 def test_the_pages_way_from_an_empty_clone(tmp_path: Path) -> None:
     project, arrays = project_with_arrays(tmp_path), tmp_path / "bert"
     stages = []

@@ -65,6 +65,7 @@ def project(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm")
 def test_the_readmes_lines_for_own_recordings(project, tmp_path):
     [block] = re.findall(r"```bash\n(mkdir corpora .*?)```", README, re.DOTALL)
     output = shell(project, block.replace("/path/to/recordings", str(tmp_path / "recordings")))
@@ -73,6 +74,7 @@ def test_the_readmes_lines_for_own_recordings(project, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm")
 def test_media_that_stay_where_they_are(project, tmp_path):
     (project / "corpora/own").mkdir(parents=True)
     shutil.copy2(tmp_path / "recordings/own.csv", project / "corpora/own")

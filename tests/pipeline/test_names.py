@@ -71,6 +71,7 @@ def test_what_params_name_is_quoted_for_the_shell_and_checked_before():
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm")
 @pytest.mark.parametrize("key", ["x;touch canary", "x';touch canary;'"])
 def test_a_key_never_reaches_the_shell(tmp_path, key):
     clone(tmp_path)

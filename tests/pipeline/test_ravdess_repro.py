@@ -27,6 +27,7 @@ def clips(folder: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm")
 def test_the_preset_runs_on_wav_files_and_holds_actors_out(tmp_path):
     project = clone(tmp_path / "project")
     clips(tmp_path / "recordings")

@@ -39,6 +39,7 @@ def test_the_guide_has_the_real_line() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm")
 def test_a_model_made_of_the_guide_is_trained_scored_and_tested(tmp_path: Path) -> None:
     project = clone(tmp_path / "project")
     folder = project / "train/models/mine"

@@ -1,0 +1,148 @@
+"""A program `python` for PATH, whose `python -m MODULE …` runs in a fork of one process that has the large libraries.
+
+DVC's stages and the commands of the pages are short, so the imports take most of their time. `python` sends its words,
+folder, environment and files to the server, which forks, and passes signals on. A fork imports every module of the
+project anew. All forks have one hash seed, so tests that compare bytes, and those that kill, use new interpreters.
+"""
+
+from __future__ import annotations
+
+import atexit
+import gc
+import json
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import NoReturn
+
+PACKAGES = ["evaluate", "extract", "pipeline", "train"]
+LIBRARIES = [
+    "av", "cv2", "h5py", "jinja2", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg",
+    "matplotlib.figure", "numpy", "pandas", "pydantic", "ruamel.yaml", "safetensors.torch", "scipy.optimize",
+    "sklearn.linear_model", "sklearn.metrics", "torch", "torch._dynamo", "torch._inductor.config", "tqdm",
+    "transformers.models.bert.modeling_bert", "transformers.models.bert.tokenization_bert",
+]  # fmt: skip
+CLIENT = """#!{python} -IS
+import json, os, signal, socket, sys
+
+words = sys.argv[1:]
+if len(words) < 2 or words[0] != "-m" or words[1].split(".")[0] not in {packages}:
+    os.execv({python!r}, [{python!r}, *words])
+server = socket.socket(socket.AF_UNIX)
+server.connect({address!r})
+told = json.dumps([words[1:], os.getcwd(), dict(os.environ)]).encode()
+socket.send_fds(server, [len(told).to_bytes(4, "big")], [0, 1, 2])
+for number in signal.SIGHUP, signal.SIGINT, signal.SIGTERM:
+    signal.signal(number, lambda number, _: server.send(bytes([number])))
+server.sendall(told)
+code = int.from_bytes(server.recv(4), "big", signed=True)
+if code < 0:
+    signal.signal(-code, signal.SIG_DFL) if -code != signal.SIGKILL else None
+    os.kill(os.getpid(), -code)
+os._exit(code)
+"""
+
+
+@contextmanager
+def serving(folder: Path) -> Iterator[Path]:
+    """Start the server, and give the folder that has `python`; both end with the block."""
+    from pipeline.env import ONE_THREAD  # here, because the server imports no module of the project
+
+    address = str(folder / "socket")
+    client = folder / "python"
+    client.write_text(CLIENT.format(python=sys.executable, packages=PACKAGES, address=address))
+    client.chmod(0o755)
+    # The server ends when its standard input does, so it does not outlive a killed test run.
+    with subprocess.Popen(
+        [sys.executable, "-I", __file__, address],
+        env={**os.environ, **ONE_THREAD},  # as every command sets it before it imports torch
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    ) as server:
+        assert server.stdout
+        assert server.stdout.read(1) == b"+"
+        yield folder
+
+
+def serve(address: str) -> None:
+    """Accept commands until standard input ends."""
+    for name in LIBRARIES:
+        import_module(name)
+    assert threading.active_count() == 1, "a fork would lack the other threads of this process"
+    gc.freeze()  # a collection in a fork would copy what it looks at
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(address)
+    listener.listen(64)
+    os.write(1, b"+")
+    while listener in select.select([listener, 0], [], [])[0]:
+        connection, _ = listener.accept()
+        if os.fork() == 0:
+            listener.close()
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            _attend(connection)
+        connection.close()
+
+
+def _attend(connection: socket.socket) -> NoReturn:
+    """Run one command in a fork; pass signals on to it, and its exit code back."""
+    head, files, *_ = socket.recv_fds(connection, 4, 3)
+    with connection.makefile("rb", buffering=0) as told:
+        body = b""
+        while len(body) < int.from_bytes(head, "big"):
+            body += told.read(1 << 16)
+    words, folder, environment = json.loads(body)
+    child = os.fork()
+    if child == 0:
+        connection.close()
+        os.setsid()
+        _become(words, folder, environment, files)
+    ended = os.pidfd_open(child)
+    while ended not in (ready := select.select([connection, ended], [], [])[0]):
+        numbers = connection.recv(16) if connection in ready else b""
+        for number in numbers or [signal.SIGKILL]:
+            os.killpg(child, number)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    connection.sendall(code.to_bytes(4, "big", signed=True))
+    os._exit(0)
+
+
+def _become(words: list[str], folder: str, environment: dict[str, str], files: list[int]) -> NoReturn:
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.path.insert(0, folder)
+    sys.argv = list(words)
+    code: object = 0
+    try:
+        runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        code = end.code or 0
+    except BaseException:
+        traceback.print_exc()
+        code = 1
+    if not isinstance(code, int):
+        print(code, file=sys.stderr)
+        code = 1
+    # The interpreter's own end would touch, and so copy, all memory that the fork shares.
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1])
