@@ -1,8 +1,9 @@
-"""A program `python` for PATH, whose `python -m MODULE …` runs in a fork of one process that has the large libraries.
+"""A program `python` for PATH, whose commands run in forks of one process that has imported the large libraries.
 
 DVC's stages and the commands of the pages are short, so the imports take most of their time. `python` sends its words,
-folder, environment and files to the server, which forks, and passes signals on. A fork imports every module of the
-project anew. All forks have one hash seed, so tests that compare bytes, and those that kill, use new interpreters.
+folder, environment and files to the server, which forks, and passes signals on. So do the workers of an extraction. A
+fork imports every module of the project anew. All forks have one hash seed, so tests that compare bytes use new
+interpreters, and so do those that kill.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import atexit
 import gc
 import json
+import multiprocessing
 import os
 import runpy
 import select
@@ -27,21 +29,25 @@ from typing import NoReturn
 
 PACKAGES = ["evaluate", "extract", "pipeline", "train"]
 LIBRARIES = [
-    "av", "cv2", "h5py", "jinja2", "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg",
-    "matplotlib.figure", "numpy", "pandas", "pydantic", "ruamel.yaml", "safetensors.torch", "scipy.optimize",
-    "sklearn.linear_model", "sklearn.metrics", "torch", "torch._dynamo", "torch._inductor.config", "tqdm",
-    "transformers.models.bert.modeling_bert", "transformers.models.bert.tokenization_bert",
+    "av", "cv2", "facenet_pytorch", "h5py", "jinja2", "matplotlib.backends.backend_agg",
+    "matplotlib.backends.backend_svg", "matplotlib.figure", "numpy", "pandas", "pydantic", "ruamel.yaml",
+    "safetensors.torch", "scipy.optimize", "sklearn.linear_model", "sklearn.metrics", "torch", "torch._dynamo",
+    "torch._inductor.config", "torchvision", "tqdm", "transformers.models.bert.modeling_bert",
+    "transformers.models.bert.tokenization_bert",
 ]  # fmt: skip
 CLIENT = """#!{python} -IS
 import json, os, signal, socket, sys
 
 words = sys.argv[1:]
-if len(words) < 2 or words[0] != "-m" or words[1].split(".")[0] not in {packages}:
+ours = len(words) > 1 and words[0] == "-m" and words[1].split(".")[0] in {packages}
+worker = words[-1:] == ["--multiprocessing-fork"]  # it reads files with the numbers that it inherits
+if not ours and not worker:
     os.execv({python!r}, [{python!r}, *words])
+files = [n for n in range(256 if worker else 3) if os.path.exists(f"/proc/self/fd/{{n}}")]
 server = socket.socket(socket.AF_UNIX)
 server.connect({address!r})
-told = json.dumps([words[1:], os.getcwd(), dict(os.environ)]).encode()
-socket.send_fds(server, [len(told).to_bytes(4, "big")], [0, 1, 2])
+told = json.dumps([words[-2:] if worker else words[1:], os.getcwd(), dict(os.environ), files]).encode()
+socket.send_fds(server, [len(told).to_bytes(4, "big")], files)
 for number in signal.SIGHUP, signal.SIGINT, signal.SIGTERM:
     signal.signal(number, lambda number, _: server.send(bytes([number])))
 server.sendall(told)
@@ -58,13 +64,12 @@ def serving(folder: Path) -> Iterator[Path]:
     """Start the server, and give the folder that has `python`; both end with the block."""
     from pipeline.env import ONE_THREAD  # here, because the server imports no module of the project
 
-    address = str(folder / "socket")
-    client = folder / "python"
+    address, client = str(folder / "socket"), folder / "python"
     client.write_text(CLIENT.format(python=sys.executable, packages=PACKAGES, address=address))
     client.chmod(0o755)
     # The server ends when its standard input does, so it does not outlive a killed test run.
     with subprocess.Popen(
-        [sys.executable, "-I", __file__, address],
+        [sys.executable, __file__, address, str(client)],
         env={**os.environ, **ONE_THREAD},  # as every command sets it before it imports torch
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -74,12 +79,13 @@ def serving(folder: Path) -> Iterator[Path]:
         yield folder
 
 
-def serve(address: str) -> None:
+def serve(address: str, client: str) -> None:
     """Accept commands until standard input ends."""
     for name in LIBRARIES:
         import_module(name)
     assert threading.active_count() == 1, "a fork would lack the other threads of this process"
     gc.freeze()  # a collection in a fork would copy what it looks at
+    multiprocessing.set_executable(client)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(address)
@@ -96,31 +102,43 @@ def serve(address: str) -> None:
 
 def _attend(connection: socket.socket) -> NoReturn:
     """Run one command in a fork; pass signals on to it, and its exit code back."""
-    head, files, *_ = socket.recv_fds(connection, 4, 3)
-    with connection.makefile("rb", buffering=0) as told:
-        body = b""
-        while len(body) < int.from_bytes(head, "big"):
-            body += told.read(1 << 16)
-    words, folder, environment = json.loads(body)
+    head, files, *_ = socket.recv_fds(connection, 4, 256)
+    body = b""
+    while len(body) < int.from_bytes(head, "big"):
+        body += connection.recv(1 << 16)
+    words, folder, environment, numbers = json.loads(body)
     child = os.fork()
     if child == 0:
         connection.close()
         os.setsid()
-        _become(words, folder, environment, files)
+        _take(files, numbers)
+        _become(words, folder, environment)
+    for file in files:
+        os.close(file)
     ended = os.pidfd_open(child)
-    while ended not in (ready := select.select([connection, ended], [], [])[0]):
-        numbers = connection.recv(16) if connection in ready else b""
-        for number in numbers or [signal.SIGKILL]:
+    while ended not in select.select([connection, ended], [], [])[0]:
+        signals = connection.recv(16)
+        for number in signals or [signal.SIGKILL]:
             os.killpg(child, number)
+        if not signals:  # the client was killed, so nobody waits for the code
+            os._exit(0)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     connection.sendall(code.to_bytes(4, "big", signed=True))
     os._exit(0)
 
 
-def _become(words: list[str], folder: str, environment: dict[str, str], files: list[int]) -> NoReturn:
-    for number, file in enumerate(files):
-        os.dup2(file, number)
+def _take(files: list[int], numbers: list[int]) -> None:
+    """Give files the numbers that they have in the client."""
+    above = 1 + max([*files, *numbers])
+    for place, file in enumerate(files):
+        os.dup2(file, above + place)
         os.close(file)
+    for place, number in enumerate(numbers):
+        os.dup2(above + place, number)
+        os.close(above + place)
+
+
+def _become(words: list[str], folder: str, environment: dict[str, str]) -> NoReturn:
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
@@ -128,7 +146,10 @@ def _become(words: list[str], folder: str, environment: dict[str, str], files: l
     sys.argv = list(words)
     code: object = 0
     try:
-        runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+        if words[-1] == "--multiprocessing-fork":
+            exec(words[0], {"__name__": "__main__"})  # the line that multiprocessing gives a new interpreter
+        else:
+            runpy.run_module(words[0], run_name="__main__", alter_sys=True)
     except SystemExit as end:
         code = end.code or 0
     except BaseException:
@@ -145,4 +166,5 @@ def _become(words: list[str], folder: str, environment: dict[str, str], files: l
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1])
+    del sys.path[0]  # the folder of the tests
+    serve(*sys.argv[1:])
