@@ -6,6 +6,7 @@ import torch
 from facenet_pytorch import MTCNN
 from torch.nn.functional import interpolate
 
+from extract.reading import mtcnn
 from extract.reading.mtcnn import Detector, area_crops, area_resize, summed_area
 from tests.extract.portraits import astronaut, hopper, scene
 
@@ -70,3 +71,25 @@ def test_area_crops_are_interpolates_area_of_the_cuts_to_the_bit() -> None:
     for k, (x0, y0, x1, y1) in enumerate(boxes.tolist()):
         cut = torch.from_numpy(frames[image[k], y0:y1, x0:x1]).permute(2, 0, 1)[None].float()
         assert torch.equal(crops[k : k + 1], interpolate(cut, (24, 24), mode="area"))
+
+
+def test_equal_passes_give_the_bits_of_a_single_pass(
+    detector: Detector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frame = np.tile(THREE, (2, 3, 1))
+    (small,) = detector([frame])
+    passes: list[int] = []
+    run = detector.rnet.forward
+
+    def counted(cuts: torch.Tensor) -> object:
+        passes.append(len(cuts))
+        return run(cuts)
+
+    monkeypatch.setattr(detector.rnet, "forward", counted)
+    detector([frame])
+    assert len(passes) > 1
+    assert max(passes) <= mtcnn.PASS
+    assert max(passes) - min(passes) <= 1
+    monkeypatch.setattr(mtcnn, "PASS", 10**6)
+    (whole,) = detector([frame])
+    assert np.array_equal(small, whole)
