@@ -21,12 +21,11 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import safetensors.numpy
 import torch
 from typing_extensions import override
@@ -34,6 +33,7 @@ from typing_extensions import override
 from benchmarks import straightforward
 from benchmarks.clips import write_clip
 from benchmarks.rows import write as write_rows
+from benchmarks.stream_rows import Row, line, table
 from extract.contract import Encoder, Failure, Features, Item
 from extract.encoders import build
 from extract.encoders.face import FaceEncoder
@@ -49,33 +49,6 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 CORPUS = media_root("data/demo")
 PARAMS = Path("params.yaml")
 SEED = 0
-
-
-@dataclass
-class Row:
-    """A line of the table. The last four fields are empty in the row of a reference.
-
-    Attributes:
-        stream: the name of the stream.
-        what: the measured program or setting.
-        utterances: the number of utterances.
-        seconds: wall-clock seconds.
-        cpu_seconds: CPU seconds.
-        against: the row that this row is compared with.
-        faster: the speed relative to `against`.
-        aim: the intended value of `faster`.
-        difference: the largest difference of the features, relative to the largest value.
-    """
-
-    stream: str
-    what: str
-    utterances: int
-    seconds: float
-    cpu_seconds: float
-    against: str = ""
-    faster: float | None = None
-    aim: float | None = None
-    difference: float | None = None
 
 
 class DetectionOnly(FaceEncoder):
@@ -280,37 +253,11 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             for row in STREAMS[name](args.utterances, Path(folder)):
                 rows.append(asdict(row))
-                print(_line(row), flush=True)
+                print(line(row), flush=True)
     if args.json:
         write_rows(args.json, "extract", rows, ("stream", "what", "against"))
     if args.csv:
         table(rows).to_csv(args.csv, index=False, lineterminator="\n")
-
-
-def table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """Return the rows with rates and ratios as they are shown."""
-    shown = {
-        "stream": [row["stream"] for row in rows],
-        "what": [row["what"] for row in rows],
-        "utterances/s": [f"{row['utterances'] / row['seconds']:.3g}" for row in rows],
-        "CPU s an utterance": [f"{row['cpu_seconds'] / row['utterances']:.3g}" for row in rows],
-        "compared with": [row["against"] for row in rows],
-        "ratio": ["" if row["faster"] is None else f"{row['faster']:.1f}x" for row in rows],
-        "aim": ["" if row["aim"] is None else f"{row['aim']:g}x" for row in rows],
-        "largest difference": [
-            "" if row["difference"] is None else f"{row['difference']:.0e}" for row in rows
-        ],
-    }
-    return pd.DataFrame(shown)
-
-
-def _line(row: Row) -> str:
-    faster = "" if row.faster is None else f"{row.faster:.2f}x"
-    aim = "" if row.aim is None else f"{row.aim:g}x"
-    gap = "" if row.difference is None else f"{row.difference:.1e}"
-    rate = row.utterances / row.seconds
-    what = f"{row.stream}: {row.what}"
-    return f"{what:42}{row.seconds:9.2f}{row.cpu_seconds:9.2f}{rate:8.2f}{faster:>8}{aim:>6}{gap:>12}  {row.against}"
 
 
 if __name__ == "__main__":

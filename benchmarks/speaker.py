@@ -19,7 +19,8 @@ import pandas as pd
 
 from benchmarks.pairs import write_pair
 from extract.contract import Failure
-from extract.encoders.face import FaceEncoder, FaceParams
+from extract.encoders.face import FaceEncoder
+from extract.reading.face_params import FaceParams
 from extract.reading.media import Span
 from pipeline.command import parser
 from pipeline.errors import entry

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -41,13 +42,6 @@ def _no_settings_of_the_callers(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
-    """Return a project whose pipeline has run, made once for all processes of the run; tests change a copy of it."""
-    own = tmp_path_factory.getbasetemp()
-    return clone.finished(own if worker_id == "master" else own.parent)
-
-
-@pytest.fixture(scope="session")
 def warm_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with serving(tmp_path_factory.mktemp("bin")) as folder:
         yield folder
@@ -56,6 +50,20 @@ def warm_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def warm(warm_python: Path) -> Iterator[None]:
     """Let DVC and the shell run the project's commands without importing the large libraries each time."""
+    with _first(warm_python):
+        yield
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str, warm_python: Path) -> Path:
+    """Return a project whose pipeline has run, made once for all processes of the run; tests change a copy of it."""
+    own = tmp_path_factory.getbasetemp()
+    with _first(warm_python):
+        return clone.finished(own if worker_id == "master" else own.parent)
+
+
+@contextmanager
+def _first(folder: Path) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(clone, "FIRST", [str(warm_python), *clone.FIRST])
+        patch.setattr(clone, "FIRST", [str(folder), *clone.FIRST])
         yield

@@ -91,7 +91,7 @@ def serve(address: str, client: str) -> None:
     listener.bind(address)
     listener.listen(64)
     os.write(1, b"+")
-    while listener in select.select([listener, 0], [], [])[0]:
+    while listener.fileno() in select.select([listener.fileno(), 0], [], [])[0]:
         connection, _ = listener.accept()
         if os.fork() == 0:
             listener.close()
@@ -116,7 +116,7 @@ def _attend(connection: socket.socket) -> NoReturn:
     for file in files:
         os.close(file)
     ended = os.pidfd_open(child)
-    while ended not in select.select([connection, ended], [], [])[0]:
+    while ended not in select.select([connection.fileno(), ended], [], [])[0]:
         signals = connection.recv(16)
         for number in signals or [signal.SIGKILL]:
             os.killpg(child, number)

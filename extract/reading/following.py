@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Follower:
-    """The faces of one clip's pictures; it detects anew in every `every`-th picture, after a cut, and for a lost face."""
+    """The faces of one clip's pictures, detected in every `every`-th picture, after a cut, and where one was lost."""
 
     def __init__(self, detector: Detector, every: int) -> None:
         self._detector, self._every = detector, every

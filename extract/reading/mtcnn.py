@@ -54,7 +54,7 @@ class Detector:
         return [_by_size(_drop_nested(found[owner == i])) for i in range(len(frames))]
 
     def follow(self, frame: np.ndarray, boxes: np.ndarray) -> np.ndarray | None:
-        """Return the boxes [F, 5] of a frame's faces, largest first, from those of a similar frame; None if one is lost.
+        """Return the boxes [F, 5] of the faces of a similar frame in this one, largest first; None if one is lost.
 
         ONet looks at the places of `boxes` [F, 5] alone, so a face that is new in this frame is not found.
         """
@@ -113,7 +113,7 @@ class Detector:
         return _move(boxes, shift), image
 
     def _in_passes(self, net: nn.Module, cuts: torch.Tensor) -> list[torch.Tensor]:
-        """Return a network's outputs for K > 0 inputs; on a CPU in equal passes, which give the bits of a single one."""
+        """Return a network's outputs for K > 0 inputs; on a CPU in equal passes, with the bits of a single one."""
         count = -(-len(cuts) // PASS) if self.device.type == "cpu" else 1
         passes = cuts.tensor_split(count)
         return [torch.cat(parts) for parts in zip(*map(net, passes), strict=True)]

@@ -38,6 +38,7 @@ def shown_turns(page: Page) -> list[dict]:
     return [e for e in page.all("li") if e.get("class", "").startswith("turn")]
 
 
+@pytest.mark.slow
 def test_a_dialogue_of_8000_turns(make_run, tmp_path):
     run = make_run(parts=("test",), turns=8000)
     page, words = written(run, tmp_path)
@@ -69,6 +70,7 @@ def test_2000_turns_are_shown_whole(make_run):
     assert "The page shows the first" not in words
 
 
+@pytest.mark.slow
 def test_long_dialogues_beside_short_ones(make_run):
     run = make_run(parts=("test",) * 40, turns=100)
     page, words = looked_at(report.render(run, details.details(run)))
@@ -86,6 +88,7 @@ def test_whose_attention_is_kept():
     assert load.looked_at([200] * 6 + [150, 100]) == [True] * 6 + [False, True]
 
 
+@pytest.mark.slow
 def test_10000_labels(make_run, tmp_path):
     names = [f"label {i}" for i in range(10_000)]
     run = make_run(emotions=names, skill=9.0, seeds=2)

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from extract.contract import Failure, Item
-from extract.encoders.face import FaceEncoder, FaceParams
+from extract.encoders.face import FaceEncoder
 from extract.encoders.opensmile import OpensmileEncoder, OpensmileParams
 from extract.encoders.speech import SpeechEncoder, SpeechParams
 from extract.reading.encoder import MediaEncoder
+from extract.reading.face_params import FaceParams
 from extract.reading.media import MediaError, media_item
 from extract.reading.pictures import iter_frames
 from extract.reading.sound import read_audio

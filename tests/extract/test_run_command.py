@@ -126,6 +126,7 @@ def test_workers_end_when_their_run_is_killed_alone(tmp_path: Path) -> None:
     process.communicate(timeout=PATIENCE)
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_the_old_file_and_the_work(tmp_path: Path) -> None:
     made = Project(tmp_path, sentences(40), dim=1000)
     made.done()

@@ -18,11 +18,12 @@ from pydantic import ValidationError
 from benchmarks.pairs import write_pair
 from extract import __main__ as extraction
 from extract.contract import Failure
-from extract.encoders.face import FaceEncoder, FaceParams
+from extract.encoders.face import FaceEncoder
 from extract.networks import lr_asd
 from extract.networks.lr_asd import speaking_network
 from extract.networks.weights import resolve
 from extract.reading import detections, faces
+from extract.reading.face_params import FaceParams
 from extract.reading.mfcc import mfcc
 from extract.reading.tracks import Grid, link, spread
 from pipeline import prepare

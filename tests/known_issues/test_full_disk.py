@@ -69,6 +69,7 @@ def limited(folder: Path, module: str, limits: list[int]) -> list[str]:
     return said
 
 
+@pytest.mark.slow
 def test_training_on_a_full_disk(trained: Path) -> None:
     before = files(trained)
     state_does_not_fit, nothing_fits = limited(trained, "train.__main__", [20_000, 0])
@@ -79,6 +80,7 @@ def test_training_on_a_full_disk(trained: Path) -> None:
     assert files(trained) == before
 
 
+@pytest.mark.slow
 def test_evaluating_on_a_full_disk(trained: Path) -> None:
     assert warm.run(trained, "evaluate", EMOFUSE_DEVICE="cpu").returncode == 0
     before = files(trained)

@@ -84,6 +84,7 @@ def test_decoders_read_at_the_same_time_and_a_crash_among_them_costs_one_item(
     assert [entry.key for entry in entries if entry.status != "ok"] == [made[-1].key]
 
 
+@pytest.mark.slow
 def test_reading_that_hangs_in_one_of_several_decoders_costs_one_item(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

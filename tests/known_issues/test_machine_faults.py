@@ -67,6 +67,7 @@ def test_a_batch_too_large_for_the_gpu_is_halved(encoder: FakeEncoder, tmp_path:
     assert sorted((tmp_path / "extracted.log").read_text().splitlines()) == sorted(texts * 2)
 
 
+@pytest.mark.slow
 def test_a_worker_stopped_for_longer_than_the_limit_is_not_overdue(
     encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,6 +88,7 @@ def test_a_worker_stopped_for_longer_than_the_limit_is_not_overdue(
     assert stopped
 
 
+@pytest.mark.slow
 def test_a_run_stopped_for_longer_than_the_limit_blames_nobody(tmp_path: Path) -> None:
     go = tmp_path / "go"
     # Among many, since what is done first has time for loading.
@@ -104,6 +106,7 @@ def test_a_run_stopped_for_longer_than_the_limit_blames_nobody(tmp_path: Path) -
     assert "20 utterances: 20 ok" in out, err
 
 
+@pytest.mark.slow
 def test_the_first_read_has_the_time_that_loading_takes(
     encoder: FakeEncoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:

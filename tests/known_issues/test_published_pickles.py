@@ -48,6 +48,7 @@ def test_one_vector_for_all_turns_is_no_more_than_its_file(tmp_path):
         layouts.read([save(tmp_path / "x.pkl", tuple_of(entries))])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("role", ["text", "speakers", "sentences", "ids"])
 def test_one_large_value_for_all_turns_is_refused_before_it_is_copied(tmp_path, role):
     """In 5 MB, 1,000 turns share a row of 500,000 numbers, or a string of 5,000,000 characters."""

@@ -48,6 +48,7 @@ def stopped(monkeypatch, module, name: str, call: int) -> None:
     shutil.rmtree("models")
 
 
+@pytest.mark.slow
 def test_a_resumed_run_has_the_weights_of_every_epoch(monkeypatch):
     stage.run()
     whole = kept()

@@ -42,6 +42,7 @@ def stops_at(scores: list[float], patience: int) -> int:
     return len(scores)
 
 
+@pytest.mark.slow
 def test_ten_fold_seeds_learn_or_are_named(tmp_path: Path) -> None:
     rescued = 0
     for fold in ("0", "1"):
@@ -64,6 +65,7 @@ def test_ten_fold_seeds_learn_or_are_named(tmp_path: Path) -> None:
     assert rescued >= 5
 
 
+@pytest.mark.slow
 def test_a_run_that_never_learns_trains_to_the_end_and_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

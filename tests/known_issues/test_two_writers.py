@@ -80,6 +80,7 @@ def test_a_link_to_the_folder_is_the_same_file(tmp_path: Path) -> None:
     assert (first.wait(PATIENCE), second.wait(PATIENCE)) == (0, 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", [["fake"], ["retry", "fake"]])
 def test_a_stage_that_outlived_its_dvc_is_waited_for_and_named(tmp_path: Path, command: list[str]) -> None:
     made = Project(tmp_path, sentences(40, 0.02), batch=1, salt="old")

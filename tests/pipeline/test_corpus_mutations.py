@@ -162,6 +162,7 @@ def _attempt(
     return message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_generated_mutations(name, tmp_path, monkeypatch):
     monkeypatch.delenv("EMOFUSE_MEDIA", raising=False)

@@ -120,6 +120,7 @@ def test_the_encoder_of_all_dialogues_is_the_same_with_and_without(
     assert tuned.record()["crossfit"] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [5, 14])
 def test_stopped_and_resumed_equals_uninterrupted(monkeypatch: pytest.MonkeyPatch, stop: int) -> None:
     """Stop in the second of three parts, which take four steps each, and in the six steps after them."""

@@ -33,6 +33,7 @@ def project(tuned_project) -> Path:
     return tuned_project
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stop", [1, 6, 7, 20])
 def test_stopped_and_resumed_equals_uninterrupted(monkeypatch, project, stop):
     """Within an epoch, at its end, at the next one's first step: six steps an epoch."""
