@@ -28,13 +28,13 @@ from typing import Any, NamedTuple
 import numpy as np
 import safetensors.numpy
 import torch
-from typing_extensions import override
 
 from benchmarks import straightforward
 from benchmarks.clips import write_clip
+from benchmarks.detection_only import DetectionOnly
 from benchmarks.rows import write as write_rows
 from benchmarks.stream_rows import Row, line, table
-from extract.contract import Encoder, Failure, Features, Item
+from extract.contract import Encoder, Failure, Item
 from extract.encoders import build
 from extract.encoders.face import FaceEncoder
 from extract.engine.local import extract
@@ -49,14 +49,6 @@ CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os
 CORPUS = media_root("data/demo")
 PARAMS = Path("params.yaml")
 SEED = 0
-
-
-class DetectionOnly(FaceEncoder):
-    """Decode, detect and crop faces without running the network."""
-
-    @override
-    def encode(self, inputs: Sequence[Any]) -> list[Any]:
-        return [Features(np.zeros(self.pooled_dim, np.float32)) for _ in inputs]
 
 
 class Seconds(NamedTuple):
