@@ -20,7 +20,8 @@ KEPT = ("EMOFUSE_DATA", "EMOFUSE_GOLDEN")
 LONGEST = [
     "test_commands.py", "test_pipeline.py", "test_kills.py", "test_ray_engine.py", "test_clone.py", "test_gpu_kit.py",
     "test_silent_majority.py", "test_full_disk.py", "test_grids_fit_the_corpus.py", "test_tour.py", "test_meld_text.py",
-    "test_size.py", "test_help.py", "test_loop.py", "test_journal_damage.py",
+    "test_size.py", "test_models.py", "test_crossfit.py", "test_help.py", "test_loop.py", "test_finetune.py",
+    "test_tables.py", "test_journal_damage.py",
 ]  # fmt: skip
 
 # As every command does it at its start (`pipeline.errors.entry`), before anything here loads torch.

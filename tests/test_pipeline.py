@@ -48,6 +48,7 @@ def test_a_second_repro_runs_nothing(project):
     assert "up to date" in output
 
 
+@pytest.mark.slow
 def test_another_loss_weight_trains_and_evaluates_only(project):
     before = json.loads((project / "models/seed0/model.json").read_text())
     assert ran(run(project, "dvc", "exp", "run", "-S", "loss.mu1=0.4")) == ["check", "train", "evaluate"]

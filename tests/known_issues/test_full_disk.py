@@ -89,6 +89,7 @@ def test_evaluating_on_a_full_disk(trained: Path) -> None:
     assert files(trained) == before
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full here")
 def test_output_to_a_full_disk_is_one_message(trained: Path) -> None:
     with Path("/dev/full").open("w") as full:

@@ -40,6 +40,7 @@ def test_what_the_machine_lacks_ends_the_run_and_fails_no_item(encoder: FakeEnco
         extract(encoder, [*sentences(6), trouble, *sentences(9)[6:]])
 
 
+@pytest.mark.slow
 def test_a_worker_that_is_always_killed_from_outside_ends_the_run(tmp_path: Path) -> None:
     made = Project(tmp_path, [*sentences(20), "die"], batch=2)
     result = made.run()
