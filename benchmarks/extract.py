@@ -244,10 +244,10 @@ def main() -> None:
     for name in args.streams or STREAMS:
         with tempfile.TemporaryDirectory() as folder:
             for row in STREAMS[name](args.utterances, Path(folder)):
-                rows.append(asdict(row))
+                rows.append(row)
                 print(line(row), flush=True)
     if args.json:
-        write_rows(args.json, "extract", rows, ("stream", "what", "against"))
+        write_rows(args.json, "extract", map(asdict, rows), ("stream", "what", "against"))
     if args.csv:
         table(rows).to_csv(args.csv, index=False, lineterminator="\n")
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import pandas as pd
 
@@ -36,21 +35,21 @@ class Row:
     difference: float | None = None
 
 
-def table(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
+def table(rows: Sequence[Row]) -> pd.DataFrame:
     """Return the rows with rates and ratios as they are shown."""
-    shown = {
-        "stream": [row["stream"] for row in rows],
-        "what": [row["what"] for row in rows],
-        "utterances/s": [f"{row['utterances'] / row['seconds']:.3g}" for row in rows],
-        "CPU s an utterance": [f"{row['cpu_seconds'] / row['utterances']:.3g}" for row in rows],
-        "compared with": [row["against"] for row in rows],
-        "ratio": ["" if row["faster"] is None else f"{row['faster']:.1f}x" for row in rows],
-        "aim": ["" if row["aim"] is None else f"{row['aim']:g}x" for row in rows],
-        "largest difference": [
-            "" if row["difference"] is None else f"{row['difference']:.0e}" for row in rows
-        ],
-    }
-    return pd.DataFrame(shown)
+    return pd.DataFrame(
+        {
+            "stream": row.stream,
+            "what": row.what,
+            "utterances/s": f"{row.utterances / row.seconds:.3g}",
+            "CPU s an utterance": f"{row.cpu_seconds / row.utterances:.3g}",
+            "compared with": row.against,
+            "ratio": "" if row.faster is None else f"{row.faster:.1f}x",
+            "aim": "" if row.aim is None else f"{row.aim:g}x",
+            "largest difference": "" if row.difference is None else f"{row.difference:.0e}",
+        }
+        for row in rows
+    )
 
 
 def line(row: Row) -> str:

@@ -27,6 +27,13 @@ def test_other_suites_leave_it_out(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.mark.slow
+def test_a_part_of_the_suite_passes_on_the_cpu() -> None:
+    done = dry_run("pytest", "tests/gpu", "-k", "fer2013 or halved or (agree and bclstm)")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "4 passed" in done.stdout
+
+
+@pytest.mark.slow
 def test_a_missing_gpu_is_an_error_and_not_a_pass() -> None:
     done = dry_run("pytest", "tests/gpu", "-k", "halved", device="cuda:99")
     assert done.returncode == 1

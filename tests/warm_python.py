@@ -103,10 +103,8 @@ def serve(address: str, client: str) -> None:
 def _attend(connection: socket.socket) -> NoReturn:
     """Run one command in a fork; pass signals on to it, and its exit code back."""
     head, files, *_ = socket.recv_fds(connection, 4, 256)
-    body = b""
-    while len(body) < int.from_bytes(head, "big"):
-        body += connection.recv(1 << 16)
-    words, folder, environment, numbers = json.loads(body)
+    told = connection.recv(int.from_bytes(head, "big"), socket.MSG_WAITALL)
+    words, folder, environment, numbers = json.loads(told)
     child = os.fork()
     if child == 0:
         connection.close()
