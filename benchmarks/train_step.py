@@ -34,6 +34,7 @@ from benchmarks.rows import write as write_rows
 from benchmarks.shapes import DIMS, Setting, settings
 from benchmarks.sides import SAME_LAYERS, make_side
 from pipeline.command import parser
+from pipeline.errors import entry
 from train.models.contract import MODALITIES
 from train.models.multiemo import reference
 from train.models.multiemo.losses import class_weights, soft_hgr, swfc
@@ -244,4 +245,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    entry(main)

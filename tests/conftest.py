@@ -48,7 +48,7 @@ def warm_python(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def warm(warm_python: Path) -> Iterator[None]:
     """Let DVC and the shell run the project's commands without importing the large libraries each time."""
     with _first(warm_python):

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,7 @@ OUTPUTS = ("data/utterances.csv", "data/labels.csv", "data/features", "models", 
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project of 24 sentences in which every command ran once, undisturbed."""
+    """A project of 24 sentences in which every command ran once, undisturbed, in an interpreter of its own."""
     folder = clone(tmp_path_factory.mktemp("whole") / "project")
     path = folder / "params.yaml"
     path.write_text(
@@ -84,6 +85,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm")
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_killed_stage_costs_nothing(whole: Path, tmp_path: Path, stage: str) -> None:
     folder = copied(whole, tmp_path)
@@ -98,9 +100,10 @@ def test_a_killed_stage_costs_nothing(whole: Path, tmp_path: Path, stage: str) -
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm")
 @pytest.mark.parametrize("stage", ["extract", "train", "predict"])
 def test_a_stopped_stage_goes_on(whole: Path, tmp_path: Path, stage: str) -> None:
-    """The whole group is stopped, as by Ctrl-Z, and goes on."""
+    """All processes of the command are stopped, as by Ctrl-Z, and go on."""
     folder = copied(whole, tmp_path)
     remove(folder, stage)
     took = seconds(folder, *STAGES[stage])
@@ -108,14 +111,18 @@ def test_a_stopped_stage_goes_on(whole: Path, tmp_path: Path, stage: str) -> Non
         remove(folder, stage)
         process = started(folder, *STAGES[stage])
         time.sleep(moment)
-        os.killpg(process.pid, signal.SIGSTOP)
+        stopped = processes(folder)
+        for each in stopped:
+            each.suspend()
         time.sleep(3)
-        os.killpg(process.pid, signal.SIGCONT)
+        for each in stopped:
+            each.resume()
         assert process.wait() == 0
         undisturbed(folder, whole)
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm")
 def test_a_killed_dvc_costs_nothing(whole: Path, tmp_path: Path) -> None:
     """`dvc` alone is killed: its stage runs on beside the next `dvc repro`."""
     folder = copied(whole, tmp_path)
@@ -131,6 +138,7 @@ def test_a_killed_dvc_costs_nothing(whole: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm")
 def test_a_killed_queue_costs_nothing(whole: Path, tmp_path: Path) -> None:
     """The queue's group is killed; the same experiment queued again has the bytes of an undisturbed one."""
     folder = copied(whole, tmp_path)
@@ -200,8 +208,10 @@ def moments(name: str, took: float) -> list[float]:
 
 
 def started(folder: Path, *words: str) -> subprocess.Popen[bytes]:
+    # The command of `warm` would end what DVC has started together with DVC.
+    python = sys.executable if words[0] == "dvc" else "python"
     return subprocess.Popen(
-        [sys.executable, "-m", *words], cwd=folder, env=environment(TMPDIR=str(folder / "temporary")),
+        [python, "-m", *words], cwd=folder, env=environment(TMPDIR=str(folder / "temporary")),
         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         start_new_session=True,
     )  # fmt: skip
@@ -219,22 +229,20 @@ def killed(folder: Path, moment: float, *words: str, group: bool = False) -> Non
 
 def undisturbed(folder: Path, whole: Path) -> None:
     deadline = time.monotonic() + PATIENCE
-    while left := alive(folder):
+    while left := processes(folder):
         assert time.monotonic() < deadline, left
         time.sleep(0.1)
     assert hashes(folder) == hashes(whole)
     assert litter(folder) == []
 
 
-def alive(folder: Path) -> list[list[str]]:
-    """The command lines of the processes that work in the folder."""
+def processes(folder: Path) -> list[psutil.Process]:
+    """The processes that work in the folder."""
     found = []
     for process in psutil.process_iter():
-        try:
+        with suppress(psutil.Error):  # it has ended
             if Path(process.cwd()).is_relative_to(folder):
-                found.append(process.cmdline())
-        except psutil.Error:  # it has ended
-            continue
+                found.append(process)
     return found
 
 

@@ -1,9 +1,9 @@
-"""A program `python` for PATH, whose commands run in forks of one process that has imported the large libraries.
+"""Programs `python` and `dvc` for PATH, whose commands run in forks of one process that has imported large libraries.
 
 DVC's stages and the commands of the pages are short, so the imports take most of their time. `python` sends its words,
 folder, environment and files to the server, which forks, and passes signals on. So do the workers of an extraction. A
-fork imports every module of the project anew. All forks have one hash seed, so tests that compare bytes use new
-interpreters, and so do those that kill.
+fork imports every module of the project anew. All forks have one hash seed, so tests that compare bytes compare with
+those of a new interpreter. If the program is killed, the command and all that it started are.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import NoReturn
 
-PACKAGES = ["evaluate", "extract", "pipeline", "train"]
+PACKAGES = ["dvc", "evaluate", "extract", "pipeline", "train"]
 LIBRARIES = [
-    "av", "cv2", "facenet_pytorch", "h5py", "jinja2", "matplotlib.backends.backend_agg",
-    "matplotlib.backends.backend_svg", "matplotlib.figure", "numpy", "pandas", "pydantic", "ruamel.yaml",
+    "av", "cv2", "dvc.cli.parser", "dvc.repo.experiments.queue.celery", "facenet_pytorch", "h5py", "jinja2",
+    "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "matplotlib.figure", "numpy", "pandas", "pydantic", "ruamel.yaml",
     "safetensors.torch", "scipy.optimize", "sklearn.linear_model", "sklearn.metrics", "torch", "torch._dynamo",
     "torch._inductor.config", "torchvision", "tqdm", "transformers.models.bert.modeling_bert",
     "transformers.models.bert.tokenization_bert",
@@ -38,7 +38,7 @@ LIBRARIES = [
 CLIENT = """#!{python} -IS
 import json, os, signal, socket, sys
 
-words = sys.argv[1:]
+words = [*{before}, *sys.argv[1:]]
 ours = len(words) > 1 and words[0] == "-m" and words[1].split(".")[0] in {packages}
 worker = words[-1:] == ["--multiprocessing-fork"]  # it reads files with the numbers that it inherits
 if not ours and not worker:
@@ -65,8 +65,11 @@ def serving(folder: Path) -> Iterator[Path]:
     from pipeline.env import ONE_THREAD  # here, because the server imports no module of the project
 
     address, client = str(folder / "socket"), folder / "python"
-    client.write_text(CLIENT.format(python=sys.executable, packages=PACKAGES, address=address))
-    client.chmod(0o755)
+    for path, before in (client, []), (folder / "dvc", ["-m", "dvc"]):
+        path.write_text(
+            CLIENT.format(python=sys.executable, before=before, packages=PACKAGES, address=address)
+        )
+        path.chmod(0o755)
     # The server ends when its standard input does, so it does not outlive a killed test run.
     with subprocess.Popen(
         [sys.executable, __file__, address, str(client)],
@@ -157,6 +160,7 @@ def _become(words: list[str], folder: str, environment: dict[str, str]) -> NoRet
         print(code, file=sys.stderr)
         code = 1
     # The interpreter's own end would touch, and so copy, all memory that the fork shares.
+    threading._shutdown()
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()

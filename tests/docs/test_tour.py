@@ -12,6 +12,7 @@ from tests.clone import copy, run
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm")
 def test_the_notebook_runs(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     project = copy(finished, tmp_path)
     for name, mu1 in (("mu1-low", "0.1"), ("mu1-high", "0.5")):

@@ -44,6 +44,7 @@ def of(project: Path, name: str, path: str) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("warm")
 def test_experiments_in_one_process(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     edit(project / "params.yaml", "patience: 20", "patience: 19")  # an uncommitted change is part of both
     before = git(project, "status", "--porcelain"), git(project, "rev-parse", "HEAD")

@@ -228,6 +228,7 @@ def test_a_ray_of_its_own_ends_with_the_run(tmp_path: Path, whole: str) -> None:
     assert not list(home.iterdir())
 
 
+@pytest.mark.usefixtures("warm")
 def test_ray_local_pool_and_one_process_agree_on_the_built_in_corpus(
     tmp_path: Path, cluster: Cluster
 ) -> None:
