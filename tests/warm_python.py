@@ -30,10 +30,10 @@ from typing import NoReturn
 PACKAGES = ["dvc", "evaluate", "extract", "pipeline", "train"]
 LIBRARIES = [
     "av", "cv2", "dvc.cli.parser", "dvc.repo.experiments.queue.celery", "facenet_pytorch", "h5py", "jinja2",
-    "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "matplotlib.figure", "numpy",
-    "pandas", "pydantic", "ruamel.yaml", "safetensors.torch", "scipy.optimize", "sklearn.linear_model", "sklearn.metrics", "torch",
-    "torch._dynamo", "torch._inductor.config", "torchvision", "tqdm", "transformers.models.bert.modeling_bert",
-    "transformers.models.bert.tokenization_bert",
+    "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "matplotlib.figure", "numpy", "pandas",
+    "pydantic", "ruamel.yaml", "safetensors.torch", "scipy.optimize", "sklearn.linear_model", "sklearn.metrics",
+    "torch", "torch._dynamo", "torch._inductor.config", "torchvision", "tqdm",
+    "transformers.models.bert.modeling_bert", "transformers.models.bert.tokenization_bert",
 ]  # fmt: skip
 CLIENT = """#!{python} -IS
 import json, os, signal, socket, sys
