@@ -164,9 +164,13 @@ def test_a_killed_queue_costs_nothing(whole: Path, tmp_path: Path) -> None:
 
 
 def show(folder: Path, experiment: str) -> str:
+    """Return a file of an experiment, once there is one: the worker of a killed `--run-all` may still be at it."""
     name, _, path = experiment.partition(":")
-    refs = git(folder, "for-each-ref", "--format=%(refname)", "refs/exps").split()
-    (ref,) = [ref for ref in refs if ref.endswith(f"/{name}")]
+    deadline = time.monotonic() + PATIENCE
+    while not (found := git(folder, "for-each-ref", "--format=%(refname)", f"refs/exps/**/{name}").split()):
+        assert time.monotonic() < deadline, experiment
+        time.sleep(0.1)
+    (ref,) = found
     return git(folder, "show", f"{ref}:{path}")
 
 
