@@ -65,7 +65,7 @@ def finished(place: Path) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
             (place / "unfinished").mkdir()
-            project = clone(place / "unfinished")
+            project = clone(place / "unfinished", dialogues=1)
             stages = ["check", "corpus@demo", "prepare", *STREAMS, "train", "evaluate"]
             assert sorted(ran(run(project, "dvc", "repro"))) == sorted(stages)
             git(project, "add", "-A")

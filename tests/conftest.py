@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +27,8 @@ LONGEST = [
 
 # As every command does it at its start (`pipeline.errors.entry`), before anything here loads torch.
 os.environ.update(ONE_THREAD)
+# Millions of objects of pytest and the libraries stay until the end, and each search for garbage would look at them.
+gc.disable()
 settings.register_profile("emofuse", deadline=None, derandomize=True)
 settings.load_profile("emofuse")
 
@@ -33,6 +36,11 @@ settings.load_profile("emofuse")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.name, len(LONGEST)))
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(autouse=True)

@@ -160,7 +160,7 @@ def _become(words: list[str], folder: str, environment: dict[str, str]) -> NoRet
         print(code, file=sys.stderr)
         code = 1
     # The interpreter's own end would touch, and so copy, all memory that the fork shares.
-    threading._shutdown()
+    threading._shutdown()  # type: ignore[attr-defined]
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()

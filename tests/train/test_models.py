@@ -220,14 +220,14 @@ def test_every_knob_is_read(name):
 @pytest.fixture
 def corpus(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
     small.make(tmp_path)
     small.add_frames(tmp_path)
     return tmp_path
 
 
 @every
-def test_the_same_seed_gives_the_same_bytes_stopped_or_not(name, corpus):
+def test_the_same_seed_gives_the_same_bytes_stopped_or_not(name, corpus, monkeypatch):
+    monkeypatch.setattr(loop, "SAVE_EVERY", 0.0)
     params = small.params(model={"name": name, "dropout": 0.3}, train={"epochs": 3, "modality_dropout": 0.3})
     data = read(params)
 
