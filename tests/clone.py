@@ -20,7 +20,7 @@ FIRST = [str(Path(sys.executable).parent)]
 LIMIT = 900
 
 
-def clone(target: Path, dialogues: int = 2) -> Path:
+def clone(target: Path) -> Path:
     """Copy what git tracks (or would), commit it there, and make corpus and training small."""
     listed = subprocess.run(
         ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
@@ -33,7 +33,7 @@ def clone(target: Path, dialogues: int = 2) -> Path:
     edit(
         target / "dvc.yaml",
         "-m 'pipeline.${item}'",
-        f"-m 'pipeline.${{item}}' --dialogues {dialogues}",
+        "-m 'pipeline.${item}' --dialogues 1",
     )
     edit(target / "params.yaml", "epochs: 60", "epochs: 3")
     edit(target / "params.yaml", "count: 6", "count: 2")
@@ -65,7 +65,7 @@ def finished(place: Path) -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():
             (place / "unfinished").mkdir()
-            project = clone(place / "unfinished", dialogues=1)
+            project = clone(place / "unfinished")
             stages = ["check", "corpus@demo", "prepare", *STREAMS, "train", "evaluate"]
             assert sorted(ran(run(project, "dvc", "repro"))) == sorted(stages)
             git(project, "add", "-A")

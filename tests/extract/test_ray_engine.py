@@ -232,7 +232,7 @@ def test_a_ray_of_its_own_ends_with_the_run(tmp_path: Path, whole: str) -> None:
 def test_ray_local_pool_and_one_process_agree_on_the_built_in_corpus(
     tmp_path: Path, cluster: Cluster
 ) -> None:
-    folder = clone(tmp_path, dialogues=1)
+    folder = clone(tmp_path)
     run(folder, "dvc", "repro", "-q", "prepare")
     alone = (
         "import sys; from extract.engine import local, run; from tests.extract.project import inline\n"
