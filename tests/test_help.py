@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests import warm
+from tests.warm_python import run
 
 ROOT = Path(__file__).parents[1]
 ENTRIES = sorted(
@@ -29,13 +29,13 @@ def test_all_entries_are_known():
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_help_helps_and_does_nothing(tmp_path, command):
+def test_help_helps_and_does_nothing(tmp_path, command, warm_python):
     # Files that would be refused: help reads none, so it needs none.
     (tmp_path / "params.yaml").write_text("nonsense: 1\n")
     (tmp_path / "models/seed0").mkdir(parents=True)
     (tmp_path / "models/seed0/model.json").write_text("{}")
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
-    done = warm.run(tmp_path, *command.split(), "--help", COLUMNS="110")
+    done = run(warm_python, tmp_path, *command.split(), "--help", COLUMNS="110")
     assert (done.returncode, done.stderr) == (0, "")
     assert "usage:" in done.stdout or command == "extract"
     if " " not in command:

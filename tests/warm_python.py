@@ -25,9 +25,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import NoReturn
 
-PACKAGES = ["dvc", "evaluate", "extract", "pipeline", "train"]
+ROOT = Path(__file__).parents[1]
+LIMIT = 300.0  # seconds
+PACKAGES = ["benchmarks", "dvc", "evaluate", "extract", "pipeline", "train"]
 LIBRARIES = [
     "av", "cv2", "dvc.cli.parser", "dvc.repo.experiments.queue.celery", "facenet_pytorch", "h5py", "jinja2",
     "matplotlib.backends.backend_agg", "matplotlib.backends.backend_svg", "matplotlib.figure", "numpy", "pandas",
@@ -80,6 +83,14 @@ def serving(folder: Path) -> Iterator[Path]:
         assert server.stdout
         assert server.stdout.read(1) == b"+"
         yield folder
+
+
+def run(python: Path, folder: Path, *words: str, **variables: str) -> CompletedProcess[str]:
+    """Run `python -m WORDS` of this project by the folder that `serving` gives; return its code and output."""
+    return subprocess.run(
+        [python / "python", "-m", *words], cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=LIMIT,
+    )  # fmt: skip
 
 
 def serve(address: str, client: str) -> None:
@@ -143,7 +154,8 @@ def _become(words: list[str], folder: str, environment: dict[str, str]) -> NoRet
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
-    sys.path.insert(0, folder)
+    # As a new interpreter does.
+    sys.path[:0] = [folder, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
     sys.argv = list(words)
     code: object = 0
     try:

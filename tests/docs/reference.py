@@ -9,6 +9,8 @@ import importlib
 import inspect
 import re
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from pydantic import BaseModel
@@ -18,8 +20,8 @@ from extract.encoders import REGISTRY, encoder_class
 from pipeline.closure import ROOT
 from pipeline.params import FinetuneParams, Params, StreamParams
 from pipeline.transcribe.params import TranscribeParams
-from tests import warm
 from tests.test_help import COMMANDS, ENTRIES
+from tests.warm_python import run, serving
 from train.models import MODELS
 
 FOLDER = ROOT / "docs/reference"
@@ -80,18 +82,14 @@ def commands_page() -> str:
         "This page is generated: `python -m tests.docs.reference`.\n"
     ]
     inner = [command for command in COMMANDS if " " in command]
-    for entry in ENTRIES:
-        for command in (entry, *(c for c in inner if c.split()[0] == entry)):
-            level = "##" if command == entry else "###"
-            parts.append(f"{level} python -m {command}\n```text\n{help_of(command)}\n```\n")
+    with TemporaryDirectory() as folder, serving(Path(folder)) as python:
+        for entry in ENTRIES:
+            for command in (entry, *(c for c in inner if c.split()[0] == entry)):
+                level = "##" if command == entry else "###"
+                done = run(python, ROOT, *command.split(), "--help", COLUMNS="110")
+                assert done.returncode == 0, done.stderr
+                parts.append(f"{level} python -m {command}\n```text\n{done.stdout.rstrip()}\n```\n")
     return "\n".join(parts)
-
-
-def help_of(command: str) -> str:
-    """Return what `python -m COMMAND --help` prints, 110 columns wide."""
-    done = warm.run(ROOT, *command.split(), "--help", COLUMNS="110")
-    assert done.returncode == 0, done.stderr
-    return done.stdout.rstrip()
 
 
 def _section(title: str, rows: list[str]) -> str:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import warm
 from tests.train import small
+from tests.warm_python import run
 
 ROOT = Path(__file__).parents[2]
 # A limit on the size of files is what a test can have of a full disk: a write beyond it fails in the same way.
@@ -33,13 +33,13 @@ for limit in {limits}:
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(tmp_path_factory: pytest.TempPathFactory, warm_python: Path) -> Path:
     folder = tmp_path_factory.mktemp("trained")
     small.make(folder)
     (folder / "params.yaml").write_text(
         small.params(train={"epochs": 2}, evaluate={"bootstrap": 20}).model_dump_json()
     )
-    done = warm.run(folder, "train", EMOFUSE_DEVICE="cpu")
+    done = run(warm_python, folder, "train", EMOFUSE_DEVICE="cpu")
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -81,8 +81,8 @@ def test_training_on_a_full_disk(trained: Path) -> None:
 
 
 @pytest.mark.slow
-def test_evaluating_on_a_full_disk(trained: Path) -> None:
-    assert warm.run(trained, "evaluate", EMOFUSE_DEVICE="cpu").returncode == 0
+def test_evaluating_on_a_full_disk(trained: Path, warm_python: Path) -> None:
+    assert run(warm_python, trained, "evaluate", EMOFUSE_DEVICE="cpu").returncode == 0
     before = files(trained)
     for said in limited(trained, "evaluate.__main__", [0, 2000, 30_000]):
         assert ": not written: File too large; free space" in said

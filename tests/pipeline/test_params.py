@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.errors import UserError
 from pipeline.params import load
-from tests import warm
+from tests.warm_python import run
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "params.yaml").read_text(encoding="utf-8")
@@ -100,10 +100,10 @@ def test_a_missing_file_says_what_to_do(tmp_path):
     assert "presets/" in message(tmp_path / "params.yaml")
 
 
-def test_entry_points_show_no_traceback(tmp_path):
+def test_entry_points_show_no_traceback(tmp_path, warm_python):
     (tmp_path / "params.yaml").write_text("nonsense: 1\n", encoding="utf-8")
     for module in ("evaluate.check", "train", "pipeline.prepare"):
-        done = warm.run(tmp_path, module)
+        done = run(warm_python, tmp_path, module)
         assert done.returncode == 2, module
         assert done.stderr.startswith("error: params.yaml: "), module
         assert "Traceback" not in done.stderr
