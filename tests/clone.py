@@ -58,6 +58,11 @@ def git(folder: Path, *words: str) -> str:
     ).stdout
 
 
+def experiment(folder: Path, name: str) -> str:
+    """Return the commit of DVC's experiment of this name, 40 hex digits; empty if there is none."""
+    return git(folder, "for-each-ref", "--format=%(objectname)", f"refs/exps/**/{name}").strip()
+
+
 def finished(place: Path) -> Path:
     """Return a clone below `place` whose pipeline has run; the first process that asks for it makes it."""
     folder = place / "finished"

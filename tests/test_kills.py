@@ -20,7 +20,7 @@ import numpy as np
 import psutil
 import pytest
 
-from tests.clone import clone, edit, environment, git, run
+from tests.clone import clone, edit, environment, experiment, git, run
 
 KILLS, SEED = int(os.environ.get("KILLS", "2")), int(os.environ.get("KILLS_SEED", "16"))
 PATIENCE = 60
@@ -112,11 +112,9 @@ def test_a_stopped_stage_goes_on(whole: Path, tmp_path: Path, stage: str) -> Non
         process = started(folder, *STAGES[stage])
         time.sleep(moment)
         stopped = processes(folder)
-        for each in stopped:
-            each.suspend()
+        send(signal.SIGSTOP, stopped)
         time.sleep(3)
-        for each in stopped:
-            each.resume()
+        send(signal.SIGCONT, stopped)
         assert process.wait() == 0
         undisturbed(folder, whole)
 
@@ -158,20 +156,17 @@ def test_a_killed_queue_costs_nothing(whole: Path, tmp_path: Path) -> None:
         run(folder, *queue, f"again{count}")
         run(folder, "dvc", "exp", "run", "--run-all")
         for name in ("results/metrics.json", "dvc.lock"):
-            again, whole_run = (show(folder, f"{exp}:{name}") for exp in (f"again{count}", "undisturbed"))
-            assert again == whole_run, name
+            assert show(folder, f"again{count}", name) == show(folder, "undisturbed", name), name
         assert hashes(folder) == before
 
 
-def show(folder: Path, experiment: str) -> str:
+def show(folder: Path, name: str, path: str) -> str:
     """Return a file of an experiment, once there is one: the worker of a killed `--run-all` may still be at it."""
-    name, _, path = experiment.partition(":")
     deadline = time.monotonic() + PATIENCE
-    while not (found := git(folder, "for-each-ref", "--format=%(refname)", f"refs/exps/**/{name}").split()):
-        assert time.monotonic() < deadline, experiment
+    while not (commit := experiment(folder, name)):
+        assert time.monotonic() < deadline, name
         time.sleep(0.1)
-    (ref,) = found
-    return git(folder, "show", f"{ref}:{path}")
+    return git(folder, "show", f"{commit}:{path}")
 
 
 def anew(folder: Path) -> None:
@@ -248,6 +243,12 @@ def processes(folder: Path) -> list[psutil.Process]:
             if Path(process.cwd()).is_relative_to(folder):
                 found.append(process)
     return found
+
+
+def send(number: signal.Signals, processes: list[psutil.Process]) -> None:
+    for process in processes:
+        with suppress(psutil.NoSuchProcess):  # it has ended
+            process.send_signal(number)
 
 
 def hashes(folder: Path) -> dict[str, str]:

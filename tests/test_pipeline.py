@@ -160,10 +160,9 @@ def test_a_fine_tuned_stream_is_one_param_and_its_weights_say_what_they_saw(proj
     """docs/finetuning.md: added by -S, taken by -S, refused as test what it was fitted to, and fitted to each fold."""
     annotations = project / "data/demo/annotations.csv"
     table = pd.read_csv(annotations, dtype=str, keep_default_na=False)
+    # Halves of dialogues are dialogues here: a fold needs two for train and val.
     turns = table.groupby("dialogue")["turn"]
-    table["dialogue"] += (2 * turns.cumcount() // turns.transform("size")).astype(
-        str
-    )  # for two in each fold's train and val
+    table["dialogue"] += (2 * turns.cumcount() // turns.transform("size")).astype(str)
     table["session"] = ["AB"[i % 2] for i in pd.factorize(table["dialogue"])[0]]
     annotations.unlink()  # DVC's cache may share the file
     table.to_csv(annotations, index=False, lineterminator="\n")

@@ -11,7 +11,7 @@ import pytest
 from evaluate.experiments import clone as cloned
 from evaluate.experiments import tables
 from evaluate.experiments.cost import cost
-from tests.clone import edit, git, run, shell
+from tests.clone import edit, experiment, git, run, shell
 from tests.known_issues import test_imports_alone as alone
 
 ROWS = {
@@ -39,8 +39,7 @@ def together(project: Path, experiments: dict[str, list[str]]) -> list[str]:
 
 def of(project: Path, name: str, path: str) -> str:
     """Return a file of an experiment."""
-    rev = git(project, "for-each-ref", "--format=%(objectname)", f"refs/exps/**/{name}").strip()
-    return git(project, "show", f"{rev}:{path}")
+    return git(project, "show", f"{experiment(project, name)}:{path}")
 
 
 @pytest.mark.slow
